@@ -1,0 +1,1 @@
+"""What is computed: sources, towers, decomposition, moments, TextSpan. No Ray, no DuckDB."""

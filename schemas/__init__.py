@@ -1,0 +1,1 @@
+"""What is stored and said: Arrow schemas, config models, manifests, names, errors."""
