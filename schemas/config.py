@@ -1,0 +1,107 @@
+"""Configuration of each command: what the CLI's options and YAML files are checked against."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from schemas.errors import UsageError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Config(BaseModel):
+    """Base of all configurations: frozen, and unknown options are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """Validate `values`.
+
+        Raises:
+            UsageError: with one line that names the first option that is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "configuration"
+            raise UsageError(f"{where}: {first['msg']} (got {first.get('input')!r})") from None
+
+
+class ScanConfig(Config):
+    """Options of `headatlas scan`."""
+
+    source: str = Field(description="Folder, CSV/JSONL/Parquet listing, tars, or image Parquet.")
+    model: str = Field(description="open_clip model name, or path of a model config JSON.")
+    pretrained: str = Field(default="none", description="open_clip tag, checkpoint file, or none.")
+    warehouse: Path = Field(description="Folder of the warehouse; every worker must see it.")
+    dataset: str | None = Field(default=None, description="Name of the data set.")
+    scan: str | None = Field(default=None, description="Name of the scan.")
+    layers: str = Field(default="all", description="all, last:N, A-B or A; 0-based.")
+    labels: str | None = Field(default=None, description="`folder`, or the label column.")
+    path_column: str | None = Field(default=None, description="Column that holds the path.")
+    root: str | None = Field(default=None, description="Folder that listed paths start from.")
+    shard_size: int = Field(default=4096, ge=1, description="Pictures per shard.")
+    batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
+    precision: Precision = Field(default="fp32", description="Arithmetic of the forward pass.")
+    store: tuple[Literal["mlp"], ...] = Field(default=(), description="Also store: mlp.")
+    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
+    workers: int | None = Field(default=None, ge=1, description="Worker actors.")
+    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
+    max_rejects: str | None = Field(default=None, description="N, or P%: exit 3 above it.")
+    restart: bool = Field(default=False, description="Forget what is stored; scan from nothing.")
+    retry_rejects: bool = Field(default=False, description="Try rejected pictures again.")
+
+    @field_validator("max_rejects")
+    @classmethod
+    def _limit(cls, value: str | None) -> str | None:
+        if value is not None:
+            reject_limit(value, 1)
+        return value
+
+
+def reject_limit(spec: str, pictures: int) -> float:
+    """Read `N` or `P%` as the number of rejects allowed among `pictures`.
+
+    Raises:
+        UsageError: the text is neither a count nor a percentage.
+    """
+    text = spec.strip()
+    try:
+        if text.endswith("%"):
+            share = float(text[:-1])
+            if not 0 <= share <= 100:
+                raise ValueError
+            return pictures * share / 100
+        count = int(text)
+        if count < 0:
+            raise ValueError
+    except ValueError:
+        raise UsageError(
+            f"max-rejects {spec!r}: expected a count or a percentage, as 10 or 1%"
+        ) from None
+    return count
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML configuration.
+
+    Raises:
+        UsageError: the file is absent, not YAML, or not a mapping.
+    """
+    try:
+        document = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"no configuration file {path}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise UsageError(
+            f"{path}: expected options as `name: value`, got {type(document).__name__}"
+        )
+    return {str(k).replace("-", "_"): v for k, v in document.items()}

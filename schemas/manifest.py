@@ -1,0 +1,152 @@
+"""What a scan says of itself on disk: scan.json, shard manifests and snapshots."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    """A frozen JSON document that refuses fields it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def to_json(self) -> str:
+        """Return the document as indented JSON with a newline at its end."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def digest(document: object) -> str:
+    """Return the sha256 of a JSON-serialisable document in canonical form."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Preprocessing(_Record):
+    """How a picture becomes the model's input."""
+
+    image_size: tuple[int, int] = Field(description="Height and width in pixels.")
+    mean: tuple[float, ...] = Field(description="Per channel, of values in 0..1.")
+    std: tuple[float, ...] = Field(description="Per channel, of values in 0..1.")
+    interpolation: str
+    resize_mode: str
+
+
+class ModelRecord(_Record):
+    """The model of a scan, as far as it decides what is stored."""
+
+    model: str = Field(description="open_clip name, or the name in the config file.")
+    pretrained: str = Field(description="Tag, file name or `none`.")
+    weights_sha256: str = Field(description="Digest of the weights of the whole model.")
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_head: int
+    d_joint: int
+    pool: Literal["tok", "avg"]
+    preprocessing: Preprocessing
+
+
+class ScanRecord(_Record):
+    """scan.json: everything that decides the stored numbers, and where they come from."""
+
+    format: Literal[1] = 1
+    scan_id: str
+    dataset: str
+    source: str
+    created_at: str = Field(description="UTC, ISO 8601.")
+    model: ModelRecord
+    layers: tuple[int, ...] = Field(description="Layers stored, 0-based, ascending.")
+    ln_split: Literal["centred"] = Field(
+        default="centred",
+        description="How LayerNorm's mean and the biases are split over components: each component "
+        "is centred by its own mean; b_O and beta·P are components of their own.",
+    )
+    precision: Literal["fp32", "bf16", "fp16", "fp64"]
+    stored: tuple[str, ...] = Field(description="Components stored per picture: head, mlp.")
+    frames_sha256: str
+    versions: dict[str, str] = Field(description="Versions of the libraries at first scan.")
+    zero_shot: dict[str, Any] | None = Field(
+        default=None, description="Sanity number over labelled pictures: accuracy, chance, classes."
+    )
+
+    def fingerprint(self) -> str:
+        """Return the digest of what decides the stored numbers (not batch or shard size)."""
+        model = self.model.model_dump(mode="json", exclude={"model", "pretrained"})
+        return digest(
+            {
+                "format": self.format,
+                "model": model,
+                "layers": self.layers,
+                "ln_split": self.ln_split,
+                "precision": self.precision,
+                "stored": self.stored,
+                "frames": self.frames_sha256,
+            }
+        )
+
+
+class FileRecord(_Record):
+    """One file of a shard."""
+
+    bytes: int
+    sha256: str
+
+
+class Timing(_Record):
+    """Where a shard's time went, in seconds of the worker; stages overlap."""
+
+    read: float = 0.0
+    decode: float = 0.0
+    model: float = 0.0
+    write: float = 0.0
+    wall: float = 0.0
+
+
+class ShardManifest(_Record):
+    """manifest.json of a shard, written last: its presence means that the shard is whole."""
+
+    format: Literal[1] = 1
+    shard: str
+    fingerprint: str = Field(description="Configuration, ScanRecord.fingerprint().")
+    members_sha256: str = Field(description="Digest of the members: keys, fingerprints and ids.")
+    base_snapshot: int = Field(description="The snapshot this shard was planned against.")
+    rows: int
+    rejects: int
+    first_image_id: int
+    last_image_id: int = Field(description="-1 with first_image_id 0 when there are no rows.")
+    files: dict[str, FileRecord] = Field(description="By path relative to the shard.")
+    layers: tuple[int, ...]
+    n_heads: int
+    created_at: str
+    device: str = Field(description="What the model ran on.")
+    timing: Timing
+
+
+class LiveShard(_Record):
+    """A shard as a snapshot names it."""
+
+    shard: str
+    rows: int
+    rejects: int
+    manifest_sha256: str
+
+
+class Snapshot(_Record):
+    """snapshots/000017.json: the live shards of a scan; the commit point."""
+
+    format: Literal[1] = 1
+    number: int
+    created_at: str
+    fingerprint: str
+    shards: tuple[LiveShard, ...]
+    next_image_id: int
+    images: int
+    rejects: int
+
+
+def members_digest(members: Mapping[int, tuple[str, str]]) -> str:
+    """Digest the members of a shard, given image_id -> (key, fingerprint)."""
+    return digest([[i, *members[i]] for i in sorted(members)])
