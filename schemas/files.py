@@ -25,7 +25,8 @@ def field(name: str, kind: pa.DataType, comment: str, *, null: bool = False) -> 
 
 def comment_of(column: pa.Field) -> str:
     """Return the meaning that `field` attached."""
-    return (column.metadata or {}).get(b"comment", b"").decode()
+    comment: bytes = (column.metadata or {}).get(b"comment", b"")
+    return comment.decode()
 
 
 def vector_of(kind: pa.DataType, width: int) -> pa.DataType:
@@ -179,6 +180,32 @@ def textspan_schema() -> pa.Schema:
                 "vector",
                 pa.list_(pa.field("element", pa.float32(), nullable=False)),
                 "The text's unit embedding in the head frame, Q^T t, before deflation.",
+            ),
+        ]
+    )
+
+
+def heads_schema() -> pa.Schema:
+    """Return the schema of `heads/heads.parquet`: each head's merged moments, summarised."""
+    floats = pa.list_(pa.field("element", pa.float32(), nullable=False))
+    return pa.schema(
+        [
+            _LAYER,
+            _HEAD,
+            field("name", pa.string(), "Name of the head, as L22H11."),
+            field("n", pa.int64(), "Pictures counted."),
+            field("mean", floats, "Mean of vector over the pictures, in the head frame."),
+            field("mean_norm", pa.float64(), "Length of that mean."),
+            field("variance", pa.float64(), "Total variance of vector over the pictures."),
+            field(
+                "variance_share",
+                pa.float64(),
+                "Share of the output's variance: <c - mean(c), e - mean(e)> / var(e), averaged.",
+            ),
+            field(
+                "effective_rank",
+                pa.float64(),
+                "Directions in use: exp of the entropy of the covariance's eigenvalues.",
             ),
         ]
     )
