@@ -8,7 +8,7 @@ class Member:
     """One picture as its source lists it.
 
     Attributes:
-        key: the person's name for it, unique in the source: relative path, `tar!member`, `file#row`.
+        key: the person's name for it, unique: relative path, `tar!member`, `file#row`.
         uri: path or URL of the file, or of the container, that holds its bytes.
         fingerprint: changes when the bytes change; made without reading them.
         label: label from the folder or the label column; None where there is none.
