@@ -64,7 +64,7 @@ class ScanRecord(_Record):
         description="How LayerNorm's mean and the biases are split over components: each component "
         "is centred by its own mean; b_O and beta·P are components of their own.",
     )
-    precision: Literal["fp32", "bf16", "fp16", "fp64"]
+    precision: Literal["fp32", "bf16", "fp16"]
     stored: tuple[str, ...] = Field(description="Components stored per picture: head, mlp.")
     frames_sha256: str
     versions: dict[str, str] = Field(description="Versions of the libraries at first scan.")
