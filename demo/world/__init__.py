@@ -4,9 +4,12 @@ Everything is made by this code from a seed: the same seed, split and index give
 """
 
 from demo.world.captions import Caption, caption
+from demo.world.checksums import verify_checksums
 from demo.world.factors import FACTORS, HELD_OUT, IMAGE_SIZE, SEED
+from demo.world.files import materialise, materialise_birds
 from demo.world.prompts import PROMPTS, descriptions, vocabulary
 from demo.world.scenes import Batch, Scene, batch, scene
+from demo.world.sheet import contact_sheet
 from demo.world.splits import SPLITS, place_of
 
 __all__ = [
@@ -21,8 +24,12 @@ __all__ = [
     "Scene",
     "batch",
     "caption",
+    "contact_sheet",
     "descriptions",
+    "materialise",
+    "materialise_birds",
     "place_of",
     "scene",
+    "verify_checksums",
     "vocabulary",
 ]

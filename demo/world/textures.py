@@ -14,7 +14,7 @@ SUBPIXELS: Final = 3
 FULL: Final = 256
 """Light factors are integers in 1/256."""
 
-_DARK: Final = 132
+_DARK: Final = 138
 _PERIOD: Final = 15
 _TILE: Final = 180
 
