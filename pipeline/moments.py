@@ -6,7 +6,6 @@ Golub and LeVeque (1983); everything is float64.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +32,7 @@ class Moments:
     embedding_mean: Float[np.ndarray, " d"]
     comoment: float
 
-    def merge(self, other: Self) -> "Moments":
+    def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both sets of pictures together."""
         n = self.n + other.n
         if n == 0:

@@ -13,19 +13,20 @@ with two vectors per step:
 so a step costs 4 M d_head operations per head, and nothing of the size of M × d_head is rewritten.
 """
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 # A text whose remaining length fell under this share of its projection is spanned by earlier picks.
 SPANNED = 1e-10
 # A head is finished when this share of its variance is left.
 FINISHED = 1e-12
-# Heads at a time: their projected texts should stay in the processor's cache.
-CHUNK = 4
+# Heads projected by one matrix product; more would only take memory.
+CHUNK = 8
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ class Basis:
         return np.cumsum(self.explained, axis=1)
 
 
-@torch.inference_mode()
 def textspan(
     covariance: Float[np.ndarray, "head d_head d_head"],
     frames_q: Float[np.ndarray, "head d_joint d_head"],
@@ -75,67 +75,86 @@ def textspan(
     """
     n_heads, width = covariance.shape[0], covariance.shape[1]
     steps = min(steps, width, len(texts))
-    pool = torch.from_numpy(np.ascontiguousarray(texts.T)).double()
-    found = [np.full((n_heads, steps), -1), *(np.zeros((n_heads, steps)) for _ in range(2))]
+    picks = np.full((n_heads, steps), -1)
+    variance = np.zeros((n_heads, steps))
     vectors = np.zeros((n_heads, steps, width))
-    for start in range(0, n_heads, CHUNK):
-        heads = slice(start, min(start + CHUNK, n_heads))
-        sigma = torch.from_numpy(np.ascontiguousarray(covariance[heads])).double()
-        q = torch.from_numpy(np.ascontiguousarray(frames_q[heads])).double()
-        r = (q.mT @ pool).mT.contiguous()
-        if renormalise:
-            r = torch.nn.functional.normalize(r, dim=-1)
-        picks, variance, explained = _pick(sigma, r, steps)
-        for target, values in zip(found, (picks, variance, explained), strict=True):
-            target[heads] = values.numpy()
-        chosen = r.gather(1, picks.clamp(min=0)[..., None].expand(-1, -1, width))
-        vectors[heads] = torch.where(picks[..., None] >= 0, chosen, 0).numpy()
-    return Basis(found[0], found[1], found[2], pca_ceiling(covariance, steps), vectors)
+
+    def span(head: int, r: Float[np.ndarray, "text d_head"]) -> None:
+        chosen, removed = _span_one(covariance[head].astype(np.float64), r, steps)
+        picks[head, : len(chosen)] = chosen
+        variance[head, : len(chosen)] = removed
+        vectors[head, : len(chosen)] = r[chosen]
+
+    # one head is a chain of small products: heads run side by side instead
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for projected in _projections(frames_q, texts, renormalise):
+            list(threads.map(span, *zip(*projected, strict=True)))
+    total = np.trace(covariance, axis1=1, axis2=2)
+    explained = variance / np.where(total > 0, total, 1)[:, None]
+    return Basis(picks, variance, explained, pca_ceiling(covariance, steps), vectors)
 
 
-def _pick(
-    sigma: Float[Tensor, "head d d"], r: Float[Tensor, "head text d"], steps: int
-) -> tuple[Int[Tensor, "head rank"], Float[Tensor, "head rank"], Float[Tensor, "head rank"]]:
-    """Run the fast form on a few heads; return picks, variance removed, and its share."""
-    n_heads, n_texts, width = r.shape
-    rows = torch.arange(n_heads)
-    total = sigma.diagonal(dim1=-2, dim2=-1).sum(-1)
-    score = ((r @ sigma) * r).sum(-1)
-    length = (r * r).sum(-1)
+def _projections(
+    frames_q: Float[np.ndarray, "head d_joint d_head"],
+    texts: Float[np.ndarray, "text d_joint"],
+    renormalise: bool,
+) -> Iterator[list[tuple[int, Float[np.ndarray, "text d_head"]]]]:
+    """Yield Qᵀ t of all texts for a few heads at a time, as (head, projections)."""
+    pool = texts.astype(np.float64)
+    width = frames_q.shape[2]
+    for start in range(0, len(frames_q), CHUNK):
+        block = frames_q[start : start + CHUNK].astype(np.float64)
+        stacked = np.ascontiguousarray(block.transpose(1, 0, 2)).reshape(block.shape[1], -1)
+        together = pool @ stacked
+        chunk = []
+        for i in range(len(block)):
+            r = np.ascontiguousarray(together[:, i * width : (i + 1) * width])
+            if renormalise:
+                lengths = np.linalg.norm(r, axis=1, keepdims=True)
+                r /= np.where(lengths > 0, lengths, 1)
+            chunk.append((start + i, r))
+        yield chunk
+
+
+def _span_one(
+    sigma: Float[np.ndarray, "d d"], r: Float[np.ndarray, "text d"], steps: int
+) -> tuple[list[int], list[float]]:
+    """Run the fast form on one head; return the picks and the variance that each removes."""
+    left = total = float(np.trace(sigma))
+    score = np.einsum("td,td->t", r @ sigma, r)
+    length = np.einsum("td,td->t", r, r)
     floor = length * SPANNED
-    taken = torch.zeros(n_heads, n_texts, dtype=torch.bool)
-    basis = torch.zeros(n_heads, steps, width, dtype=r.dtype)
-    picks = torch.full((n_heads, steps), -1)
-    variance = torch.zeros(n_heads, steps, dtype=r.dtype)
-    left = total.clone()
+    basis = np.zeros((steps, len(sigma)))
+    picks: list[int] = []
+    variance: list[float] = []
     for step in range(steps):
-        usable = score.masked_fill(taken | (length <= floor), -torch.inf)
-        best = usable.argmax(dim=1)
-        alive = torch.isfinite(usable[rows, best]) & (left > FINISHED * total)
-        if not bool(alive.any()):
+        if not left > FINISHED * total:
             break
-        u = _deflate(r[rows, best], basis[:, :step])
-        u = torch.nn.functional.normalize(u, dim=-1) * alive[:, None]
-        w = _deflate((sigma @ u[..., None]).squeeze(-1), basis[:, :step])
-        removed = (u * w).sum(-1)
-        along, across = (r @ torch.stack([u, w], dim=-1)).unbind(-1)
-        score += along * (along * removed[:, None] - 2 * across)
+        score[length <= floor] = -np.inf
+        best = int(score.argmax())
+        if score[best] == -np.inf:
+            break
+        u = _deflate(r[best], basis[:step])
+        u /= np.linalg.norm(u)
+        w = _deflate(sigma @ u, basis[:step])
+        removed = float(u @ w)
+        along, across = (r @ np.stack([u, w], axis=1)).T
+        score += along * (along * removed - 2 * across)
         length -= along * along
-        basis[:, step] = u
-        taken[rows, best] |= alive
-        picks[:, step] = torch.where(alive, best, -1)
-        variance[:, step] = removed.clamp(min=0) * alive
-        left -= variance[:, step]
-    share = variance / torch.where(total > 0, total, 1)[:, None]
-    return picks, variance, share
+        score[best] = -np.inf
+        basis[step] = u
+        picks.append(best)
+        variance.append(max(removed, 0.0))
+        left -= removed
+    return picks, variance
 
 
 def _deflate(
-    v: Float[Tensor, "head d"], basis: Float[Tensor, "head rank d"]
-) -> Float[Tensor, "head d"]:
+    v: Float[np.ndarray, " d"], basis: Float[np.ndarray, "rank d"]
+) -> Float[np.ndarray, " d"]:
     """Remove the basis' directions from v, twice, since once leaves rounding behind."""
     for _ in range(2):
-        v = v - ((basis @ v[..., None]).mT @ basis).squeeze(1)
+        v = v - (basis @ v) @ basis
     return v
 
 

@@ -139,7 +139,7 @@ def _checkpoint(name: str, pretrained: str) -> str:
     return pretrained
 
 
-def check_supported(visual: nn.Module, name: str) -> None:
+def check_supported(visual: Any, name: str) -> None:
     """Refuse, by type, every image encoder whose embedding is not an exact sum over heads.
 
     Types and not attribute names decide: open_clip's custom block has the same attributes as the

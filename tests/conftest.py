@@ -2,4 +2,4 @@
 
 from jaxtyping import install_import_hook
 
-_hook = install_import_hook(["pipeline", "warehouse", "schemas"], "beartype.beartype")
+_hook = install_import_hook(["pipeline", "warehouse"], "beartype.beartype")
