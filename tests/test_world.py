@@ -29,6 +29,7 @@ from demo.world import (
 from demo.world.factors import CATEGORY_OF_KIND, LAND_BIRD_KINDS, WATER_BIRD, WATER_BIRD_KINDS
 from demo.world.palette import BODY_RGB
 from demo.world.splits import draw_factors
+from demo.world.sprites import coloured, sprite
 from demo.world.words import (
     BIRD_NOUNS,
     CATEGORY_NOUNS,
@@ -129,6 +130,24 @@ def test_objects_stand_out_from_what_is_around_them(index: int) -> None:
     rim = ndimage.binary_dilation(solid) & ~solid
     inside, outside, edge = (image[where].mean(axis=0) for where in (solid, ring, rim))
     assert max(np.abs(inside - outside).max(), np.abs(edge - outside).max()) > 12
+
+
+@given(
+    kind=st.integers(0, len(FACTORS["kind"]) - 1),
+    colour=st.integers(0, len(FACTORS["colour"]) - 1),
+    pattern=st.integers(0, len(FACTORS["texture"]) - 1),
+    size=st.integers(12, 28),
+)
+@settings(max_examples=80, deadline=None)
+def test_an_object_paints_only_where_it_covers(
+    kind: int, colour: int, pattern: int, size: int
+) -> None:
+    shape = sprite(kind, size, mirrored=False, tilt=8)
+    sums = coloured(shape, colour, pattern, np.random.default_rng(size))
+    cover = shape.cover[..., None].astype(int)
+    assert sums.min() >= 0
+    assert (sums <= 255 * cover).all()
+    assert cover[:2].max() == cover[-2:].max() == cover[:, :2].max() == cover[:, -2:].max() == 0
 
 
 def test_colours_differ_from_each_other_by_far() -> None:

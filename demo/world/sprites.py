@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
-from demo.world.palette import LAST_TEXTURED, paint_table
+from demo.world.palette import LAST_TEXTURED, Paint, paint_table
 from demo.world.silhouettes import SILHOUETTES
 from demo.world.textures import FULL, SUBPIXELS, texture
 from demo.world.vector import fill, turned
@@ -68,10 +68,14 @@ def coloured(
 ) -> Int[np.ndarray, "row column channel"]:
     """Sum of RGB (0..255) over each pixel's covered subpixels: colour, texture and shading."""
     height, width = shape.paint.shape
-    tile = texture(pattern, height, width, rng)
-    textured = shape.paint <= LAST_TEXTURED
-    light = np.where(textured, shape.light * tile // FULL, shape.light)
-    rgb = (paint_table(colour)[shape.paint] * light[..., None]) // FULL
+    textured = (shape.paint > Paint.NONE) & (shape.paint <= LAST_TEXTURED)
+    tile = np.where(textured, texture(pattern, height, width, rng), FULL)
+    rgb = paint_table(colour)[shape.paint]
+    white = np.maximum(tile - FULL, 0)
+    if white.any():
+        rgb = rgb + (255 - rgb) * white[..., None] // FULL
+    light = shape.light * np.minimum(tile, FULL) // FULL
+    rgb = rgb * light[..., None] // FULL
     return _sums(np.minimum(rgb, 255))
 
 

@@ -1,4 +1,4 @@
-"""Textures of an object's fill: they darken the paint and leave its hue, so colour stays apart."""
+"""Textures of an object's fill: they change the paint's lightness and leave its hue to colour."""
 
 from functools import cache
 from typing import Final
@@ -12,38 +12,35 @@ SUBPIXELS: Final = 3
 """Subpixels per pixel and axis: everything is drawn three times too large, then averaged."""
 
 FULL: Final = 256
-"""Light factors are integers in 1/256."""
+"""Light factors are integers in 1/256; above FULL, the excess mixes the paint with white."""
 
-_DARK: Final = 138
-_PERIOD: Final = 15
+_DARK: Final = 132
+_SPOT: Final = FULL + 176
+_GROUND: Final = 198
 _TILE: Final = 180
 
 
 @cache
 def _tiles() -> dict[str, tuple[Int[np.ndarray, "row column"], ...]]:
     """The variants of each texture, on a tile of 180 x 180 subpixels."""
-    y, x = np.mgrid[0:_TILE, 0:_TILE]
-    diagonal = (x + y) % (_PERIOD + 6)
-    patterns = {
-        "plain": (np.zeros_like(x, dtype=bool),),
-        "striped": (
-            diagonal < 10,
-            diagonal[:, ::-1] < 10,
-            x % _PERIOD < 7,
-            y % _PERIOD < 7,
+    y, x = np.mgrid[0:_TILE, 0:_TILE].astype(np.int32)
+    plain = np.full_like(x, FULL)
+    check = (x // 9 + y // 9) % 2 == 0
+    patterns: dict[str, tuple[np.ndarray[tuple[int, int], np.dtype[np.int32]], ...]] = {
+        "plain": (plain,),
+        "striped": tuple(
+            np.where((y + slant) % 15 < 8, _DARK, plain) for slant in (x // 4, (_TILE - x) // 4)
         ),
-        "spotted": (_spots(x, y), _spots(y, x)),
-        "checkered": ((x // 9 + y // 9) % 2 == 0,),
+        # Pale spots, dark stripes and checks: at five pixels a period only the sign tells them.
+        "spotted": tuple(np.where(spots, _SPOT, _GROUND) for spots in (_spots(x, y), _spots(y, x))),
+        "checkered": (np.where(check, _DARK, plain),),
     }
-    return {
-        name: tuple(np.where(dark, _DARK, FULL).astype(np.int32) for dark in variants)
-        for name, variants in patterns.items()
-    }
+    return {name: tuple(v.astype(np.int32) for v in tiles) for name, tiles in patterns.items()}
 
 
 def _spots(
-    x: np.ndarray[tuple[int, int], np.dtype[np.int64]],
-    y: np.ndarray[tuple[int, int], np.dtype[np.int64]],
+    x: np.ndarray[tuple[int, int], np.dtype[np.int32]],
+    y: np.ndarray[tuple[int, int], np.dtype[np.int32]],
 ) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     period, height, radius_squared = 18, 15, 23
     shifted = x + (y // height % 2) * (period // 2)
@@ -56,6 +53,6 @@ def texture(
 ) -> Int[np.ndarray, "height width"]:
     """Cut a light factor (1/256) at a random phase and orientation; sizes are subpixels."""
     variants = _tiles()[FACTORS["texture"][code]]
-    variant, top, left = rng.integers(0, (len(variants), 36, 36))
+    variant, top, left = rng.integers(0, (len(variants), 60, 60))
     tile = variants[int(variant)]
     return tile[top : top + height, left : left + width]
