@@ -23,7 +23,7 @@ def background(code: int, rng: np.random.Generator) -> Picture:
     return _PAINTERS[FACTORS["background"][code]](rng)
 
 
-def _rgb(*channels: float) -> Float32[np.ndarray, " channel"]:
+def _rgb(*channels: float | int) -> Float32[np.ndarray, " channel"]:
     return np.array(channels, dtype=np.float32)
 
 
@@ -40,7 +40,7 @@ def _triangle(phase: Field) -> Field:
     return np.asarray(wave * wave * (3 - 2 * wave))
 
 
-def _uniform(rng: np.random.Generator, low: float, high: float) -> np.float32:
+def _uniform(rng: np.random.Generator, low: float | int, high: float | int) -> np.float32:
     return np.float32(low + (high - low) * rng.random())
 
 
@@ -156,11 +156,9 @@ def _forest(rng: np.random.Generator) -> Picture:
     while left < IMAGE_SIZE:
         width = int(rng.integers(3, 7))
         far = _uniform(rng, 0.45, 1.0)
-        trunk = slice(max(left, 0), max(left + width, 0))
-        span = np.arange(left, left + width)[max(-left, 0) :][: IMAGE_SIZE - trunk.start]
-        round_light = 1 - np.abs(
-            (span - left + np.float32(0.5)) / np.float32(width) * 2 - np.float32(0.7)
-        )
+        trunk = slice(max(left, 0), min(max(left + width, 0), IMAGE_SIZE))
+        across = (np.arange(trunk.start, trunk.stop, dtype=np.float32) - left) / np.float32(width)
+        round_light = 1 - np.abs(across * 2 - np.float32(0.5))
         share = bark[:, trunk] * np.float32(0.4) + round_light * np.float32(0.8)
         picture[:, trunk] = _blend((40, 28, 22), (112, 84, 58), share) * far + picture[:, trunk] * (
             1 - far

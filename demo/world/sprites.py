@@ -93,7 +93,7 @@ def _painted(kind: int, size: int, tilt: int) -> UInt8[np.ndarray, "subrow subco
 
 def _cut(
     paint: UInt8[np.ndarray, "subrow subcolumn"],
-) -> UInt8[np.ndarray, "subrow subcolumn"]:
+) -> UInt8[np.ndarray, "cutrow cutcolumn"]:
     rows = np.flatnonzero(paint.any(axis=1))
     columns = np.flatnonzero(paint.any(axis=0))
     inner = paint[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -15,8 +15,8 @@ FULL: Final = 256
 """Light factors are integers in 1/256; above FULL, the excess mixes the paint with white."""
 
 _DARK: Final = 132
-_SPOT: Final = FULL + 176
-_GROUND: Final = 198
+_SPOT: Final = FULL + 200
+_GROUND: Final = 186
 _TILE: Final = 180
 
 

@@ -28,7 +28,7 @@ def toned(picture: Picture, code: int, rng: np.random.Generator) -> Picture:
             return _misty(picture, strength, rng)
 
 
-def _rgb(*channels: float) -> Float32[np.ndarray, " channel"]:
+def _rgb(*channels: float | int) -> Float32[np.ndarray, " channel"]:
     return np.array(channels, dtype=np.float32)
 
 

@@ -49,7 +49,7 @@ def blob(paint: Paint, *points: Point) -> Part:
     return Part(paint, tuple(corners))
 
 
-def ellipse(paint: Paint, x: float, y: float, rx: float, ry: float, turn: float = 0.0) -> Part:
+def ellipse(paint: Paint, x: float, y: float, rx: float, ry: float, turn: int = 0) -> Part:
     """Ellipse of centre (x, y) and radii rx, ry, turned by `turn` degrees (clockwise)."""
     c, s = _cos_sin(turn)
     rim = (_cos_sin(degrees) for degrees in range(0, 360, 12))
@@ -115,7 +115,7 @@ def fill(points: Float[np.ndarray, "point 2"], side: int) -> Bool[np.ndarray, "r
     return np.asarray(inside)
 
 
-def _cos_sin(degrees: float) -> Point:
+def _cos_sin(degrees: int) -> Point:
     # Rounded, so that a last-bit difference between C libraries cannot move a pixel.
     angle = math.radians(degrees)
     return round(math.cos(angle), 6), round(math.sin(angle), 6)
