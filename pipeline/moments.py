@@ -162,13 +162,18 @@ def from_table(table: pa.Table) -> dict[Key, Moments]:
     return found
 
 
-def merge_tables(tables: Iterable[pa.Table]) -> pa.Table:
-    """Merge moments of several shards into one table, one row per component."""
+def merge_all(tables: Iterable[pa.Table]) -> dict[Key, Moments]:
+    """Merge the moments of several shards, given as their tables, one at a time."""
     found: dict[Key, Moments] = {}
     for table in tables:
         for key, row in from_table(table).items():
             found[key] = found[key].merge(row) if key in found else row
-    return to_table(found)
+    return found
+
+
+def merge_tables(tables: Iterable[pa.Table]) -> pa.Table:
+    """Merge moments of several shards into one table, one row per component."""
+    return to_table(merge_all(tables))
 
 
 def share(component: Moments, embedding: Moments) -> float:

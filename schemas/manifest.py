@@ -58,6 +58,8 @@ class ScanRecord(_Record):
     source: str
     created_at: str = Field(description="UTC, ISO 8601.")
     model: ModelRecord
+    model_path: str = Field(description="Model as given: a name, or a config's absolute path.")
+    pretrained_path: str = Field(description="Weights as given: a tag, `none`, or absolute path.")
     layers: tuple[int, ...] = Field(description="Layers stored, 0-based, ascending.")
     ln_split: Literal["centred"] = Field(
         default="centred",

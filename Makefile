@@ -1,0 +1,43 @@
+# Everything a person runs. `make help` lists it.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+help: ## List what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+setup: $(READY) ## Make .venv with every dependency, pinned
+
+demo: setup ## Scan the pictures that ship, find what the heads do, ask in SQL
+	$(BIN)/headatlas demo
+
+test: setup ## Run the tests
+	$(BIN)/python -m pytest
+
+test-slow: setup ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: setup ## ruff, mypy and the layers between packages
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup ## Measure, and print one table
+	$(BIN)/python -m benchmarks
+
+docs: setup ## Write the generated pages of docs/
+	$(BIN)/python -m docs.generate
+
+demo-model: setup ## Train the small CLIP that ships (up to two hours on two cores)
+	$(BIN)/python -m demo.train --out demo/small_clip.safetensors
+
+demo-card: setup ## Measure the small CLIP and write its model card
+	$(BIN)/python -m demo.card
+
+.PHONY: help setup demo test test-slow lint bench docs demo-model demo-card

@@ -1,0 +1,1 @@
+"""What HeadAtlas costs, measured: `make bench` prints one table; ratios come from one run."""
