@@ -1,0 +1,64 @@
+"""The program `headatlas`: its commands, and how its errors are said."""
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import typer
+
+from jobs import commands, console
+from jobs.options import add_command
+from schemas.errors import HeadAtlasError
+
+app = typer.Typer(
+    name="headatlas",
+    help="What every attention head of a CLIP image encoder does, for a whole data set, in SQL.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+for command in commands.ALL:
+    add_command(
+        app,
+        command.name,
+        command.model,
+        command.run,
+        arguments=command.arguments,
+        flags=command.flags,
+    )
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Treat SIGTERM as Ctrl-C, so that nothing is left half-way."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program; errors are one line, without a traceback unless --debug is given."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or bool(os.environ.get("HEADATLAS_DEBUG"))
+    given = [a for a in given if a != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(given, debug))
+
+
+def _run(given: list[str], debug: bool) -> int:
+    options: dict[str, Any] = {"standalone_mode": False, "prog_name": "headatlas"}
+    try:
+        result = app(given, **options)
+    except HeadAtlasError as error:
+        if debug:
+            raise
+        console.fail(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        console.fail("interrupted; what is finished is kept: run the same command again to go on")
+        return 130
+    except typer.TyperException as error:
+        console.fail(f"{error.format_message()}; see headatlas {given[0] if given else ''} -h")
+        return 2
+    return result if isinstance(result, int) else 0

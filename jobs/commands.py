@@ -1,0 +1,190 @@
+"""The commands of `headatlas`: what each is called, and what it says when it is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from jobs import console, demo, info, maintain, pool, publish, refresh, scan, sql, textspan
+from schemas.config import Config, ScanConfig
+from schemas.errors import CorruptStore
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: `run` is called with the checked configuration and prints what was done."""
+
+    name: str
+    model: type[Config]
+    run: Callable[..., None]
+    arguments: tuple[str, ...] = ()
+    flags: tuple[tuple[str, str], ...] = ()
+
+
+def show(title: str, found: pa.Table) -> None:
+    """Print an Arrow table."""
+    columns = [column.to_pylist() for column in found.columns]
+    console.table(title, found.column_names, list(zip(*columns, strict=True)))
+
+
+def _scan(config: ScanConfig, *, dry_run: bool, no_publish: bool) -> None:
+    """Write every head's contribution to every picture's embedding, and publish."""
+    done = scan.run(config, dry_run=dry_run)
+    if dry_run:
+        rows: list[tuple[str, object]] = [
+            ("scan", done.scan),
+            ("to scan", done.scanned),
+            ("there already", done.reused),
+            ("bytes to store", console.size(done.bytes)),
+        ]
+        console.table("A scan would do this; nothing was written", ("", ""), rows)
+        return
+    t = done.timing
+    busy = f"read {t.read:.1f} · decode {t.decode:.1f} · model {t.model:.1f} · write {t.write:.1f}"
+    rows = [
+        ("scan", done.scan),
+        ("snapshot", done.snapshot),
+        ("pictures stored", done.images),
+        ("rejected", done.rejects),
+        ("scanned now", done.scanned),
+        ("reused", done.reused),
+        ("vanished", done.vanished),
+        ("seconds", done.seconds),
+        ("worker seconds", busy),
+        ("written", console.size(done.bytes)),
+    ]
+    console.table(f"Scan {done.scan}", ("", ""), rows)
+    if not no_publish:
+        _publish(publish.PublishConfig(warehouse=config.warehouse))
+
+
+def _textspan(config: textspan.TextSpanConfig, *, no_publish: bool) -> None:
+    """Find, for every stored head, the texts of a pool that span its contributions."""
+    done = textspan.run(config)
+    console.note(
+        f"basis {done.basis} of {done.scan}: {done.heads} heads over {done.images:,} pictures in "
+        f"{done.seconds:.1f} s"
+    )
+    if not no_publish:
+        _publish(publish.PublishConfig(warehouse=config.warehouse))
+
+
+def _publish(config: publish.PublishConfig) -> None:
+    """Build the database from the files; readers of older versions are not disturbed."""
+    done = publish.run(config)
+    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
+    for stale in done.stale:
+        console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")
+
+
+def _pool_list(config: pool.PoolListConfig) -> None:
+    """List the description pools."""
+    rows = [
+        (p.name, len(p.texts), len({x for x in p.properties if x}), p.provenance.get("source"))
+        for p in pool.listed(config)
+    ]
+    console.table("Description pools", ("pool", "descriptions", "properties", "source"), rows)
+
+
+def _pool_import(config: pool.PoolImportConfig) -> None:
+    """Import a file of descriptions as a pool; `general` is the pool that ships."""
+    done = pool.run_import(config)
+    left = f"; left out {done.empty} empty and {done.duplicates} repeated lines"
+    console.note(
+        f"pool {done.pool}: {done.kept:,} descriptions in {done.properties} properties"
+        + (left if done.empty or done.duplicates else "")
+    )
+
+
+def _sql(config: sql.SqlConfig) -> None:
+    """Ask the published database, read-only; or write the answer to a file."""
+    answer = sql.run(config)
+    if answer is not None:
+        show("", answer)
+
+
+def _verify(config: maintain.VerifyConfig) -> None:
+    """Check every live file: checksums, counts, layout."""
+    reports = maintain.run_verify(config)
+    problems = [(p.shard, p.file, p.problem) for report in reports for p in report.problems]
+    for report in reports:
+        console.note(f"{report.scan}: {report.shards} shards, {report.images:,} pictures checked")
+    if problems:
+        console.table("Problems", ("shard", "file", "problem"), problems)
+        raise CorruptStore(
+            f"{len(problems)} problems; restore those files, or delete the shards named and run "
+            "the scan again"
+        )
+
+
+def _gc(config: maintain.GcConfig) -> None:
+    """Delete shards that no kept snapshot and no published version names."""
+    for found in maintain.run_gc(config):
+        console.note(
+            f"{found.scan}: deleted {len(found.shards)} shards, {console.size(found.bytes)}"
+        )
+
+
+def _compact(config: maintain.CompactConfig) -> None:
+    """Merge small shards into larger ones; nothing is computed again."""
+    for snapshot in maintain.run_compact(config):
+        console.note(f"snapshot {snapshot.number}: {len(snapshot.shards)} shards")
+
+
+def _info(config: info.InfoConfig) -> None:
+    """Say what is in a warehouse, and what this machine would scan with."""
+    for title, columns, rows in info.run(config):
+        console.table(title, columns, rows)
+
+
+def _refresh(config: refresh.RefreshConfig) -> None:
+    """Scan, textspan and publish as a YAML file says, each only where needed."""
+    done = refresh.run(config)
+    console.note(
+        f"{done.scan.scan}: {done.scan.scanned:,} pictures scanned, bases made: "
+        f"{', '.join(done.bases) or 'none'}, "
+        + (f"published version {done.published.version}" if done.published else "nothing new")
+    )
+
+
+def _demo(config: demo.DemoConfig) -> None:
+    """Go the whole way on the pictures and the small CLIP that ship."""
+    done = demo.run(config)
+    what = "the small CLIP that ships" if done.trained else "RANDOM WEIGHTS (nothing is learnt)"
+    show(f"The strongest heads of {what}, and their texts", done.heads)
+    for question, text, answer in done.answers:
+        console.out.print(f"\n{text}", style="cyan")
+        show(question, answer)
+
+
+ALL = (
+    Command(
+        "scan",
+        ScanConfig,
+        _scan,
+        ("source",),
+        (
+            ("dry_run", "Say what would be done and stored; write nothing."),
+            ("no_publish", "Do not publish when done."),
+        ),
+    ),
+    Command(
+        "textspan",
+        textspan.TextSpanConfig,
+        _textspan,
+        (),
+        (("no_publish", "Do not publish when done."),),
+    ),
+    Command("pool list", pool.PoolListConfig, _pool_list),
+    Command("pool import", pool.PoolImportConfig, _pool_import, ("file",)),
+    Command("publish", publish.PublishConfig, _publish),
+    Command("sql", sql.SqlConfig, _sql, ("statement",)),
+    Command("refresh", refresh.RefreshConfig, _refresh, ("plan",)),
+    Command("verify", maintain.VerifyConfig, _verify),
+    Command("gc", maintain.GcConfig, _gc),
+    Command("compact", maintain.CompactConfig, _compact),
+    Command("info", info.InfoConfig, _info),
+    Command("demo", demo.DemoConfig, _demo),
+)
+COMMANDS: dict[str, Any] = {command.name: command for command in ALL}

@@ -1,0 +1,62 @@
+"""`headatlas verify`, `gc` and `compact`: looking after a warehouse's files."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline import moments as mo
+from schemas.config import Config
+from schemas.manifest import Snapshot
+from warehouse import copy, gc, verify
+from warehouse.layout import Warehouse
+
+
+class VerifyConfig(Config):
+    """Options of `headatlas verify`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Only this scan; default, all.")
+    quick: bool = Field(default=False, description="Leave out checksums and the vectors' values.")
+
+
+class GcConfig(Config):
+    """Options of `headatlas gc`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    keep: int = Field(default=3, ge=1, description="Snapshots of each scan to keep.")
+
+
+class CompactConfig(Config):
+    """Options of `headatlas compact`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Only this scan; default, all.")
+    shard_size: int = Field(default=4096, ge=1, description="Pictures per merged shard.")
+
+
+def _names(warehouse: Warehouse, scan: str | None) -> list[str]:
+    return [warehouse.scan(scan).name] if scan is not None else warehouse.scans()
+
+
+def run_verify(config: VerifyConfig) -> list[verify.Report]:
+    """Check every file of the live shards against what was written."""
+    warehouse = Warehouse(config.warehouse)
+    return [
+        verify.verify(warehouse.scan(name), deep=not config.quick)
+        for name in _names(warehouse, config.scan)
+    ]
+
+
+def run_gc(config: GcConfig) -> list[gc.Collected]:
+    """Delete the shards that no kept snapshot and no published version names."""
+    warehouse = Warehouse(config.warehouse)
+    return [gc.collect(warehouse, name, keep_snapshots=config.keep) for name in warehouse.scans()]
+
+
+def run_compact(config: CompactConfig) -> list[Snapshot]:
+    """Merge small shards into larger ones; nothing is computed again."""
+    warehouse = Warehouse(config.warehouse)
+    return [
+        copy.compact(warehouse.scan(name), config.shard_size, mo.merge_tables)
+        for name in _names(warehouse, config.scan)
+    ]

@@ -1,0 +1,133 @@
+"""Commands made from configuration models: one field, one option, one line of YAML.
+
+A command's options are the fields of its Config; values come from the command line, else from the
+file given with --config, else from the environment, else from the field's default.
+"""
+
+import inspect
+import os
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, TypeVar
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from schemas.config import Config, load_yaml
+from schemas.errors import UsageError
+
+C = TypeVar("C", bound=Config)
+
+ENVIRONMENT = {"warehouse": "HEADATLAS_WAREHOUSE"}
+
+
+def add_command(
+    app: typer.Typer,
+    name: str,
+    model: type[C],
+    run: Callable[[C], None],
+    *,
+    arguments: tuple[str, ...] = (),
+    flags: tuple[tuple[str, str], ...] = (),
+) -> None:
+    """Add to `app` a command whose options are the fields of `model`.
+
+    Args:
+        app: where to add it.
+        name: the command's name; with a space, the group's and the command's.
+        model: its configuration.
+        run: called with the checked configuration; its docstring is the command's help.
+        arguments: fields that are given by position.
+        flags: (name, help) of switches that are no part of the configuration; they are passed to
+            `run` by keyword.
+    """
+    parameters = [_parameter(n, f, n in arguments) for n, f in model.model_fields.items()]
+    parameters += [_flag(n, text) for n, text in flags]
+    config = Annotated[Path | None, typer.Option("--config", help="YAML file of options.")]
+    parameters.append(_keyword("config", config, None))
+
+    def command(**given: Any) -> None:
+        path = given.pop("config")
+        switches = {n: bool(given.pop(n)) for n, _ in flags}
+        values = load_yaml(path) if path is not None else {}
+        values |= {k: v for k, v in given.items() if v is not None and v != []}
+        for field, variable in ENVIRONMENT.items():
+            if field in model.model_fields and field not in values and os.environ.get(variable):
+                values[field] = os.environ[variable]
+        _require(model, values, arguments)
+        run(model.checked(values), **switches)
+
+    command.__doc__ = inspect.getdoc(run)
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        sorted(parameters, key=lambda p: p.name not in arguments)
+    )
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    group, _, last = name.rpartition(" ")
+    _group(app, group).command(last)(command)
+
+
+def _group(app: typer.Typer, name: str) -> typer.Typer:
+    """Return the group of commands called `name`, made if it is not there; `` is the program."""
+    if not name:
+        return app
+    for known in app.registered_groups:
+        if known.name == name and known.typer_instance is not None:
+            return known.typer_instance
+    group = typer.Typer(no_args_is_help=True, help=f"Commands on {name}s.")
+    app.add_typer(group, name=name)
+    return group
+
+
+def _require(model: type[Config], values: dict[str, Any], arguments: tuple[str, ...]) -> None:
+    missing = [n for n, f in model.model_fields.items() if f.is_required() and n not in values]
+    if not missing:
+        return
+    name = missing[0]
+    said = name.upper() if name in arguments else f"--{name.replace('_', '-')}"
+    variable = f" or set {ENVIRONMENT[name]}" if name in ENVIRONMENT else ""
+    raise UsageError(f"{said} is missing: {model.model_fields[name].description} Give it{variable}")
+
+
+def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
+    kind = _cli_type(field.annotation)
+    text = field.description or ""
+    if positional:
+        if typing.get_origin(kind) is not list:
+            kind = kind | None
+        return _keyword(name, Annotated[kind, typer.Argument(help=text, show_default=False)], None)
+    if field.default not in (None, PydanticUndefined, (), False):
+        text += f" [default: {field.default}]"
+    option = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        annotation: Any = Annotated[bool | None, typer.Option(option, help=text)]
+    else:
+        declared = kind if typing.get_origin(kind) is list else kind | None
+        annotation = Annotated[declared, typer.Option(option, help=text, show_default=False)]
+    return _keyword(name, annotation, None)
+
+
+def _flag(name: str, text: str) -> inspect.Parameter:
+    option = typer.Option(f"--{name.replace('_', '-')}", help=text)
+    return _keyword(name, Annotated[bool, option], False)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _cli_type(annotation: Any) -> Any:
+    """Return the type that the command line reads; the model itself checks the value."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple:
+        return list[str]
+    if origin is typing.Literal:
+        return str
+    if inner and NoneType in inner:
+        (only,) = (t for t in inner if t is not NoneType)
+        return _cli_type(only)
+    return annotation if annotation in (str, int, float, bool, Path) else str

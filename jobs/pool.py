@@ -1,0 +1,82 @@
+"""`headatlas pool`: description pools, listed and imported."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import Field
+
+from pipeline.pool import GENERAL, clean, read_descriptions
+from schemas.config import Config
+from schemas.errors import UsageError
+from schemas.names import safe_name
+from warehouse.layout import Warehouse
+from warehouse.pools import Pool, pools, read_pool, write_pool
+
+SHIPPED = {"general": GENERAL}
+
+
+class PoolListConfig(Config):
+    """Options of `headatlas pool-list`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+
+
+class PoolImportConfig(Config):
+    """Options of `headatlas pool import`."""
+
+    file: Path = Field(
+        description="Text file with one description per line, CSV with text and property, or "
+        "`general` for the pool that ships."
+    )
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    name: str | None = Field(default=None, description="Name of the pool; default, the file's.")
+    property: str | None = Field(
+        default=None, description="Property of all descriptions that have none of their own."
+    )
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import kept, and what it left out."""
+
+    pool: str
+    kept: int
+    properties: int
+    empty: int
+    duplicates: int
+
+
+def listed(config: PoolListConfig) -> list[Pool]:
+    """Return all pools of a warehouse."""
+    warehouse = Warehouse(config.warehouse)
+    return [read_pool(warehouse, name) for name in pools(warehouse)]
+
+
+def run_import(config: PoolImportConfig) -> Imported:
+    """Import a file as a pool, replacing one of the same name.
+
+    Raises:
+        UsageError: the file is not there or holds no description.
+    """
+    path = SHIPPED.get(str(config.file), config.file)
+    cleaned = clean(read_descriptions(path))
+    if not cleaned.descriptions:
+        raise UsageError(f"{path} holds no description; expected one per line")
+    name = config.name or safe_name(path.stem)
+    properties = [d.property or config.property for d in cleaned.descriptions]
+    write_pool(
+        Warehouse(config.warehouse),
+        name,
+        [d.text for d in cleaned.descriptions],
+        properties,
+        source=path.name,
+        provenance={
+            "source": path.name,
+            "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "empty": cleaned.empty,
+            "duplicates": cleaned.duplicates,
+        },
+    )
+    kinds = {p for p in properties if p is not None}
+    return Imported(name, len(properties), len(kinds), cleaned.empty, cleaned.duplicates)
