@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field
-from warehouse.query import query
 
 import demo
 from demo.world import descriptions, materialise
@@ -15,6 +14,7 @@ from pipeline.towers import NO_WEIGHTS
 from schemas.config import Config, ScanConfig
 from warehouse.layout import Warehouse
 from warehouse.pools import write_pool
+from warehouse.query import query
 
 FOLDER = Path(demo.__file__).parent
 MODEL = FOLDER / "small_clip.json"

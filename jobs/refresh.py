@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from warehouse.publish import Published
-from warehouse.results import read_provenance
 
 from jobs import pool, publish, scan, textspan
 from schemas.config import Config, ScanConfig, load_yaml
@@ -14,6 +12,8 @@ from schemas.errors import TooManyRejects, UsageError
 from warehouse import snapshots
 from warehouse.layout import Warehouse
 from warehouse.pools import pools
+from warehouse.publish import Published
+from warehouse.results import read_provenance
 
 
 class RefreshConfig(Config):

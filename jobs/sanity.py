@@ -7,7 +7,7 @@ from pipeline.towers import LoadedModel
 from pipeline.zeroshot import Sanity, class_weights, label_prompt, sanity
 from schemas.manifest import ScanRecord, Snapshot
 from warehouse.layout import ScanDir
-from warehouse.reading import float_matrix, read_images
+from warehouse.reading import matrix, read_images
 
 MOST_CLASSES = 2000
 
@@ -35,7 +35,7 @@ def sanity_check(
         labels = np.array([index.get(v, -1) for v in rows["label"].to_pylist()], np.int64)
         if not len(labels):
             continue
-        guesses = (float_matrix(rows["embedding"]) @ weights.T).argmax(axis=1)
+        guesses = (matrix(rows["embedding"]) @ weights.T).argmax(axis=1)
         correct += int((guesses == labels).sum())
         counts += np.bincount(labels[labels >= 0], minlength=len(names))
     found = sanity(counts, correct)

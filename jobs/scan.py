@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from warehouse.copy import copy_shards
-from warehouse.plan import Plan, ScanTask, live_members, plan_refresh
 
 from jobs import console
 from jobs.cluster import Failure, Resources, Share, cluster, run_tasks, share_out
@@ -32,8 +30,10 @@ from schemas.manifest import ScanRecord, ShardManifest, Snapshot, Timing
 from schemas.names import check_name, parse_layers, safe_name, scan_name
 from warehouse import snapshots
 from warehouse.atomic import write_bytes
+from warehouse.copy import copy_shards
 from warehouse.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.lock import scan_lock
+from warehouse.plan import Plan, ScanTask, live_members, plan_refresh
 from warehouse.shards import contribution_bytes, load_manifest
 
 LIBRARIES = ("headatlas", "torch", "open_clip_torch", "pyarrow", "numpy", "ray")

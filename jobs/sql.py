@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pyarrow as pa
 from pydantic import Field
-from warehouse.query import export, query
 
 from schemas.config import Config
 from warehouse.layout import Warehouse
+from warehouse.query import export, query
 
 
 class SqlConfig(Config):

@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime
 
-from warehouse.results import write_result
-
 from pipeline import moments as mo
 from pipeline.heads import component_shares, heads_table
 from schemas.manifest import Snapshot
 from warehouse.layout import ScanDir
 from warehouse.reading import iterate_moments
+from warehouse.results import write_result
 
 
 def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:

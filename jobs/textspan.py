@@ -7,10 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
 from pydantic import Field
-from warehouse.results import write_result
-from warehouse.select import select_images
 
 from jobs import console
 from jobs.models import pool_embeddings
@@ -26,7 +23,9 @@ from schemas.names import check_name, safe_name
 from warehouse import snapshots
 from warehouse.layout import ScanDir, Warehouse
 from warehouse.pools import Pool, read_pool
-from warehouse.reading import iterate_layer, iterate_moments, read_images
+from warehouse.reading import iterate_layer, iterate_moments, matrix, read_images
+from warehouse.results import write_result
+from warehouse.select import select_images
 
 
 class TextSpanConfig(Config):
@@ -138,7 +137,7 @@ def subset_moments(
         keep = np.isin(rows["image_id"].to_numpy(), chosen)
         if not keep.any():
             continue
-        embedding = _matrix(rows["embedding"])[keep]
+        embedding = matrix(rows["embedding"])[keep]
         heads = {
             block.layer: block.vectors[:, keep]
             for layer in record.layers
@@ -148,11 +147,6 @@ def subset_moments(
         for key, part in mo.shard_moments(heads, embedding, {}, frames_q).items():
             found[key] = found[key].merge(part) if key in found else part
     return found
-
-
-def _matrix(column: pa.ChunkedArray) -> Float[np.ndarray, "row width"]:
-    flat: np.ndarray = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(column), -1)
 
 
 def basis_table(basis: Basis, heads: list[tuple[int, int]], pool: Pool) -> pa.Table:

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from pipeline.loader import Clock, Loaded, batches
-from pipeline.sources.reader import Reader
 from torch import Tensor
-from warehouse.plan import ScanTask
 
 from pipeline import moments as mo
 from pipeline.decompose import Decomposer, Decomposition
 from pipeline.frames import load_frames
+from pipeline.loader import Clock, Loaded, batches
+from pipeline.sources.reader import Reader
 from pipeline.towers import LoadedModel, load_model, pick_device
 from schemas.config import Precision
 from schemas.errors import StoreError
@@ -23,6 +22,7 @@ from schemas.files import images_schema, rejects_schema, vector_of
 from schemas.manifest import ScanRecord, ShardManifest, Timing
 from schemas.members import Member, Reject
 from warehouse.layout import Warehouse, probe_read
+from warehouse.plan import ScanTask
 from warehouse.shards import ShardPayload, write_shard
 
 DECODE_THREADS_PER_CPU = 1

@@ -1,0 +1,60 @@
+"""Results of a scan as single Parquet files, each with where it comes from in its own metadata.
+
+One file is replaced atomically, so rows and their provenance never part.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import CorruptStore
+from warehouse.atomic import write_table
+from warehouse.layout import ScanDir
+
+_KEY: Final = b"headatlas"
+
+
+def write_result(path: Path, table: pa.Table, provenance: dict[str, Any]) -> None:
+    """Write a result, replacing what is there; `provenance` goes into the schema's metadata."""
+    metadata = {**(table.schema.metadata or {}), _KEY: json.dumps(provenance).encode()}
+    write_table(path, table.replace_schema_metadata(metadata))
+
+
+def read_result(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a result and its provenance.
+
+    Raises:
+        CorruptStore: the file is absent or no result of this program.
+    """
+    return _opened(path, lambda: pq.read_table(path, partitioning=None)), read_provenance(path)
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Read only where a result comes from.
+
+    Raises:
+        CorruptStore: the file is absent or no result of this program.
+    """
+    metadata = _opened(path, lambda: pq.read_schema(path)).metadata or {}
+    if _KEY not in metadata:
+        raise CorruptStore(f"{path} carries no provenance; make this result again")
+    found: dict[str, Any] = json.loads(metadata[_KEY])
+    return found
+
+
+def _opened(path: Path, read: Any) -> Any:
+    try:
+        return read()
+    except FileNotFoundError:
+        raise CorruptStore(f"{path} is missing; make this result again") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptStore(f"{path} cannot be read: {reason}; make this result again") from None
+
+
+def list_results(scan: ScanDir, kind: str) -> list[Path]:
+    """Return the files of one kind of result: textspan, roles, classifiers, ..., sorted."""
+    return sorted(scan.results(kind).rglob("*.parquet"))
