@@ -1,0 +1,87 @@
+"""Deleting what nobody names: shards of no kept snapshot and of no published version.
+
+Each published version lies beside a JSON file with the snapshot of every scan it reads. Shards that
+an interrupted run may still take up are kept, and so are temporary folders younger than a day.
+"""
+
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import CorruptStore
+from warehouse import snapshots
+from warehouse.atomic import TEMPORARY
+from warehouse.layout import ScanDir, Warehouse
+from warehouse.lock import scan_lock
+from warehouse.shards import MANIFEST, load_manifest
+
+DAY = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was deleted from one scan."""
+
+    scan: str
+    shards: tuple[str, ...]
+    snapshots: tuple[int, ...]
+    bytes: int
+
+
+def published_snapshots(warehouse: Warehouse) -> dict[str, set[int]]:
+    """Return, per scan, the snapshots that some published version still reads."""
+    found: dict[str, set[int]] = {}
+    for path in sorted(warehouse.versions.glob("atlas-*.json")):
+        if not path.with_suffix(".duckdb").exists():
+            continue
+        for scan, number in json.loads(path.read_text())["scans"].items():
+            found.setdefault(scan, set()).add(int(number))
+    return found
+
+
+def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Collected:
+    """Delete a scan's unnamed shards and its older snapshots.
+
+    Shards go before the snapshots that named them, so that a kill in between leaves shards that the
+    next run still knows to be unnamed.
+
+    Raises:
+        Locked: another run is writing this scan.
+    """
+    scan = warehouse.scan(name)
+    with scan_lock(scan):
+        numbers = snapshots.numbers(scan)
+        read = published_snapshots(warehouse).get(name, set())
+        kept = [n for n in numbers if n in numbers[-keep_snapshots:] or n in read]
+        named = {live.shard for n in kept for live in snapshots.load(scan, n).shards}
+        newest = numbers[-1] if numbers else 0
+        doomed = [
+            folder
+            for folder in sorted(scan.shards.iterdir())
+            if folder.is_dir() and folder.name not in named and _dead(scan, folder, newest)
+        ]
+        freed = sum(_delete(folder) for folder in doomed)
+        gone = [n for n in numbers if n not in kept]
+        for number in gone:
+            scan.snapshot(number).unlink()
+    return Collected(name, tuple(f.name for f in doomed), tuple(gone), freed)
+
+
+def _dead(scan: ScanDir, folder: Path, newest: int) -> bool:
+    """Whether nobody can still want this folder, which no kept snapshot names."""
+    if folder.name.startswith(TEMPORARY) or not (folder / MANIFEST).is_file():
+        return time.time() - folder.stat().st_mtime > DAY
+    try:
+        return load_manifest(scan, folder.name).base_snapshot != newest
+    except CorruptStore:
+        return True
+
+
+def _delete(folder: Path) -> int:
+    """Delete a shard, its manifest first; return the bytes that this frees."""
+    files = [p.stat() for p in folder.rglob("*") if p.is_file()]
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+    return sum(s.st_size for s in files if s.st_nlink == 1)
