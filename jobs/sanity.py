@@ -4,7 +4,7 @@ import numpy as np
 
 from jobs import console
 from pipeline.towers import LoadedModel
-from pipeline.zeroshot import Sanity, class_weights, label_prompt, sanity
+from pipeline.zeroshot import PLAIN_TEMPLATE, Sanity, class_weights, label_prompt, sanity
 from schemas.manifest import ScanRecord, Snapshot
 from warehouse.layout import ScanDir
 from warehouse.reading import matrix, read_images
@@ -18,8 +18,10 @@ def sanity_check(
     """Classify the labelled pictures by their labels' names; warn, loudly, when near chance.
 
     Uses the stored embeddings: no picture is read again. None, and nothing written, where fewer
-    than two labels are known, or more than 2,000.
+    than two labels are known, or more than 2,000, or where this snapshot has its number already.
     """
+    if (record.zero_shot or {}).get("snapshot") == snapshot.number:
+        return None
     shards = [live.shard for live in snapshot.shards]
     known: set[str] = set()
     for shard in shards:
@@ -44,7 +46,8 @@ def sanity_check(
         "chance": round(found.chance, 4),
         "classes": found.classes,
         "images": found.images,
-        "template": "a photo of a {}.",
+        "template": PLAIN_TEMPLATE[0],
+        "snapshot": snapshot.number,
     }
     scan.save_record(record.model_copy(update={"zero_shot": said}))
     text = (

@@ -4,8 +4,9 @@ Lists the source, compares it with what is stored, scans what is new or changed,
 snapshot. Killed at any moment, the same command goes on where it was.
 """
 
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import torch
 
 from jobs import console
@@ -31,10 +34,11 @@ from schemas.names import check_name, parse_layers, safe_name, scan_name
 from warehouse import snapshots
 from warehouse.atomic import write_bytes
 from warehouse.copy import copy_shards
+from warehouse.estimate import bytes_to_store
 from warehouse.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.lock import scan_lock
 from warehouse.plan import Plan, ScanTask, live_members, plan_refresh
-from warehouse.shards import contribution_bytes, load_manifest
+from warehouse.shards import load_manifest
 
 LIBRARIES = ("headatlas", "torch", "open_clip_torch", "pyarrow", "numpy", "ray")
 
@@ -153,6 +157,20 @@ def _absolute(given: str) -> str:
     return str(Path(given).resolve()) if given != NO_WEIGHTS and Path(given).is_file() else given
 
 
+def _forget(scan: ScanDir) -> None:
+    """Start a scan anew: an empty snapshot, no record, no results.
+
+    Shards stay until gc, for readers of published versions; ids go on from where they were.
+    """
+    newest = snapshots.latest(scan)
+    if newest is not None:
+        snapshots.commit(scan, [], fingerprint="restarted", next_image_id=newest.next_image_id)
+    scan.record.unlink(missing_ok=True)
+    scan.frames.unlink(missing_ok=True)
+    for folder in (scan.heads.parent, scan.textspan, scan.roles, scan.classifiers):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _plan(scan: ScanDir | None, config: ScanConfig, fingerprint: str, listing: Listing) -> Plan:
     """Compare the source with what is stored under this configuration."""
     return plan_refresh(
@@ -180,18 +198,16 @@ def _dry_run(
         scan.require_same(record)
     plan = _plan(None if config.restart else scan, config, record.fingerprint(), listing)
     todo = [len(task.members) for task in plan.scans]
-    m = record.model
-    estimate = sum(
-        contribution_bytes(
-            count, len(layers), m.n_heads, m.d_head, m.d_joint, mlp_layers=_mlp_layers(record)
-        )
-        for count in todo
+    return ScanResult(
+        scan=name,
+        snapshot=None,
+        images=len(listing.members),
+        rejects=0,
+        scanned=sum(todo),
+        reused=plan.unchanged,
+        vanished=plan.vanished,
+        bytes=bytes_to_store(record, todo),
     )
-    return ScanResult(name, None, len(listing.members), 0, sum(todo), plan.unchanged, 0, estimate)
-
-
-def _mlp_layers(record: ScanRecord) -> int:
-    return record.model.n_layers if "mlp" in record.stored else 0
 
 
 def _refresh(
@@ -205,23 +221,22 @@ def _refresh(
     """Bring the scan up to date with the listing, and commit."""
     fingerprint = record.fingerprint()
     plan = _plan(scan, config, fingerprint, listing)
-    manifests = [load_manifest(scan, shard) for shard in plan.keep]
+    if plan.adopted:
+        console.note(f"resuming: {plan.adopted:,} pictures were finished by an interrupted run")
     frames_q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
 
-    def moments_of(contributions, embedding, mlp):  # type: ignore[no-untyped-def]
+    def moments_of(
+        contributions: Mapping[int, np.ndarray],
+        embedding: np.ndarray,
+        mlp: Mapping[int, np.ndarray],
+    ) -> pa.Table:
         return mo.to_table(mo.shard_moments(contributions, embedding, mlp, frames_q))
 
+    manifests = [load_manifest(scan, shard) for shard in plan.keep]
     manifests += copy_shards(scan, plan.copies, fingerprint=fingerprint, moments_of=moments_of)
-    tasks = [task for task in plan.scans if not (scan.shard(task.shard) / MANIFEST).exists()]
-    done = [load_manifest(scan, t.shard) for t in plan.scans if t not in tasks]
-    if done:
-        rows = sum(m.rows + m.rejects for m in done)
-        console.note(f"resuming: {len(done)} shards with {rows:,} pictures are there already")
-    fresh, failures = _run_tasks(scan, config, tasks, stack)
-    manifests += [*done, *fresh]
-    snapshot = snapshots.commit(
-        scan, manifests, fingerprint=fingerprint, next_image_id=plan.next_image_id
-    )
+    fresh, failures = _run_tasks(scan, config, plan.scans, stack)
+    manifests += fresh
+    snapshot = _commit(scan, manifests, fingerprint, plan.next_image_id)
     store_heads(scan, snapshot)
     scanned = sum(m.rows + m.rejects for m in fresh)
     result = ScanResult(
@@ -236,6 +251,17 @@ def _refresh(
         timing=_total(fresh),
     )
     return result, snapshot, failures
+
+
+def _commit(
+    scan: ScanDir, manifests: Sequence[ShardManifest], fingerprint: str, next_image_id: int
+) -> Snapshot:
+    """Commit the shards, unless the newest snapshot has just these already."""
+    newest = snapshots.latest(scan)
+    if newest is not None and newest.fingerprint == fingerprint:
+        if {live.shard for live in newest.shards} == {m.shard for m in manifests}:
+            return newest
+    return snapshots.commit(scan, manifests, fingerprint=fingerprint, next_image_id=next_image_id)
 
 
 def _run_tasks(

@@ -7,12 +7,14 @@ from pipeline.heads import component_shares, heads_table
 from schemas.manifest import Snapshot
 from warehouse.layout import ScanDir
 from warehouse.reading import iterate_moments
-from warehouse.results import write_result
+from warehouse.results import read_provenance, write_result
 
 
 def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
     """Merge the live shards' moments and write heads.parquet; nothing without pictures."""
     if snapshot.images == 0:
+        return
+    if scan.heads.is_file() and read_provenance(scan.heads)["snapshot"] == snapshot.number:
         return
     moments = mo.merge_all(iterate_moments(scan, [live.shard for live in snapshot.shards]))
     shares = component_shares(moments)

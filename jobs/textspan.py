@@ -1,6 +1,7 @@
 """`headatlas textspan`: for every stored head, the texts of a pool that span its contributions."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -149,7 +150,7 @@ def subset_moments(
     return found
 
 
-def basis_table(basis: Basis, heads: list[tuple[int, int]], pool: Pool) -> pa.Table:
+def basis_table(basis: Basis, heads: Sequence[tuple[int, int]], pool: Pool) -> pa.Table:
     """Return a basis as rows of textspan.parquet: one per head and pick."""
     cumulative = basis.cumulative
     rows = [

@@ -33,6 +33,11 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, atomically and durably, replacing what is there."""
+    _replace(path, lambda aside: aside.write_bytes(data))
+
+
 def write_table(path: Path, table: pa.Table, **options: Any) -> None:
     """Write `table` as one Parquet file, atomically and durably, replacing what is there.
 

@@ -44,6 +44,7 @@ MANIFEST: Final = "manifest.json"
 _LONG: Final[dict[str, Any]] = {
     **PARQUET,
     "use_dictionary": ["layer", "head"],
+    "column_encoding": {"image_id": "DELTA_BINARY_PACKED"},
     "write_statistics": ["layer", "head", "image_id"],
 }
 IMAGES_OPTIONS: Final[dict[str, Any]] = {
