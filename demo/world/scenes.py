@@ -15,7 +15,7 @@ from demo.world.splits import draw_factors, split_named
 from demo.world.sprites import MARGIN, Sprite, coloured, sprite
 from demo.world.tones import toned
 
-BIRD_SIZE = 13
+BIRD_SIZE = 16
 """Pixels (longer side, before the kind's scale) of the one bird in the birds splits."""
 
 SIZES: Final = ((19, 28), (18, 26), (17, 24), (17, 22))
