@@ -1,0 +1,120 @@
+"""What a person asks of a source, and the rules that all kinds of source share."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.errors import DuplicateKey, UsageError
+from schemas.members import Member
+
+FOLDER = "folder"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A source and the options that say how to read it.
+
+    Attributes:
+        source: path, URL or pattern as written.
+        labels: `folder`, or the name of the column with the label; None for no labels.
+        path_column: column with the path, or in Parquet with the image bytes.
+        root: folder that the paths of a listing start from; None for the listing's own folder.
+    """
+
+    source: str
+    labels: str | None = None
+    path_column: str | None = None
+    root: str | None = None
+
+
+def refuse_options(request: Request, kind: str, **unused: str | None) -> None:
+    """Refuse options that a kind of source has no use for.
+
+    Raises:
+        UsageError: one of `unused` is given.
+    """
+    for name, value in unused.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {value}: {request.source} is {kind}, which has no "
+                "use for it; leave it out"
+            )
+
+
+def folder_label(name: str) -> str | None:
+    """Return the first folder of a relative path; None when there is none."""
+    first, slash, _ = name.partition("/")
+    return first if slash and first else None
+
+
+def label_text(value: Any) -> str | None:
+    """Return a label column's value as text: 3.0 as `3`, NaN and null as None."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return clean_text(value) if isinstance(value, str) else str(value)
+
+
+def clean_text(text: str) -> str:
+    """Return text that UTF-8 can hold: lone surrogates become `\\uNNNN`."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def metadata_json(values: Mapping[str, Any]) -> str:
+    """Write a row's other columns as a canonical JSON object; NaN and infinities are null."""
+    if not values:
+        return "{}"
+    cleaned = {clean_text(str(name)): _plain(value) for name, value in values.items()}
+    return json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {clean_text(str(name)): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def require_column(name: str, columns: Iterable[str], option: str, where: str) -> None:
+    """Check that a named column exists.
+
+    Raises:
+        UsageError: it does not; the message lists those that do.
+    """
+    known = list(columns)
+    if name not in known:
+        listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
+        raise UsageError(f"{option} {name}: {where} has the columns {listed or '(none)'}")
+
+
+def require_unique(members: Sequence[Member], where: Callable[[int], str] | None = None) -> None:
+    """Check that no key occurs twice; `where` says of a member's index where it was met.
+
+    Raises:
+        DuplicateKey: naming the first such key, how often it occurs and where.
+    """
+    if len({m.key for m in members}) == len(members):
+        return
+    counts = Counter(m.key for m in members)
+    repeated = sorted(key for key, count in counts.items() if count > 1)
+    key = repeated[0]
+    places = [where(i) if where else m.uri for i, m in enumerate(members) if m.key == key]
+    listed = ", ".join(list(dict.fromkeys(places))[:5]) + (", ..." if len(places) > 5 else "")
+    more = f"; so do {len(repeated) - 1:,} other keys" if len(repeated) > 1 else ""
+    raise DuplicateKey(
+        f"the key {key!r} occurs {counts[key]} times ({listed}){more}; each picture needs a key "
+        "of its own: remove or rename the others"
+    )
