@@ -171,14 +171,15 @@ def run_tasks(
     Raises:
         HeadAtlasError: one that would meet every task alike.
     """
-    remote: Any = ray.remote(_Actor).options(
-        num_cpus=share.cpus,
-        num_gpus=share.gpus,
-        max_restarts=-1,
-        max_task_retries=3,
-        concurrency_groups={"work": 1, "status": 1},
-    )
-    actors = [remote.remote(make) for _ in range(min(share.workers, len(tasks)))]
+    options: dict[str, Any] = {
+        "num_cpus": share.cpus,
+        "num_gpus": share.gpus,
+        "max_restarts": -1,
+        "max_task_retries": 3,
+        "concurrency_groups": {"work": 1, "status": 1},
+    }
+    hosted: Any = ray.remote(**options)(_Actor)
+    actors = [hosted.remote(make) for _ in range(min(share.workers, len(tasks)))]
     waiting = list(reversed(tasks))
     running: dict[Any, tuple[Any, T]] = {}
     failures: list[Failure[T]] = []

@@ -1,7 +1,9 @@
 """CLIP models: loading one, naming its parts, and refusing what has no exact decomposition."""
 
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,7 @@ def load_model(
     device = device or pick_device()
     name = _register(model)
     tag = None if pretrained == NO_WEIGHTS else _checkpoint(name, pretrained)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), _quiet(logging.getLogger()):
         torch.manual_seed(SEED)
         try:
             clip, _, transform = open_clip.create_model_and_transforms(
@@ -107,6 +109,17 @@ def load_model(
     record = _record(clip, name, Path(pretrained).name)
     tokenizer = open_clip.get_tokenizer(name, context_length=clip.context_length)
     return LoadedModel(clip, transform, tokenizer, record, device, DTYPES[precision])
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Hold back open_clip's warnings on the root logger: what they say is said by name here."""
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _register(model: str) -> str:
