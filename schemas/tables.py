@@ -1,0 +1,377 @@
+"""The published database, declared once: every table, view, column and macro, with its meaning.
+
+SQL comments, the docs and the tests are made from these declarations. Columns that come straight
+from a Parquet file take type and comment from `schemas.files`. `warehouse/sql/` says how each one
+is filled: `load/TABLE.sql` for a table, `views/VIEW.sql`, `macros/MACRO.sql`.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pyarrow as pa
+
+from schemas.files import (
+    comment_of,
+    contributions_schema,
+    heads_schema,
+    images_schema,
+    pool_schema,
+    rejects_schema,
+    textspan_schema,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, SQL type and meaning."""
+
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or view.
+
+    Attributes:
+        name: as in SQL.
+        kind: a view reads the Parquet files; a table is stored in the database.
+        comment: what one row is.
+        columns: in order.
+        example: a query that shows its use; every table has one.
+        open: further columns follow, one for each name that the pictures' metadata has.
+    """
+
+    name: str
+    kind: Literal["table", "view"]
+    comment: str
+    columns: tuple[Column, ...]
+    example: str
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a macro; without a default it must be given."""
+
+    name: str
+    comment: str
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A macro: a table macro has columns, a scalar one has none."""
+
+    name: str
+    comment: str
+    parameters: tuple[Parameter, ...]
+    columns: tuple[Column, ...]
+    example: str
+
+    @property
+    def kind(self) -> Literal["table", "scalar"]:
+        """Whether it stands after FROM or within an expression."""
+        return "table" if self.columns else "scalar"
+
+    @property
+    def signature(self) -> str:
+        """How it is called, with its defaults."""
+        shown = [p.name if p.default is None else f"{p.name} := {p.default}" for p in self.parameters]
+        return f"{self.name}({', '.join(shown)})"
+
+
+_SQL_TYPES: Final = {
+    pa.string(): "VARCHAR",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float16(): "FLOAT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+}
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Return the SQL type that a Parquet column has; widths of vectors differ by scan: `FLOAT[]`."""
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    return _SQL_TYPES[kind]
+
+
+def _from(schema: pa.Schema, *names: str) -> tuple[Column, ...]:
+    """Return the columns of a file's schema, all or those named, in the order named."""
+    chosen = names or tuple(schema.names)
+    return tuple(
+        Column(n, sql_type(schema.field(n).type), comment_of(schema.field(n))) for n in chosen
+    )
+
+
+_SCAN: Final = Column("scan_id", "VARCHAR", "Scan: one model over one data set.")
+_SNAPSHOT: Final = Column("snapshot", "BIGINT", "Snapshot of the scan that the row was made from.")
+_STALE: Final = Column(
+    "stale", "BOOLEAN", "Whether the scan has a newer snapshot than the row was made from."
+)
+_BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's.")
+_POOL: Final = Column("pool", "VARCHAR", "Description pool.")
+_IMAGES: Final = images_schema(1)
+_TEXTSPAN: Final = textspan_schema()
+
+TABLES: Final = (
+    Table(
+        "published",
+        "table",
+        "This version of the database: one row.",
+        (
+            Column("version", "BIGINT", "Number of the version, as in the file's name."),
+            Column("published_at", "TIMESTAMP", "When it was built, UTC."),
+            Column(
+                "warehouse",
+                "VARCHAR",
+                "Folder that the views read Parquet from. After the warehouse has moved, publish "
+                "again, or SET VARIABLE headatlas_root = 'NEW FOLDER'.",
+            ),
+            Column("default_scan", "VARCHAR", "The scan that macros ask when none is named."),
+        ),
+        "SELECT version, published_at, default_scan FROM published",
+    ),
+    Table(
+        "scans",
+        "table",
+        "One row per scan: its model, its data set and what is stored of it.",
+        (
+            _SCAN,
+            Column("dataset", "VARCHAR", "Name of the data set."),
+            Column("source", "VARCHAR", "Where the pictures were listed."),
+            Column("model", "VARCHAR", "open_clip name of the model, or the name in its config."),
+            Column("pretrained", "VARCHAR", "Tag, file name or `none`."),
+            Column("weights_sha256", "VARCHAR", "Digest of the weights of the whole model."),
+            Column("n_layers", "INTEGER", "Layers of the image encoder."),
+            Column("n_heads", "INTEGER", "Heads per layer."),
+            Column("d_model", "INTEGER", "Width of the residual stream."),
+            Column("d_head", "INTEGER", "Width of a head, and of its vectors."),
+            Column("d_joint", "INTEGER", "Width of the embedding shared with texts."),
+            Column("layers", "SMALLINT[]", "Layers whose contributions are stored, from 0."),
+            Column("precision", "VARCHAR", "Arithmetic of the forward pass: fp32, bf16 or fp16."),
+            Column("images", "BIGINT", "Pictures stored."),
+            Column("rejects", "BIGINT", "Pictures that could not be used."),
+            Column("zero_shot_accuracy", "DOUBLE", "Sanity number over labelled pictures, 0..1."),
+            Column("created_at", "TIMESTAMP", "When the scan was first made, UTC."),
+            Column("snapshot", "BIGINT", "Snapshot that this version of the database shows."),
+            Column("snapshot_at", "TIMESTAMP", "When that snapshot was committed, UTC."),
+            Column("is_default", "BOOLEAN", "Whether macros ask this scan when none is named."),
+        ),
+        "SELECT scan_id, model, images, rejects FROM scans ORDER BY created_at DESC",
+    ),
+    Table(
+        "images",
+        "view",
+        "One row per picture, from the shards' Parquet files.",
+        (_SCAN, *_from(_IMAGES)),
+        "SELECT label, count(*) AS pictures FROM images GROUP BY label ORDER BY label",
+    ),
+    Table(
+        "image_index",
+        "table",
+        "The columns of images that look-ups need, stored in the database: fast by key.",
+        (_SCAN, *_from(_IMAGES, "image_id", "key", "uri", "label")),
+        "SELECT image_id FROM image_index WHERE key LIKE '%.png' LIMIT 5",
+    ),
+    Table(
+        "image_metadata",
+        "table",
+        "One row per picture: the metadata of its listing, as typed columns.",
+        (_SCAN, *_from(_IMAGES, "image_id")),
+        "SELECT * FROM image_metadata LIMIT 5",
+        open=True,
+    ),
+    Table(
+        "rejects",
+        "table",
+        "One row per picture that could not be used.",
+        (_SCAN, *_from(rejects_schema(), "key", "uri", "stage", "reason")),
+        "SELECT stage, reason, count(*) AS pictures FROM rejects GROUP BY ALL ORDER BY ALL",
+    ),
+    Table(
+        "heads",
+        "table",
+        "One row per stored head of a scan: its moments over all pictures, summarised.",
+        (_SCAN, *_from(heads_schema()), _SNAPSHOT, _STALE),
+        "SELECT name, variance_share FROM heads ORDER BY variance_share DESC LIMIT 10",
+    ),
+    Table(
+        "contributions",
+        "view",
+        "One row per picture and head, from the shards' Parquet files. Filter scan_id, layer and "
+        "head by equality: only that head's row groups are then read.",
+        (_SCAN, *_from(contributions_schema(1), "image_id", "layer", "head", "vector")),
+        "SELECT image_id, vector FROM contributions WHERE layer = 2 AND head = 1 LIMIT 5",
+    ),
+    Table(
+        "unit_vectors",
+        "table",
+        "Heads that were published with --materialize: centred unit vectors, stored in the "
+        "database. The macros use them by themselves.",
+        (
+            _SCAN,
+            *_from(contributions_schema(1), "layer", "head", "image_id"),
+            Column("norm", "FLOAT", "Length of the centred vector."),
+            Column("vector", "FLOAT[]", "(vector - mean of the head) / norm; zeros where norm is 0."),
+        ),
+        "SELECT DISTINCT scan_id, layer, head FROM unit_vectors ORDER BY ALL",
+    ),
+    Table(
+        "pools",
+        "table",
+        "One row per description pool.",
+        (
+            _POOL,
+            Column("descriptions", "BIGINT", "Descriptions in the pool."),
+            Column("properties", "BIGINT", "Different properties among them."),
+            Column("provenance", "VARCHAR", "Where the pool comes from, as a JSON object."),
+        ),
+        "SELECT pool, descriptions, properties FROM pools",
+    ),
+    Table(
+        "descriptions",
+        "table",
+        "One row per description of a pool.",
+        (_POOL, *_from(pool_schema())),
+        "SELECT property, count(*) AS texts FROM descriptions GROUP BY property ORDER BY texts DESC",
+    ),
+    Table(
+        "results",
+        "table",
+        "One row per stored result of a scan, heads' summary included: where it comes from, and "
+        "whether it is up to date.",
+        (
+            _SCAN,
+            Column("kind", "VARCHAR", "Kind of result: heads, textspan, ..."),
+            Column("name", "VARCHAR", "Name of the result; for textspan, the basis."),
+            _SNAPSHOT,
+            _STALE,
+            Column("created_at", "TIMESTAMP", "When the result was made, UTC."),
+            Column("is_default", "BOOLEAN", "The newest of its kind: macros use it if none is named."),
+            Column("provenance", "VARCHAR", "All that is known of its making, as a JSON object."),
+        ),
+        "SELECT scan_id, kind, name, snapshot FROM results WHERE stale",
+    ),
+    Table(
+        "textspan",
+        "table",
+        "One row per text picked for a head (the paper's Algorithm 1), in order.",
+        (
+            _SCAN,
+            _BASIS,
+            _POOL,
+            *_from(_TEXTSPAN),
+            _SNAPSHOT,
+            _STALE,
+        ),
+        "SELECT layer, head, text, explained FROM textspan WHERE rank = 0 ORDER BY explained DESC",
+    ),
+)
+
+_LAYER_P: Final = Parameter("layer", "Layer, from 0; or the head's name, as 'L22H11'.")
+_HEAD_P: Final = Parameter("head", "Head, from 0; left out when a name is given.", "NULL")
+_K_P: Final = Parameter("k", "Rows wanted.", "10")
+_SCAN_P: Final = Parameter("scan", "Scan; by default the newest.", ":default_scan")
+_CENTRED_P: Final = Parameter("centred", "Subtract the head's mean over all pictures.", "true")
+_BASIS_P: Final = Parameter("basis", "TextSpan basis; by default the scan's newest.", "NULL")
+
+_NEIGHBOURS: Final = (
+    Column("rank", "BIGINT", "Order, from 0: the highest score first; ties by image_id."),
+    *_from(_IMAGES, "key", "image_id"),
+    Column("score", "DOUBLE", "Cosine or dot product; higher is more alike."),
+    *_from(_IMAGES, "label", "uri"),
+    _SCAN,
+)
+
+HELPERS: Final = (
+    Macro(
+        "layer_of",
+        "Layer of a head given as name or as layer and head; -1 where neither.",
+        (_LAYER_P, Parameter("head", "Head, or NULL when `layer` is a name.")),
+        (),
+        "SELECT layer_of('L22H11', NULL)",
+    ),
+    Macro(
+        "head_of",
+        "Head of a head given as name or as layer and head; -1 where neither.",
+        (_LAYER_P, Parameter("head", "Head, or NULL when `layer` is a name.")),
+        (),
+        "SELECT head_of('L22H11', NULL)",
+    ),
+    Macro(
+        "head_complaint",
+        "What is wrong with the scan or head asked for; NULL when both exist.",
+        (_LAYER_P, Parameter("head", "Head, or NULL."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT head_complaint('L2H1', NULL, 'no such scan')",
+    ),
+    Macro(
+        "basis_of",
+        "The TextSpan basis asked for: the one named, or else the scan's newest.",
+        (Parameter("basis", "Basis, or NULL."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT scan_id, basis_of(NULL, scan_id) FROM scans",
+    ),
+    Macro(
+        "is_materialised",
+        "Whether a head's centred unit vectors are stored in the database.",
+        (_LAYER_P, Parameter("head", "Head, or NULL."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT name, is_materialised(name, NULL, scan_id) FROM heads",
+    ),
+)
+
+QUESTIONS: Final = (
+    Macro(
+        "nearest_by_head",
+        "Pictures most alike to a given one by one head's contribution; that picture is left out.",
+        (
+            Parameter("key", "Key of the picture to start from."),
+            _LAYER_P,
+            _HEAD_P,
+            _K_P,
+            _SCAN_P,
+            Parameter("metric", "'cosine', or 'dot'.", "'cosine'"),
+            _CENTRED_P,
+        ),
+        _NEIGHBOURS,
+        "SELECT rank, key, score FROM nearest_by_head('birds/0000003.png', 'L2H1', k := 5)",
+    ),
+    Macro(
+        "nearest_by_text",
+        "Pictures furthest along a text of a head's TextSpan basis. With metric 'dot' the score is "
+        "what the head adds to the cosine of picture and text, beyond its mean.",
+        (
+            Parameter("text", "One of the head's texts, exactly as head_texts shows it."),
+            _LAYER_P,
+            _HEAD_P,
+            _K_P,
+            _SCAN_P,
+            _BASIS_P,
+            Parameter("metric", "'dot', or 'cosine'.", "'dot'"),
+            _CENTRED_P,
+        ),
+        _NEIGHBOURS,
+        "SELECT rank, key, score FROM nearest_by_text('a photo of water', 'L2H1', k := 5)",
+    ),
+    Macro(
+        "head_texts",
+        "The texts that span a head, in the order picked.",
+        (_LAYER_P, _HEAD_P, _SCAN_P, _BASIS_P),
+        (
+            *_from(_TEXTSPAN, "rank", "text", "property", "variance", "explained", "cumulative"),
+            *_from(_TEXTSPAN, "pca_cumulative", "description_id"),
+            _BASIS,
+            _SCAN,
+        ),
+        "SELECT rank, text, explained, cumulative FROM head_texts('L2H1')",
+    ),
+)
+
+# in the order of creation: DuckDB looks up what a macro calls when it is made
+MACROS: Final = (*HELPERS, *QUESTIONS)

@@ -1,0 +1,8 @@
+CREATE MACRO basis_of(basis, scan) AS
+coalesce(
+    basis,
+    (
+        SELECT any_value(r.name) FROM results AS r
+        WHERE r.scan_id = scan AND r.kind = 'textspan' AND r.is_default
+    )
+)

@@ -1,0 +1,86 @@
+-- As nearest_by_head, with a text's direction in the head frame in place of a picture's vector.
+-- The direction is not centred: <v - mean, t> is what the head adds to the cosine with the text.
+CREATE MACRO nearest_by_text(
+    text, layer, head := NULL, k := 10, scan := :default_scan, basis := NULL, metric := 'dot',
+    centred := true
+) AS TABLE
+WITH asked_basis AS (SELECT basis_of(basis, scan) AS basis),
+
+asked_text AS (
+    SELECT any_value(t.vector) AS vector FROM textspan AS t
+    WHERE t.scan_id = scan AND t.basis = (SELECT a.basis FROM asked_basis AS a)
+        AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head) AND t.text = text
+),
+
+asked AS (
+    SELECT t.vector, sqrt(list_inner_product(t.vector, t.vector)) AS norm, m.mean,
+        list_inner_product(t.vector, m.mean) AS shift
+    FROM asked_text AS t
+    CROSS JOIN (
+        SELECT
+            CASE WHEN centred THEN h.mean ELSE list_transform(h.mean, lambda x: 0::FLOAT) END AS mean
+        FROM heads AS h
+        WHERE h.scan_id = scan AND h.layer = layer_of(layer, head)
+            AND h.head = head_of(layer, head)
+    ) AS m
+    WHERE t.vector IS NOT NULL
+),
+
+stored AS (
+    SELECT c.image_id,
+        CASE
+            WHEN metric = 'dot' THEN list_inner_product(c.vector, q.vector) - q.shift
+            ELSE coalesce(
+                (list_inner_product(c.vector, q.vector) - q.shift)
+                / nullif(list_distance(c.vector, q.mean) * q.norm, 0),
+                0
+            )
+        END AS score
+    FROM contributions AS c
+    CROSS JOIN asked AS q
+    WHERE c.scan_id = scan AND c.layer = layer_of(layer, head) AND c.head = head_of(layer, head)
+        AND NOT (centred AND is_materialised(layer, head, scan))
+    ORDER BY score DESC, c.image_id
+    LIMIT k
+),
+
+native AS (
+    SELECT u.image_id,
+        list_inner_product(u.vector, q.vector)
+        * CASE WHEN metric = 'dot' THEN u.norm ELSE coalesce(1 / nullif(q.norm, 0), 0) END AS score
+    FROM unit_vectors AS u
+    CROSS JOIN asked AS q
+    WHERE u.scan_id = scan AND u.layer = layer_of(layer, head) AND u.head = head_of(layer, head)
+        AND centred AND is_materialised(layer, head, scan)
+    ORDER BY score DESC, u.image_id
+    LIMIT k
+),
+
+found AS (
+    SELECT s.image_id, s.score::DOUBLE AS score FROM stored AS s
+    UNION ALL
+    SELECT n.image_id, n.score::DOUBLE AS score FROM native AS n
+)
+
+SELECT row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank, i.key, f.image_id,
+    f.score, i.label, i.uri, i.scan_id
+FROM found AS f
+JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT coalesce(
+        head_complaint(layer, head, scan),
+        CASE
+            WHEN (SELECT t.vector FROM asked_text AS t) IS NULL
+            THEN 'head ' || layer::VARCHAR || coalesce(', ' || head::VARCHAR, '')
+                || ' has no text ''' || coalesce(text, 'NULL') || ''' in basis '''
+                || coalesce((SELECT a.basis FROM asked_basis AS a), 'NULL')
+                || '''; SELECT text FROM head_texts(''L22H11'') lists a head''s texts'
+            WHEN metric NOT IN ('cosine', 'dot')
+            THEN 'no metric ''' || metric || '''; there is cosine and dot'
+        END
+    ) AS text
+) AS complaint
+WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
+ORDER BY rank

@@ -1,0 +1,1 @@
+SELECT h.scan_id, h.layer, h.head FROM heads AS h

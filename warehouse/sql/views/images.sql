@@ -1,0 +1,12 @@
+-- One scan's part of the view; publish joins the parts.
+SELECT
+    :scan AS scan_id, image_id, key, uri, width, height, label, metadata, sigma, norm, embedding,
+    fingerprint
+FROM read_parquet(
+    list_transform(
+        :shards,
+        lambda s: coalesce(getvariable('headatlas_root'), :root)
+        || '/scans/' || :scan || '/shards/' || s || '/images.parquet'
+    ),
+    hive_partitioning = false
+)
