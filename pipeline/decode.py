@@ -73,13 +73,16 @@ def decode(data: bytes) -> Image.Image:
             orientation = _orientation(opened)
             rgb = _rgb(opened)
     except UnidentifiedImageError:
-        raise Rejected("decode", "not a picture in a format that Pillow reads") from None
+        known = ", ".join(FORMATS)
+        raise Rejected("decode", f"not a picture in a known format ({known})") from None
     except Image.DecompressionBombError:
         raise Rejected("decode", f"more than {MAX_PIXELS:,} pixels") from None
     except MemoryError:
         raise Rejected("decode", "it does not fit in memory") from None
     except Rejected:
         raise
+    except OSError as error:
+        raise Rejected("decode", str(error)) from None
     except Exception as error:  # noqa: BLE001  Pillow's plugins raise almost anything
         raise Rejected("decode", f"{type(error).__name__}: {error}") from None
     method = _TRANSPOSE.get(orientation)

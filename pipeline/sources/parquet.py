@@ -1,7 +1,8 @@
 """Parquet with image bytes: the Hugging Face `image: {bytes, path}` layout, or a binary column.
 
 The key is `file.parquet#row`. Listing reads every column but those that hold bytes. The
-fingerprint is the file's size and mtime, and the row: a rewritten file has all new pictures.
+fingerprint is the file's size and mtime, the column and the row: in a rewritten file every
+picture counts as changed.
 """
 
 import json
@@ -26,7 +27,7 @@ from schemas.members import Member
 
 # Preferred names when several columns hold bytes.
 IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "content")
-# A column that was asked for by name, where another would have been found, is kept in the uri.
+# A column that was asked for by name is kept in the uri, for the reader.
 COLUMN_MARK = "#column="
 _BATCH = 16384
 
@@ -87,8 +88,7 @@ def members(files: Sequence[Found], column: str, request: Request) -> list[Membe
         require_column(column, schema.names, "image column", file.name)
         if request.labels is not None:
             require_column(request.labels, schema.names, "--labels", file.name)
-        found = pick_image_column(schema, None, file.name) if request.path_column else column
-        uri = file.uri if found == column else f"{file.uri}{COLUMN_MARK}{column}"
+        uri = f"{file.uri}{COLUMN_MARK}{column}" if request.path_column else file.uri
         names = class_names(schema, request.labels)
         for row, values in enumerate(rows(file, exclude=column)):
             label = values.pop(request.labels, None) if request.labels else None
@@ -98,7 +98,7 @@ def members(files: Sequence[Found], column: str, request: Request) -> list[Membe
                 Member(
                     f"{file.name}#{row}",
                     uri,
-                    f"{file.version}-{row}",
+                    f"{file.version}-{column}-{row}",
                     label_text(label),
                     metadata_json(values),
                     row,

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import fsspec
@@ -125,8 +125,8 @@ def filesystem(url: str) -> tuple[Any, str]:
         raise UsageError(f"{url}: {error}") from None
 
 
-def open_binary(uri: str) -> IO[bytes]:
-    """Open a member's file or container for reading, with `seek`."""
+def open_binary(uri: str) -> Any:
+    """Open a member's file or container for reading: a binary file of Python's or of fsspec's."""
     path = local_path(uri)
     if path is not None:
         return Path(path).open("rb")
@@ -297,26 +297,27 @@ def _walk_remote(source: str) -> Iterator[Found]:
 
 def _matches(pattern: str) -> Iterator[Found]:
     """Yield the files that a pattern names, under their path below its last plain folder."""
-    match = _MAGIC.search(pattern)
-    assert match is not None
     local = as_local(pattern)
-    whole = local if local is not None else pattern
-    literal = whole[: _MAGIC.search(whole).start()]  # type: ignore[union-attr]
-    base = literal[: literal.rfind("/") + 1]
-    seen: set[str] = set()
-    for one in expand_braces(whole):
-        paths = [one]
-        if re.search(r"[*?\[]", one) and not exists(one):
-            fs, inside = filesystem(one)
-            globbed = sorted(fs.glob(inside))
-            paths = globbed if local is not None else [fs.unstrip_protocol(p) for p in globbed]
-            paths = [p for p in paths if not is_folder(p)]
-            if not paths:
-                raise SourceError(f"no file matches {one}; check the path, and quote the pattern")
-        elif not exists(one):
-            raise SourceError(f"no such file: {one}, from the pattern {pattern}")
-        for path in paths:
-            if path not in seen:
-                seen.add(path)
-                uri = to_uri(path) if local is not None else path
-                yield Found(printable(path.removeprefix(base)), uri, version_of(uri))
+    whole = pattern if local is None else local
+    magic = _MAGIC.search(whole)
+    assert magic is not None
+    base = whole[: whole.rfind("/", 0, magic.start()) + 1]
+    prefix = filesystem(base)[1].rstrip("/") + "/" if local is None else base
+    # the same file may match twice
+    paths = dict.fromkeys(path for one in expand_braces(whole) for path in _glob(one, pattern))
+    for path in paths:
+        uri = to_uri(path) if local is not None else filesystem(base)[0].unstrip_protocol(path)
+        yield Found(printable(path.removeprefix(prefix)), uri, version_of(uri))
+
+
+def _glob(one: str, pattern: str) -> list[str]:
+    """Return the files that a pattern without braces names, as paths of its file system."""
+    fs, inside = filesystem(one)
+    if exists(one):
+        return [inside]
+    if not re.search(r"[*?\[]", inside):
+        raise SourceError(f"no such file: {one}, from the pattern {pattern}")
+    found = [path for path in sorted(fs.glob(inside)) if not fs.isdir(path)]
+    if not found:
+        raise SourceError(f"no file matches {one}; check the path, and quote the pattern")
+    return found

@@ -12,7 +12,6 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,7 +71,7 @@ class Reader:
                 file.close()
             self._files.clear()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Reader":
         """Return the reader itself."""
         return self
 
@@ -104,7 +103,7 @@ class _ParquetFile:
 
     def __init__(self, uri: str) -> None:
         path, _, asked = uri.partition(COLUMN_MARK)
-        self.raw: IO[bytes] = open_binary(path)
+        self.raw = open_binary(path)
         # with a buffer, pages are read as they are needed, not a whole row group at once
         self.file = pq.ParquetFile(self.raw, buffer_size=1 << 20, pre_buffer=False)
         column = pick_image_column(self.file.schema_arrow, asked or None, path)

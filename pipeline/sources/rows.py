@@ -8,7 +8,7 @@ import json
 import lzma
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,11 +64,10 @@ def _given(rows: Sequence[dict[str, Any]]) -> Callable[[Set[str]], Iterator[dict
     return lambda text: iter(rows)
 
 
-def _open(file: Found) -> IO[bytes]:
+def _open(file: Found) -> Any:
     last = suffix_of(file.name).rpartition(".")[2]
     raw = open_binary(file.uri)
-    opened: IO[bytes] = _DECOMPRESS[last](raw) if last in _DECOMPRESS else raw
-    return opened
+    return _DECOMPRESS[last](raw) if last in _DECOMPRESS else raw
 
 
 def _json_rows(file: Found) -> list[dict[str, Any]]:

@@ -92,6 +92,11 @@ def _index(file: Found) -> _Index:
                 tar.members = []  # type: ignore[attr-defined]
                 if info.isfile() and not info.name.rsplit("/", 1)[-1].startswith("."):
                     _note(index, tar, info)
+            raw.seek(tar.offset)
+            if (block := raw.read(tarfile.BLOCKSIZE)) != bytes(tarfile.BLOCKSIZE):
+                # tarfile takes both for an ordinary end
+                what = "header that is none" if block else "end without its end mark"
+                index.damage = f"{what} at byte {tar.offset}"
     except (OSError, EOFError, tarfile.TarError) as error:
         # what follows the damage is lost, what came before is not
         index.damage = " ".join(str(error).split())
