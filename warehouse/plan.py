@@ -14,7 +14,7 @@ above all that were given before.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import pyarrow.parquet as pq
@@ -189,6 +189,7 @@ def plan_refresh(
     Pictures that could not be read are tried again; those that could not be decoded only when they
     have changed, or with `retry_rejects`.
     """
+    live = _without_clashes(live)
     kept: defaultdict[str, dict[int, Member | None]] = defaultdict(dict)
     kept_rejects: defaultdict[str, set[str]] = defaultdict(set)
     outside: list[Member] = []  # held by no snapshot: new, changed, or adopted
@@ -229,6 +230,37 @@ def plan_refresh(
         adopted=adopted,
         relabelled=sum(m is not None for rows in kept.values() for m in rows.values()),
         vanished=len(stored - listed),
+    )
+
+
+def _without_clashes(live: Live) -> Live:
+    """Leave out adopted shards that give an image_id that an earlier one has given.
+
+    Two runs that were both interrupted may have planned other pictures under the same ids, and a
+    worker of the older may have finished its shard after the younger was planned.
+    """
+    by_shard: dict[str, set[int]] = {shard: set() for shard in live.adopted}
+    for rows in live.rows.values():
+        for row in rows:
+            if row.shard in by_shard:
+                by_shard[row.shard].add(row.image_id)
+    seen: set[int] = set()
+    clashing = set()
+    for shard in sorted(by_shard):
+        if seen.isdisjoint(by_shard[shard]):
+            seen |= by_shard[shard]
+        else:
+            clashing.add(shard)
+    if not clashing:
+        return live
+    return replace(
+        live,
+        adopted={s: counts for s, counts in live.adopted.items() if s not in clashing},
+        rows={k: [r for r in rows if r.shard not in clashing] for k, rows in live.rows.items()},
+        rejects={
+            k: [r for r in rejects if r.shard not in clashing]
+            for k, rejects in live.rejects.items()
+        },
     )
 
 
