@@ -56,7 +56,8 @@ def run_gc(config: GcConfig) -> list[gc.Collected]:
 def run_compact(config: CompactConfig) -> list[Snapshot]:
     """Merge small shards into larger ones; nothing is computed again."""
     warehouse = Warehouse(config.warehouse)
-    return [
+    compacted = (
         copy.compact(warehouse.scan(name), config.shard_size, mo.merge_tables)
         for name in _names(warehouse, config.scan)
-    ]
+    )
+    return [snapshot for snapshot in compacted if snapshot is not None]

@@ -236,7 +236,7 @@ def _refresh(
     manifests += copy_shards(scan, plan.copies, fingerprint=fingerprint, moments_of=moments_of)
     fresh, failures = _run_tasks(scan, config, plan.scans, stack)
     manifests += fresh
-    snapshot = _commit(scan, manifests, fingerprint, plan.next_image_id)
+    snapshot = _commit(scan, manifests, fingerprint, plan)
     store_heads(scan, snapshot)
     scanned = sum(m.rows + m.rejects for m in fresh)
     result = ScanResult(
@@ -254,14 +254,20 @@ def _refresh(
 
 
 def _commit(
-    scan: ScanDir, manifests: Sequence[ShardManifest], fingerprint: str, next_image_id: int
+    scan: ScanDir, manifests: Sequence[ShardManifest], fingerprint: str, plan: Plan
 ) -> Snapshot:
     """Commit the shards, unless the newest snapshot has just these already."""
     newest = snapshots.latest(scan)
     if newest is not None and newest.fingerprint == fingerprint:
         if {live.shard for live in newest.shards} == {m.shard for m in manifests}:
             return newest
-    return snapshots.commit(scan, manifests, fingerprint=fingerprint, next_image_id=next_image_id)
+    return snapshots.commit(
+        scan,
+        manifests,
+        fingerprint=fingerprint,
+        next_image_id=plan.next_image_id,
+        base_snapshot=plan.base_snapshot,
+    )
 
 
 def _run_tasks(

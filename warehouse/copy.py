@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from schemas.errors import StoreError
 from schemas.files import IMAGES, REJECTS, images_schema
 from schemas.manifest import ShardManifest, Snapshot, Timing, digest, members_digest
 from schemas.members import Member
 from warehouse import snapshots
 from warehouse.atomic import PARQUET, temporary_beside
 from warehouse.layout import ScanDir
-from warehouse.plan import MERGED, CopyTask
+from warehouse.lock import scan_lock
+from warehouse.plan import MERGED, CopyTask, adoptable
 from warehouse.reading import (
     iterate_moments,
     matrix,
@@ -171,10 +173,40 @@ def compact(
 
     Image_ids stay. Moments are merged by `merge`. Returns the new snapshot, the present one when
     nothing is small enough to merge, or None before the first commit.
+
+    Raises:
+        Locked: another run is writing this scan.
+        StoreError: an interrupted run has left whole shards, which a new snapshot would give up.
     """
-    snapshot = snapshots.latest(scan)
-    if snapshot is None:
-        return None
+    with scan_lock(scan):
+        snapshot = snapshots.latest(scan)
+        if snapshot is None:
+            return None
+        groups = _groups(snapshot, shard_size)
+        if all(len(group) == 1 for group in groups):
+            return snapshot
+        if left := adoptable(scan, snapshot.fingerprint, snapshot):
+            raise StoreError(
+                f"an interrupted run of {scan.name} has left {len(left)} whole shards; finish it "
+                "first: run the same scan again"
+            )
+        manifests = [
+            load_manifest(scan, group[0])
+            if len(group) == 1
+            else _merge(scan, group, snapshot, merge)
+            for group in groups
+        ]
+        return snapshots.commit(
+            scan,
+            manifests,
+            fingerprint=snapshot.fingerprint,
+            next_image_id=snapshot.next_image_id,
+            base_snapshot=snapshot.number,
+        )
+
+
+def _groups(snapshot: Snapshot, shard_size: int) -> list[list[str]]:
+    """Gather neighbouring shards while they hold at most `shard_size` pictures together."""
     groups: list[list[str]] = []
     room = 0
     for live in snapshot.shards:
@@ -183,18 +215,7 @@ def compact(
             room = shard_size
         groups[-1].append(live.shard)
         room -= live.rows
-    if all(len(group) == 1 for group in groups):
-        return snapshot
-    manifests = [
-        load_manifest(scan, group[0]) if len(group) == 1 else _merge(scan, group, snapshot, merge)
-        for group in groups
-    ]
-    return snapshots.commit(
-        scan,
-        manifests,
-        fingerprint=snapshot.fingerprint,
-        next_image_id=snapshot.next_image_id,
-    )
+    return groups
 
 
 def _merge(

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import CorruptStore
+from schemas.errors import CorruptStore, StoreError, UsageError
 from warehouse import snapshots
 from warehouse.atomic import TEMPORARY
 from warehouse.layout import ScanDir, Warehouse
@@ -31,11 +31,19 @@ class Collected:
 
 
 def published_snapshots(warehouse: Warehouse) -> dict[str, set[int]]:
-    """Return, per scan, the snapshots that some published version still reads."""
+    """Return, per scan, the snapshots that some published version reads, or is about to read.
+
+    Raises:
+        StoreError: a version does not say what it reads.
+    """
+    for path in sorted(warehouse.versions.glob("atlas-*.duckdb")):
+        if not path.with_suffix(".json").is_file():
+            raise StoreError(
+                f"{path} has no {path.stem}.json beside it that says which snapshots it reads; "
+                "publish again and delete that version, or restore the file"
+            )
     found: dict[str, set[int]] = {}
     for path in sorted(warehouse.versions.glob("atlas-*.json")):
-        if not path.with_suffix(".duckdb").exists():
-            continue
         for scan, number in json.loads(path.read_text())["scans"].items():
             found.setdefault(scan, set()).add(int(number))
     return found
@@ -44,12 +52,16 @@ def published_snapshots(warehouse: Warehouse) -> dict[str, set[int]]:
 def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Collected:
     """Delete a scan's unnamed shards and its older snapshots.
 
-    Shards go before the snapshots that named them, so that a kill in between leaves shards that the
-    next run still knows to be unnamed.
+    Snapshots go before their shards, so that a kill in between never leaves a snapshot that names
+    what is gone.
 
     Raises:
+        UsageError: not even the newest snapshot would be kept.
+        StoreError: a published version does not say what it reads.
         Locked: another run is writing this scan.
     """
+    if keep_snapshots < 1:
+        raise UsageError(f"keep {keep_snapshots} snapshots: expected 1 or more")
     scan = warehouse.scan(name)
     with scan_lock(scan):
         numbers = snapshots.numbers(scan)
@@ -62,10 +74,10 @@ def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Coll
             for folder in sorted(scan.shards.iterdir())
             if folder.is_dir() and folder.name not in named and _dead(scan, folder, newest)
         ]
-        freed = sum(_delete(folder) for folder in doomed)
         gone = [n for n in numbers if n not in kept]
         for number in gone:
             scan.snapshot(number).unlink()
+        freed = sum(_delete(folder) for folder in doomed)
     return Collected(name, tuple(f.name for f in doomed), tuple(gone), freed)
 
 

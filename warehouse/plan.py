@@ -17,13 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
-import pyarrow.parquet as pq
-
 from schemas.files import IMAGES, REJECTS
-from schemas.manifest import digest, members_digest
+from schemas.manifest import Snapshot, digest, members_digest
 from schemas.members import Member
 from warehouse import snapshots
 from warehouse.layout import ScanDir
+from warehouse.reading import read_file
 from warehouse.shards import MANIFEST, load_manifest
 
 SCANNED: Final = "s"
@@ -116,6 +115,7 @@ class Plan:
         adopted: of these, those that an interrupted run had finished.
         relabelled: of these, those whose label, metadata or uri differ.
         vanished: stored or rejected pictures that are not listed any more.
+        base_snapshot: the newest snapshot, that the plan starts from; 0 for none.
     """
 
     keep: tuple[str, ...]
@@ -126,6 +126,7 @@ class Plan:
     adopted: int
     relabelled: int
     vanished: int
+    base_snapshot: int
 
     @property
     def changes_nothing(self) -> bool:
@@ -145,27 +146,32 @@ def live_members(scan: ScanDir | None, fingerprint: str) -> Live:
     shards: dict[str, tuple[int, int]] = {}
     if snapshot is not None and snapshot.fingerprint == fingerprint:
         shards = {live.shard: (live.rows, live.rejects) for live in snapshot.shards}
-    adopted = _adopted(scan, fingerprint, base, shards)
+    adopted = adoptable(scan, fingerprint, snapshot)
     rows: defaultdict[str, list[Row]] = defaultdict(list)
     rejects: defaultdict[str, list[RejectRow]] = defaultdict(list)
     columns = ["key", "image_id", "fingerprint", "uri", "label", "metadata"]
     for shard in (*shards, *adopted):
         folder = scan.shard(shard)
-        table = pq.read_table(folder / IMAGES, columns=columns, partitioning=None)
+        table = read_file(folder / IMAGES, columns)
         for key, *values in zip(*(table[c].to_pylist() for c in columns), strict=True):
             rows[key].append(Row(shard, *values))
-        table = pq.read_table(folder / REJECTS, partitioning=None)
-        names = ("key", "fingerprint", "stage")
+        names = ["key", "fingerprint", "stage"]
+        table = read_file(folder / REJECTS, names)
         for key, mark, stage in zip(*(table[c].to_pylist() for c in names), strict=True):
             rejects[key].append(RejectRow(shard, mark, stage))
     next_id = snapshot.next_image_id if snapshot else 0
     return Live(base, next_id, shards, adopted, rows, rejects)
 
 
-def _adopted(
-    scan: ScanDir, fingerprint: str, base: int, live: Mapping[str, object]
+def adoptable(
+    scan: ScanDir, fingerprint: str, snapshot: Snapshot | None
 ) -> dict[str, tuple[int, int]]:
-    """Return the whole shards that a run against the newest snapshot scanned but did not commit."""
+    """Return the whole shards that a run against the newest snapshot scanned but did not commit.
+
+    With their numbers of (rows, rejects). Copies are not among them: they are quickly made again.
+    """
+    live = {s.shard for s in snapshot.shards} if snapshot else set()
+    base = snapshot.number if snapshot else 0
     found = {}
     for path in sorted(scan.shards.glob(f"{SCANNED}*/{MANIFEST}")):
         if path.parent.name in live:
@@ -230,6 +236,7 @@ def plan_refresh(
         adopted=adopted,
         relabelled=sum(m is not None for rows in kept.values() for m in rows.values()),
         vanished=len(stored - listed),
+        base_snapshot=live.base_snapshot,
     )
 
 

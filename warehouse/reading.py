@@ -101,9 +101,7 @@ def read_layer(scan: ScanDir, shard: str, layer: int) -> LayerBlock:
 
 def read_mlp(scan: ScanDir, shard: str, layer: int) -> Float16[np.ndarray, "image d_joint"]:
     """Read one layer's MLP contributions of one shard, in the order of its images."""
-    table = pq.read_table(
-        scan.shard(shard) / mlp_path(layer), columns=["vector"], partitioning=None
-    )
+    table = read_file(scan.shard(shard) / mlp_path(layer), ["vector"])
     return matrix(table["vector"])
 
 
@@ -112,7 +110,7 @@ def read_images(
 ) -> pa.Table:
     """Read the image rows of some shards, in their order, all columns or those named."""
     wanted = None if columns is None else list(columns)
-    tables = [pq.read_table(scan.shard(s) / IMAGES, columns=wanted) for s in shards]
+    tables = [read_file(scan.shard(s) / IMAGES, wanted) for s in shards]
     return pa.concat_tables(tables) if tables else pa.table({})
 
 
@@ -128,13 +126,26 @@ def read_moments(scan: ScanDir, shards: Sequence[str]) -> pa.Table:
 def iterate_moments(scan: ScanDir, shards: Sequence[str]) -> Iterator[pa.Table]:
     """Yield each shard's moments, one table in memory at a time."""
     for shard in shards:
-        yield pq.read_table(scan.shard(shard) / MOMENTS)
+        yield read_file(scan.shard(shard) / MOMENTS)
 
 
 def read_rejects(scan: ScanDir, shards: Sequence[str]) -> pa.Table:
     """Read the pictures that could not be used, over some shards."""
-    tables = [pq.read_table(scan.shard(s) / REJECTS) for s in shards]
+    tables = [read_file(scan.shard(s) / REJECTS) for s in shards]
     return pa.concat_tables(tables) if tables else rejects_schema().empty_table()
+
+
+def read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one file of a shard, all columns or those named.
+
+    Raises:
+        CorruptStore: it is absent, or is not the Parquet file that was written.
+    """
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptStore(f"{path} cannot be read: {reason}; run headatlas verify") from None
 
 
 def matrix(column: pa.ChunkedArray) -> Float[np.ndarray, "row width"]:

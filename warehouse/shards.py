@@ -188,7 +188,11 @@ def install_shard(scan: ScanDir, aside: Path, manifest: ShardManifest) -> ShardM
     path = aside / MANIFEST
     path.write_text(manifest.to_json(), encoding="utf-8")
     fsync(path)
-    if install_folder(aside, scan.shard(manifest.shard)):
+    target = scan.shard(manifest.shard)
+    if target.is_dir() and not (target / MANIFEST).is_file():
+        # what a deletion that was killed has left: the manifest goes first
+        target.rename(temporary_beside(target))
+    if install_folder(aside, target):
         return manifest
     return load_manifest(scan, manifest.shard)
 

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import numpy as np
 from pydantic import ValidationError
 
 from schemas.errors import CorruptStore, StoreError, UnknownName
 from schemas.manifest import LiveShard, ShardManifest, Snapshot
-from warehouse.atomic import create_text, sha256_file, write_table
+from warehouse.atomic import create_text, sha256_file
 from warehouse.layout import ScanDir, Warehouse
-from warehouse.reading import read_rejects
+from warehouse.reading import read_images, read_rejects
+from warehouse.results import write_result
 from warehouse.shards import MANIFEST
 
 
@@ -59,20 +61,37 @@ def open_scan(warehouse: Warehouse, name: str | None) -> tuple[ScanDir, Snapshot
 
 
 def commit(
-    scan: ScanDir, manifests: Sequence[ShardManifest], *, fingerprint: str, next_image_id: int
+    scan: ScanDir,
+    manifests: Sequence[ShardManifest],
+    *,
+    fingerprint: str,
+    next_image_id: int,
+    base_snapshot: int | None = None,
 ) -> Snapshot:
     """Make these shards the live ones, as the next snapshot.
 
+    Args:
+        scan: the scan.
+        manifests: all shards that are to be live.
+        fingerprint: of the configuration.
+        next_image_id: above every id given so far.
+        base_snapshot: the newest snapshot when these shards were planned, 0 for none; by default
+            the newest now.
+
     Raises:
-        StoreError: a shard is not whole, or another writer has committed in between.
+        StoreError: a shard is not whole, two of them share an image_id, or another writer has
+            committed in between.
     """
     live = sorted(manifests, key=lambda m: (m.first_image_id, m.shard))
     for manifest in live:
         if not (scan.shard(manifest.shard) / MANIFEST).is_file():
             raise StoreError(f"shard {manifest.shard} of {scan.name} is not whole; scan again")
-    before = numbers(scan)
+    _refuse_shared_ids(scan, live)
+    newest = max(numbers(scan), default=0)
+    if base_snapshot not in (None, newest):
+        raise _overtaken(scan, newest)
     snapshot = Snapshot(
-        number=before[-1] + 1 if before else 1,
+        number=newest + 1,
         created_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         fingerprint=fingerprint,
         shards=tuple(
@@ -88,12 +107,43 @@ def commit(
         images=sum(m.rows for m in live),
         rejects=sum(m.rejects for m in live),
     )
+    # before the commit: killed in between, the run is not finished and will write it again
+    _write_rejects(scan, snapshot)
     try:
         create_text(scan.snapshot(snapshot.number), snapshot.to_json())
     except FileExistsError:
-        raise StoreError(
-            f"another writer has committed snapshot {snapshot.number} of {scan.name}; "
-            "run the same command again"
-        ) from None
-    write_table(scan.rejects, read_rejects(scan, [m.shard for m in live]))
+        _write_rejects(scan, load(scan, snapshot.number))
+        raise _overtaken(scan, snapshot.number) from None
     return snapshot
+
+
+def _overtaken(scan: ScanDir, number: int) -> StoreError:
+    return StoreError(
+        f"another writer has committed snapshot {number} of {scan.name} since this run was "
+        "planned; run the same command again"
+    )
+
+
+def _write_rejects(scan: ScanDir, snapshot: Snapshot) -> None:
+    table = read_rejects(scan, [live.shard for live in snapshot.shards])
+    write_result(scan.rejects, table, {"snapshot": snapshot.number})
+
+
+def _refuse_shared_ids(scan: ScanDir, live: Sequence[ShardManifest]) -> None:
+    """Refuse shards, ascending by first id, that share an image_id; most ranges are disjoint."""
+    clusters: list[list[ShardManifest]] = []
+    end = -1
+    for manifest in [m for m in live if m.rows]:
+        if manifest.first_image_id > end:
+            clusters.append([])
+        clusters[-1].append(manifest)
+        end = max(end, manifest.last_image_id)
+    for cluster in clusters:
+        names = [m.shard for m in cluster]
+        if len(names) > 1:
+            ids = read_images(scan, names, ["image_id"])["image_id"].to_numpy()
+            if len(np.unique(ids)) != len(ids):
+                raise StoreError(
+                    f"shards {', '.join(names)} of {scan.name} share an image_id; nothing is "
+                    "committed: delete one of them, then run the same command again"
+                )
