@@ -8,6 +8,8 @@ worker does not see): then the run stops at once.
 
 import importlib
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +91,7 @@ def cluster(address: str | None) -> Iterator[Resources]:
             "include_dashboard": False,
             "object_store_memory": LOCAL_OBJECT_STORE,
         }
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -97,6 +100,10 @@ def cluster(address: str | None) -> Iterator[Resources]:
             f"no Ray cluster at {address or 'this machine'}: {reason}; give the head's address, "
             "as ray://HOST:10001 or HOST:6379, or leave --ray-address out to run here"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts its own in place, which ends the process before anything can be said
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     try:
         yield _resources()
     finally:
