@@ -170,17 +170,16 @@ def _quiet(*_):
 
 
 _SCRIPT = """
-import sys, time, json, torch
-from dataclasses import replace
+import sys, time, torch
 from pathlib import Path
 import demo.train as T
 from tests.test_demo_model import TINY, CPU
 torch.set_num_threads(1)
-T.SAVE_EVERY, T.VALIDATION = 3, 4
+T.REPORT_EVERY, T.SAVE_EVERY, T.VALIDATION = 1, 3, 4
 def slow(stage, done, total, facts):
     print(stage, done, flush=True)
-    if stage == "train" and done:
-        time.sleep(0.5)
+    if stage == "train":
+        time.sleep(0.1)
 T.train(TINY, T.Places(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[2]) / "out.safetensors"),
         device=CPU, processes=1, report=slow)
 """
