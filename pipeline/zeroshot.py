@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
+
+from schemas.errors import UsageError
 
 PLAIN_TEMPLATE = ("a photo of a {}.",)
 
@@ -23,7 +26,7 @@ def class_weights(
         names: class names as they stand in a prompt.
         templates: with one `{}` each.
     """
-    prompts = [template.format(name) for name in names for template in templates]
+    prompts = [template.replace("{}", name) for name in names for template in templates]
     embedded = encode(prompts).unflatten(0, (len(names), len(templates))).mean(dim=1)
     return torch.nn.functional.normalize(embedded, dim=-1).numpy()
 
@@ -67,3 +70,48 @@ def sanity(counts: Int[np.ndarray, " class"], correct: int) -> Sanity:
 def label_prompt(label: str) -> str:
     """Return a label as words: `Water_bird` and `water-bird` both read `water bird`."""
     return " ".join(label.replace("_", " ").replace("-", " ").split()).lower()
+
+
+def openai_templates() -> tuple[str, ...]:
+    """Return the 80 ImageNet templates of the CLIP paper, with one `{}` each."""
+    return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a zero-shot classifier: labels as pictures carry them, names for prompts."""
+
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def parse_classes(lines: Sequence[str], where: str) -> ClassNames:
+    """Read one class per line, `name` or `label<TAB>name`; blank lines are passed over.
+
+    Raises:
+        UsageError: fewer than two classes, or a label twice.
+    """
+    rows = [line.strip("\r\n") for line in lines if line.strip()]
+    pairs = [row.split("\t", 1) if "\t" in row else [row, row] for row in rows]
+    labels = tuple(label.strip() for label, _ in pairs)
+    names = tuple(name.strip() for _, name in pairs)
+    if len(labels) < 2:
+        raise UsageError(f"{where}: {len(labels)} classes; expected two or more, one per line")
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise UsageError(f"{where}: label {twice[0]!r} occurs twice; expected each class once")
+    return ClassNames(labels, names)
+
+
+def parse_templates(lines: Sequence[str], where: str) -> tuple[str, ...]:
+    """Read one template per line, each with one `{}` where the class goes.
+
+    Raises:
+        UsageError: there is none, or one has no `{}` or several.
+    """
+    found = tuple(line.strip() for line in lines if line.strip())
+    wrong = [line for line in found if line.count("{}") != 1]
+    if wrong or not found:
+        got = f"{wrong[0]!r}" if wrong else "no line"
+        raise UsageError(f"{where}: got {got}; expected templates with one {{}} each, one per line")
+    return found

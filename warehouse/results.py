@@ -4,6 +4,8 @@ One file is replaced atomically, so rows and their provenance never part.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import CorruptStore
-from warehouse.atomic import write_table
+from warehouse.atomic import PARQUET, fsync, temporary_beside, write_table
 from warehouse.layout import ScanDir
 
 _KEY: Final = b"headatlas"
@@ -21,6 +23,25 @@ def write_result(path: Path, table: pa.Table, provenance: dict[str, Any]) -> Non
     """Write a result, replacing what is there; `provenance` goes into the schema's metadata."""
     metadata = {**(table.schema.metadata or {}), _KEY: json.dumps(provenance).encode()}
     write_table(path, table.replace_schema_metadata(metadata))
+
+
+@contextmanager
+def stream_result(
+    path: Path, schema: pa.Schema, provenance: dict[str, Any]
+) -> Iterator[pq.ParquetWriter]:
+    """Give a writer of a result that is too large to hold; the file appears when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = temporary_beside(path)
+    metadata = {**(schema.metadata or {}), _KEY: json.dumps(provenance).encode()}
+    try:
+        with pq.ParquetWriter(aside, schema.with_metadata(metadata), **PARQUET) as writer:
+            yield writer
+        fsync(aside)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
 
 
 def read_result(path: Path) -> tuple[pa.Table, dict[str, Any]]:
