@@ -1,0 +1,161 @@
+"""A second null for roles: the same head, turned at random within its own frame.
+
+Permuting labels cannot see how well a head lies along its texts: a head with one dominant pick is
+never called, even when 90 % of its variance lies along one text, which no random direction does.
+Here the texts stay whole, with all their likeness to each other, and the head's covariance Σ is
+replaced by U Σ Uᵀ, U a random rotation of the head frame: the same spectrum, no relation to texts.
+TextSpan runs on each turned head; the statistic is the share of the head's *total* variance that
+the first picks of a property carry. For a model with random weights this null is exact: its two
+towers know nothing of each other.
+
+A beta distribution with the null's mean and variance gives p-values below 1 / draws.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.stats import beta
+
+# Picks that count: later ones carry little, and cost as much.
+FIRST = 10
+_SPANNED = 1e-6
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Shares of total variance by property in the first picks, and their p-values.
+
+    Attributes:
+        share: carried by texts of the property.
+        expected: mean of that share over the turned heads.
+        p_value: of the share under the turned null.
+    """
+
+    share: Float[np.ndarray, "head property"]
+    expected: Float[np.ndarray, "head property"]
+    p_value: Float[np.ndarray, "head property"]
+
+
+def turned(
+    covariance: Float[np.ndarray, "head d_head d_head"],
+    frames_q: Float[np.ndarray, "head d_joint d_head"],
+    texts: Float[np.ndarray, "text d_joint"],
+    picks: Int[np.ndarray, "head rank"],
+    explained: Float[np.ndarray, "head rank"],
+    codes: Int[np.ndarray, " text"],
+    *,
+    draws: int = 128,
+    renormalise: bool = False,
+    seed: int = 0,
+) -> Turned:
+    """Test every head for every property code against `draws` turned heads each.
+
+    Args:
+        covariance: of the heads' vectors.
+        frames_q: head frames.
+        texts: unit-norm embeddings of the pool.
+        picks: the basis' picks, −1 where the head ran out.
+        explained: share of the head's variance of each pick.
+        codes: property of each text, from 0; −1 where unknown.
+        draws: rotations per head.
+        renormalise: as the basis was made.
+        seed: of the rotations, which all heads share.
+    """
+    n_properties, width = int(codes.max(initial=-1)) + 1, covariance.shape[1]
+    steps = min(FIRST, picks.shape[1], width, len(texts))
+    share = _by_property(explained[:, :steps], picks[:, :steps], codes, n_properties)
+    rng = np.random.default_rng(seed)
+    rotations = np.linalg.qr(rng.normal(size=(draws, width, width)))[0]
+    expected, p_value = np.zeros_like(share), np.ones_like(share)
+    pool = texts.astype(np.float32)
+    for head, (sigma, q) in enumerate(zip(covariance, frames_q, strict=True)):
+        spectrum = np.clip(np.linalg.eigvalsh(sigma), 0, None)
+        if not spectrum.sum() > 0:
+            continue
+        r = pool @ q.astype(np.float32)
+        if renormalise:
+            r /= np.maximum(np.linalg.norm(r, axis=1, keepdims=True), 1e-12)
+        sigmas = (rotations * (spectrum / spectrum.sum())) @ rotations.transpose(0, 2, 1)
+        chosen, removed = _spans(sigmas.astype(np.float32), r, steps)
+        null = _by_property(removed, chosen, codes, n_properties)
+        expected[head] = null.mean(axis=0)
+        p_value[head] = _beta_tail(share[head], null)
+    p_value[share <= 0] = 1.0
+    return Turned(share, expected, p_value)
+
+
+def _by_property(
+    weights: Float[np.ndarray, "row rank"],
+    picks: Int[np.ndarray, "row rank"],
+    codes: Int[np.ndarray, " text"],
+    n_properties: int,
+) -> Float[np.ndarray, "row property"]:
+    """Sum the weights of the picks of each property."""
+    found = np.where(picks >= 0, codes[picks], -1)
+    hits = found[:, :, None] == np.arange(n_properties)
+    return np.einsum("nr,nrp->np", weights.astype(np.float64), hits)
+
+
+def _beta_tail(
+    share: Float[np.ndarray, " property"], null: Float[np.ndarray, "draw property"]
+) -> Float[np.ndarray, " property"]:
+    """Return P(null ≥ share) by a beta distribution of the null's moments.
+
+    Where fewer than five draws have the property at all there is nothing to fit, and the p-value is
+    (1 + reached) / (1 + draws).
+    """
+    draws = len(null)
+    counted = (1 + (null >= share).sum(axis=0)) / (1 + draws)
+    mean, variance = null.mean(axis=0), null.var(axis=0)
+    usable = ((null > 0).sum(axis=0) >= 5) & (variance > 0)
+    m, v = np.where(usable, mean, 0.5), np.where(usable, variance, 0.05)
+    size = np.maximum(m * (1 - m) / v - 1, 1e-3)
+    fitted = beta.sf(np.clip(share, 0, 1 - 1e-9), m * size, (1 - m) * size)
+    return np.where(usable, fitted, counted)
+
+
+def _spans(
+    sigmas: Float[np.ndarray, "draw d d"], r: Float[np.ndarray, "text d"], steps: int
+) -> tuple[Int[np.ndarray, "draw rank"], Float[np.ndarray, "draw rank"]]:
+    """Run TextSpan's fast form on many covariances over the same texts; see pipeline.textspan."""
+    draws, width = len(sigmas), r.shape[1]
+    wide = sigmas.transpose(1, 0, 2).reshape(width, draws * width)
+    score = np.empty((draws, len(r)), np.float32)
+    for start in range(0, draws, 16):
+        part = r @ wide[:, start * width : (start + 16) * width]
+        part = part.reshape(len(r), -1, width)
+        part *= r[:, None, :]
+        score[start : start + 16] = part.sum(axis=2).T
+    length = np.broadcast_to((r * r).sum(axis=1), score.shape).copy()
+    floor = length[0] * _SPANNED
+    basis = np.zeros((draws, steps, width), np.float32)
+    picks = np.zeros((draws, steps), np.int64)
+    removed = np.zeros((draws, steps))
+    rows = np.arange(draws)
+    for step in range(steps):
+        score[length <= floor] = -np.inf
+        best = score.argmax(axis=1)
+        u = _deflate(r[best], basis[:, :step])
+        u /= np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-12)
+        w = _deflate(np.matmul(sigmas, u[:, :, None])[:, :, 0], basis[:, :step])
+        gone = (u * w).sum(axis=1)
+        along, across = u @ r.T, w @ r.T
+        across *= -2
+        across += along * gone[:, None]
+        across *= along
+        score += across
+        along *= along
+        length -= along
+        score[rows, best] = -np.inf
+        basis[:, step], picks[:, step], removed[:, step] = u, best, np.maximum(gone, 0)
+    return picks, removed
+
+
+def _deflate(
+    v: Float[np.ndarray, "draw d"], basis: Float[np.ndarray, "draw rank d"]
+) -> Float[np.ndarray, "draw d"]:
+    """Remove each draw's directions from its vector, twice for rounding."""
+    for _ in range(2):
+        v = v - np.matmul(np.matmul(basis, v[:, :, None]).transpose(0, 2, 1), basis)[:, 0]
+    return v
