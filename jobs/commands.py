@@ -1,4 +1,7 @@
-"""The commands of `headatlas`: what each is called, and what it says when it is done."""
+"""The commands of `headatlas`: what each is called, and what it says when it is done.
+
+A command's job is imported when it runs: asking the database should not wait for torch and Ray.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +9,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs import console, demo, info, maintain, pool, publish, refresh, scan, sql, textspan
-from schemas.config import Config, ScanConfig
+from jobs import console
+from schemas.config import (
+    CompactConfig,
+    Config,
+    DemoConfig,
+    GcConfig,
+    InfoConfig,
+    PoolImportConfig,
+    PoolListConfig,
+    PublishConfig,
+    RefreshConfig,
+    ScanConfig,
+    SqlConfig,
+    TextSpanConfig,
+    VerifyConfig,
+)
 from schemas.errors import CorruptStore
 
 
@@ -30,6 +47,8 @@ def show(title: str, found: pa.Table) -> None:
 
 def _scan(config: ScanConfig, *, dry_run: bool, no_publish: bool) -> None:
     """Write every head's contribution to every picture's embedding, and publish."""
+    from jobs import scan
+
     done = scan.run(config, dry_run=dry_run)
     if dry_run:
         rows: list[tuple[str, object]] = [
@@ -56,30 +75,36 @@ def _scan(config: ScanConfig, *, dry_run: bool, no_publish: bool) -> None:
     ]
     console.table(f"Scan {done.scan}", ("", ""), rows)
     if not no_publish:
-        _publish(publish.PublishConfig(warehouse=config.warehouse))
+        _publish(PublishConfig(warehouse=config.warehouse))
 
 
-def _textspan(config: textspan.TextSpanConfig, *, no_publish: bool) -> None:
+def _textspan(config: TextSpanConfig, *, no_publish: bool) -> None:
     """Find, for every stored head, the texts of a pool that span its contributions."""
+    from jobs import textspan
+
     done = textspan.run(config)
     console.note(
         f"basis {done.basis} of {done.scan}: {done.heads} heads over {done.images:,} pictures in "
         f"{done.seconds:.1f} s"
     )
     if not no_publish:
-        _publish(publish.PublishConfig(warehouse=config.warehouse))
+        _publish(PublishConfig(warehouse=config.warehouse))
 
 
-def _publish(config: publish.PublishConfig) -> None:
+def _publish(config: PublishConfig) -> None:
     """Build the database from the files; readers of older versions are not disturbed."""
+    from jobs import publish
+
     done = publish.run(config)
     console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
     for stale in done.stale:
         console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")
 
 
-def _pool_list(config: pool.PoolListConfig) -> None:
+def _pool_list(config: PoolListConfig) -> None:
     """List the description pools."""
+    from jobs import pool
+
     rows = [
         (p.name, len(p.texts), len({x for x in p.properties if x}), p.provenance.get("source"))
         for p in pool.listed(config)
@@ -87,8 +112,10 @@ def _pool_list(config: pool.PoolListConfig) -> None:
     console.table("Description pools", ("pool", "descriptions", "properties", "source"), rows)
 
 
-def _pool_import(config: pool.PoolImportConfig) -> None:
+def _pool_import(config: PoolImportConfig) -> None:
     """Import a file of descriptions as a pool; `general` is the pool that ships."""
+    from jobs import pool
+
     done = pool.run_import(config)
     left = f"; left out {done.empty} empty and {done.duplicates} repeated lines"
     console.note(
@@ -97,15 +124,19 @@ def _pool_import(config: pool.PoolImportConfig) -> None:
     )
 
 
-def _sql(config: sql.SqlConfig) -> None:
+def _sql(config: SqlConfig) -> None:
     """Ask the published database, read-only; or write the answer to a file."""
+    from jobs import sql
+
     answer = sql.run(config)
     if answer is not None:
         show("", answer)
 
 
-def _verify(config: maintain.VerifyConfig) -> None:
+def _verify(config: VerifyConfig) -> None:
     """Check every live file: checksums, counts, layout."""
+    from jobs import maintain
+
     reports = maintain.run_verify(config)
     problems = [(p.shard, p.file, p.problem) for report in reports for p in report.problems]
     for report in reports:
@@ -118,28 +149,36 @@ def _verify(config: maintain.VerifyConfig) -> None:
         )
 
 
-def _gc(config: maintain.GcConfig) -> None:
+def _gc(config: GcConfig) -> None:
     """Delete shards that no kept snapshot and no published version names."""
+    from jobs import maintain
+
     for found in maintain.run_gc(config):
         console.note(
             f"{found.scan}: deleted {len(found.shards)} shards, {console.size(found.bytes)}"
         )
 
 
-def _compact(config: maintain.CompactConfig) -> None:
+def _compact(config: CompactConfig) -> None:
     """Merge small shards into larger ones; nothing is computed again."""
+    from jobs import maintain
+
     for snapshot in maintain.run_compact(config):
         console.note(f"snapshot {snapshot.number}: {len(snapshot.shards)} shards")
 
 
-def _info(config: info.InfoConfig) -> None:
+def _info(config: InfoConfig) -> None:
     """Say what is in a warehouse, and what this machine would scan with."""
+    from jobs import info
+
     for title, columns, rows in info.run(config):
         console.table(title, columns, rows)
 
 
-def _refresh(config: refresh.RefreshConfig) -> None:
+def _refresh(config: RefreshConfig) -> None:
     """Scan, textspan and publish as a YAML file says, each only where needed."""
+    from jobs import refresh
+
     done = refresh.run(config)
     console.note(
         f"{done.scan.scan}: {done.scan.scanned:,} pictures scanned, bases made: "
@@ -148,8 +187,10 @@ def _refresh(config: refresh.RefreshConfig) -> None:
     )
 
 
-def _demo(config: demo.DemoConfig) -> None:
+def _demo(config: DemoConfig) -> None:
     """Go the whole way on the pictures and the small CLIP that ship."""
+    from jobs import demo
+
     done = demo.run(config)
     what = "the small CLIP that ships" if done.trained else "RANDOM WEIGHTS (nothing is learnt)"
     show(f"The strongest heads of {what}, and their texts", done.heads)
@@ -171,20 +212,20 @@ ALL = (
     ),
     Command(
         "textspan",
-        textspan.TextSpanConfig,
+        TextSpanConfig,
         _textspan,
         (),
         (("no_publish", "Do not publish when done."),),
     ),
-    Command("pool list", pool.PoolListConfig, _pool_list),
-    Command("pool import", pool.PoolImportConfig, _pool_import, ("file",)),
-    Command("publish", publish.PublishConfig, _publish),
-    Command("sql", sql.SqlConfig, _sql, ("statement",)),
-    Command("refresh", refresh.RefreshConfig, _refresh, ("plan",)),
-    Command("verify", maintain.VerifyConfig, _verify),
-    Command("gc", maintain.GcConfig, _gc),
-    Command("compact", maintain.CompactConfig, _compact),
-    Command("info", info.InfoConfig, _info),
-    Command("demo", demo.DemoConfig, _demo),
+    Command("pool list", PoolListConfig, _pool_list),
+    Command("pool import", PoolImportConfig, _pool_import, ("file",)),
+    Command("publish", PublishConfig, _publish),
+    Command("sql", SqlConfig, _sql, ("statement",)),
+    Command("refresh", RefreshConfig, _refresh, ("plan",)),
+    Command("verify", VerifyConfig, _verify),
+    Command("gc", GcConfig, _gc),
+    Command("compact", CompactConfig, _compact),
+    Command("info", InfoConfig, _info),
+    Command("demo", DemoConfig, _demo),
 )
 COMMANDS: dict[str, Any] = {command.name: command for command in ALL}

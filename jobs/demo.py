@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import Field
 
 import demo
 from demo.world import descriptions, materialise
 from jobs import console, publish, scan, textspan
 from pipeline.pool import Description, clean
 from pipeline.towers import NO_WEIGHTS
-from schemas.config import Config, ScanConfig
+from schemas.config import DemoConfig, PublishConfig, ScanConfig, TextSpanConfig
 from warehouse.layout import Warehouse
 from warehouse.pools import write_pool
 from warehouse.query import query
@@ -42,13 +41,6 @@ FROM heads JOIN textspan USING (scan_id, layer, head) WHERE rank = 0
 GROUP BY layer ORDER BY layer""",
     ),
 )
-
-
-class DemoConfig(Config):
-    """Options of `headatlas demo`."""
-
-    warehouse: Path = Field(default=Path("headatlas-demo"), description="Folder to work in.")
-    pictures: int = Field(default=3000, ge=100, description="Pictures to draw and scan.")
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def run(config: DemoConfig) -> DemoResult:
         source="demo/world",
         provenance={"source": "the demo world's own words"},
     )
-    textspan.run(textspan.TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
-    publish.run(publish.PublishConfig(warehouse=root))
+    textspan.run(TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
+    publish.run(PublishConfig(warehouse=root))
     answers = tuple((q, sql, query(Warehouse(root), sql)) for q, sql in QUERIES)
     return DemoResult(trained, query(Warehouse(root), STRONGEST), answers)

@@ -4,23 +4,15 @@ import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
-from pydantic import Field
 
-from schemas.config import Config
+from schemas.config import InfoConfig
 from warehouse import snapshots
 from warehouse.layout import Warehouse
 from warehouse.pools import pools, read_pool
 
 Block = tuple[str, Sequence[str], list[Sequence[object]]]
-
-
-class InfoConfig(Config):
-    """Options of `headatlas info`."""
-
-    warehouse: Path | None = Field(default=None, description="Folder of the warehouse.")
 
 
 def run(config: InfoConfig) -> list[Block]:

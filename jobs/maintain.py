@@ -1,37 +1,10 @@
 """`headatlas verify`, `gc` and `compact`: looking after a warehouse's files."""
 
-from pathlib import Path
-
-from pydantic import Field
-
 from pipeline import moments as mo
-from schemas.config import Config
+from schemas.config import CompactConfig, GcConfig, VerifyConfig
 from schemas.manifest import Snapshot
 from warehouse import copy, gc, verify
 from warehouse.layout import Warehouse
-
-
-class VerifyConfig(Config):
-    """Options of `headatlas verify`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: str | None = Field(default=None, description="Only this scan; default, all.")
-    quick: bool = Field(default=False, description="Leave out checksums and the vectors' values.")
-
-
-class GcConfig(Config):
-    """Options of `headatlas gc`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    keep: int = Field(default=3, ge=1, description="Snapshots of each scan to keep.")
-
-
-class CompactConfig(Config):
-    """Options of `headatlas compact`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: str | None = Field(default=None, description="Only this scan; default, all.")
-    shard_size: int = Field(default=4096, ge=1, description="Pictures per merged shard.")
 
 
 def _names(warehouse: Warehouse, scan: str | None) -> list[str]:

@@ -2,38 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-
-from pydantic import Field
 
 from pipeline.pool import GENERAL, clean, read_descriptions
-from schemas.config import Config
+from schemas.config import PoolImportConfig, PoolListConfig
 from schemas.errors import UsageError
 from schemas.names import safe_name
 from warehouse.layout import Warehouse
 from warehouse.pools import Pool, pools, read_pool, write_pool
 
 SHIPPED = {"general": GENERAL}
-
-
-class PoolListConfig(Config):
-    """Options of `headatlas pool-list`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-
-
-class PoolImportConfig(Config):
-    """Options of `headatlas pool import`."""
-
-    file: Path = Field(
-        description="Text file with one description per line, CSV with text and property, or "
-        "`general` for the pool that ships."
-    )
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    name: str | None = Field(default=None, description="Name of the pool; default, the file's.")
-    property: str | None = Field(
-        default=None, description="Property of all descriptions that have none of their own."
-    )
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,8 @@
 """`headatlas publish`: build the database that everyone queries from the files."""
 
-from pathlib import Path
-
-from pydantic import Field
-
-from schemas.config import Config
+from schemas.config import PublishConfig
 from warehouse import publish
 from warehouse.layout import Warehouse
-
-
-class PublishConfig(Config):
-    """Options of `headatlas publish`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    materialize: tuple[str, ...] = Field(
-        default=(),
-        description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all.",
-    )
-    keep: int = Field(default=3, ge=1, description="Published versions to keep.")
 
 
 def run(config: PublishConfig) -> publish.Published:

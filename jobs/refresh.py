@@ -4,31 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from jobs import pool, publish, scan, textspan
-from schemas.config import Config, ScanConfig, load_yaml
+from schemas.config import (
+    Night,
+    PoolImportConfig,
+    PublishConfig,
+    RefreshConfig,
+    ScanConfig,
+    TextSpanConfig,
+    load_yaml,
+)
 from schemas.errors import TooManyRejects, UsageError
 from warehouse import snapshots
 from warehouse.layout import Warehouse
 from warehouse.pools import pools
 from warehouse.publish import Published
 from warehouse.results import read_provenance
-
-
-class RefreshConfig(Config):
-    """Options of `headatlas refresh`."""
-
-    plan: Path = Field(description="YAML file: warehouse, scan, textspan, publish.")
-
-
-class Night(Config):
-    """The YAML file of a refresh; each part takes the options of its command."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: dict[str, Any] = Field(description="Options of scan.")
-    textspan: list[dict[str, Any]] = Field(default=[], description="Options of textspan, a list.")
-    publish: dict[str, Any] = Field(default={}, description="Options of publish.")
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ def run(config: RefreshConfig) -> RefreshResult:
     published = None
     if bases or done.snapshot != before or not warehouse.database.exists():
         options = {"warehouse": night.warehouse, **_underscored(night.publish)}
-        published = publish.run(publish.PublishConfig.checked(options))
+        published = publish.run(PublishConfig.checked(options))
     if rejects is not None:
         raise rejects
     return RefreshResult(done, bases, published)
@@ -83,16 +74,14 @@ def _newest(warehouse: Warehouse, asked: ScanConfig) -> int | None:
 
 def _basis(warehouse: Warehouse, done: scan.ScanResult, options: dict[str, Any]) -> str | None:
     """Make a basis unless this snapshot has it already; a shipped pool is imported if needed."""
-    asked = textspan.TextSpanConfig.checked(
-        {"warehouse": warehouse.root, "scan": done.scan, **options}
-    )
+    asked = TextSpanConfig.checked({"warehouse": warehouse.root, "scan": done.scan, **options})
     if asked.pool not in pools(warehouse):
         if asked.pool not in pool.SHIPPED:
             raise UsageError(
                 f"textspan: no pool {asked.pool!r} in {warehouse.root}; import it first"
             )
         pool.run_import(
-            pool.PoolImportConfig(file=Path(asked.pool), warehouse=warehouse.root, name=asked.pool)
+            PoolImportConfig(file=Path(asked.pool), warehouse=warehouse.root, name=asked.pool)
         )
     path = textspan.basis_path(warehouse.scan(done.scan), asked)
     if path.is_file() and read_provenance(path).get("snapshot") == done.snapshot:

@@ -1,23 +1,10 @@
 """`headatlas sql`: one question to the published database, read-only."""
 
-from pathlib import Path
-
 import pyarrow as pa
-from pydantic import Field
 
-from schemas.config import Config
+from schemas.config import SqlConfig
 from warehouse.layout import Warehouse
 from warehouse.query import export, query
-
-
-class SqlConfig(Config):
-    """Options of `headatlas sql`."""
-
-    statement: str = Field(description="SQL to run.")
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    output: Path | None = Field(
-        default=None, description="Write the answer to this file: .parquet, .csv or .arrow."
-    )
 
 
 def run(config: SqlConfig) -> pa.Table | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
 from jobs import console
 from jobs.models import pool_embeddings
@@ -16,7 +15,7 @@ from pipeline import moments as mo
 from pipeline.frames import Frames, load_frames
 from pipeline.heads import stack
 from pipeline.textspan import Basis, textspan
-from schemas.config import Config
+from schemas.config import TextSpanConfig
 from schemas.errors import UsageError
 from schemas.files import textspan_schema
 from schemas.manifest import ScanRecord, Snapshot
@@ -27,24 +26,6 @@ from warehouse.pools import Pool, read_pool
 from warehouse.reading import iterate_layer, iterate_moments, matrix, read_images
 from warehouse.results import write_result
 from warehouse.select import select_images
-
-
-class TextSpanConfig(Config):
-    """Options of `headatlas textspan`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    pool: str = Field(description="Description pool.")
-    scan: str | None = Field(default=None, description="Scan; default, the newest.")
-    m: int = Field(default=60, ge=1, description="Texts per head.")
-    where: str | None = Field(
-        default=None, description="Only pictures for which this SQL condition over images holds."
-    )
-    basis: str | None = Field(default=None, description="Name of the result; default, the pool's.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-    renormalise: bool = Field(
-        default=False, description="Make the texts' projections unit-norm first."
-    )
 
 
 @dataclass(frozen=True)

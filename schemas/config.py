@@ -63,6 +63,116 @@ class ScanConfig(Config):
         return value
 
 
+class PublishConfig(Config):
+    """Options of `headatlas publish`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    materialize: tuple[str, ...] = Field(
+        default=(),
+        description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all.",
+    )
+    keep: int = Field(default=3, ge=1, description="Published versions to keep.")
+
+
+class TextSpanConfig(Config):
+    """Options of `headatlas textspan`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    pool: str = Field(description="Description pool.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    m: int = Field(default=60, ge=1, description="Texts per head.")
+    where: str | None = Field(
+        default=None, description="Only pictures for which this SQL condition over images holds."
+    )
+    basis: str | None = Field(default=None, description="Name of the result; default, the pool's.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
+    renormalise: bool = Field(
+        default=False, description="Make the texts' projections unit-norm first."
+    )
+
+
+class PoolListConfig(Config):
+    """Options of `headatlas pool-list`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+
+
+class PoolImportConfig(Config):
+    """Options of `headatlas pool import`."""
+
+    file: Path = Field(
+        description="Text file with one description per line, CSV with text and property, or "
+        "`general` for the pool that ships."
+    )
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    name: str | None = Field(default=None, description="Name of the pool; default, the file's.")
+    property: str | None = Field(
+        default=None, description="Property of all descriptions that have none of their own."
+    )
+
+
+class SqlConfig(Config):
+    """Options of `headatlas sql`."""
+
+    statement: str = Field(description="SQL to run.")
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    output: Path | None = Field(
+        default=None, description="Write the answer to this file: .parquet, .csv or .arrow."
+    )
+
+
+class VerifyConfig(Config):
+    """Options of `headatlas verify`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Only this scan; default, all.")
+    quick: bool = Field(default=False, description="Leave out checksums and the vectors' values.")
+
+
+class GcConfig(Config):
+    """Options of `headatlas gc`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    keep: int = Field(default=3, ge=1, description="Snapshots of each scan to keep.")
+
+
+class CompactConfig(Config):
+    """Options of `headatlas compact`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Only this scan; default, all.")
+    shard_size: int = Field(default=4096, ge=1, description="Pictures per merged shard.")
+
+
+class InfoConfig(Config):
+    """Options of `headatlas info`."""
+
+    warehouse: Path | None = Field(default=None, description="Folder of the warehouse.")
+
+
+class RefreshConfig(Config):
+    """Options of `headatlas refresh`."""
+
+    plan: Path = Field(description="YAML file: warehouse, scan, textspan, publish.")
+
+
+class Night(Config):
+    """The YAML file of a refresh; each part takes the options of its command."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: dict[str, Any] = Field(description="Options of scan.")
+    textspan: list[dict[str, Any]] = Field(default=[], description="Options of textspan, a list.")
+    publish: dict[str, Any] = Field(default={}, description="Options of publish.")
+
+
+class DemoConfig(Config):
+    """Options of `headatlas demo`."""
+
+    warehouse: Path = Field(default=Path("headatlas-demo"), description="Folder to work in.")
+    pictures: int = Field(default=3000, ge=100, description="Pictures to draw and scan.")
+
+
 def reject_limit(spec: str, pictures: int) -> float:
     """Read `N` or `P%` as the number of rejects allowed among `pictures`.
 
