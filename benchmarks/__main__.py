@@ -1,0 +1,48 @@
+"""Run the benchmarks and print one table: `python -m benchmarks [NAME ...]`."""
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks import encode, endtoend, memory, nearest, spans
+from benchmarks.rows import Row
+
+ALL: dict[str, Callable[[Path], list[Row]]] = {
+    "encode": lambda work: encode.run(),
+    "textspan": lambda work: spans.run(),
+    "endtoend": endtoend.run,
+    "memory": memory.run,
+    "nearest": lambda work: nearest.run(work, 1_000_000),
+}
+
+
+def main(names: list[str]) -> int:
+    """Run those named, or all; return 1 when a bar is missed."""
+    unknown = set(names) - ALL.keys()
+    if unknown:
+        sys.stderr.write(f"no benchmark {sorted(unknown)}; there is {', '.join(ALL)}\n")
+        return 2
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {gpu}")
+    print(f"{'what':46} {'value':>10}      {'bar':>7}  ok   circumstances")
+    missed = False
+    for name in names or ALL:
+        with tempfile.TemporaryDirectory(prefix="headatlas-bench-") as work:
+            for row in ALL[name](Path(work)):
+                bar = "" if row.bar is None else f"{row.bar:g}"
+                ok = "yes" if row.ok else "NO"
+                print(
+                    f"{row.name:46} {row.value:10.4g} {row.unit:4} {bar:>7}  {ok:4} {row.note}",
+                    flush=True,
+                )
+                missed |= not row.ok
+    return int(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
