@@ -1,0 +1,153 @@
+"""What all maps share: the interface, the picture's tokens at any size, and the checks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+from torch.nn import functional as F
+
+from schemas.errors import UnsupportedModel, UsageError
+
+
+@dataclass(frozen=True)
+class Maps:
+    """A method's maps of a batch of pictures.
+
+    Attributes:
+        values: one number per image token, row by row as in the picture; larger is more relevant.
+            The scale is the method's own: min-max before comparing methods.
+        embedding: unit norm, computed in the same pass: equal to `encode_image` at the model's
+            own picture size.
+    """
+
+    values: Float[Tensor, "image text grid_h grid_w"]
+    embedding: Float[Tensor, "image d_joint"]
+
+
+Method = Callable[
+    [
+        VisionTransformer,
+        Float[Tensor, "image 3 height width"],
+        Float[Tensor, "*image text d_joint"],
+        Float[Tensor, "label d_joint"],
+    ],
+    Maps,
+]
+"""The interface of every method.
+
+Its arguments are the image encoder; preprocessed pictures whose sides are multiples of the patch's;
+unit-norm texts, the same for all pictures or a set for each; and the unit-norm label set that the
+texts are compared with, by those methods that compare (contribution, feature surgery).
+"""
+
+
+def grid_of(
+    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
+) -> tuple[int, int]:
+    """Return the rows and columns of image tokens.
+
+    Raises:
+        UsageError: a side is no multiple of the patch's.
+    """
+    sides, patches = pixels.shape[-2:], visual.patch_size
+    if any(side % patch or not side for side, patch in zip(sides, patches, strict=True)):
+        raise UsageError(
+            f"pictures of {sides[1]} x {sides[0]} pixels: expected multiples of the patch's "
+            f"{patches[1]} x {patches[0]}; resize or crop them first"
+        )
+    return sides[0] // patches[0], sides[1] // patches[1]
+
+
+def first_tokens(
+    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
+) -> Float[Tensor, "image token d_model"]:
+    """Return the tokens that the first block receives, for pictures of any size.
+
+    At the model's own size this is what `encode_image` computes; at another one the position
+    embedding is interpolated here, and the model's is left as it is.
+    """
+    grid = grid_of(visual, pixels)
+    patches = visual.conv1(pixels).flatten(2).mT
+    first = visual.class_embedding.to(patches.dtype).expand(len(pixels), 1, -1)
+    x = torch.cat([first, patches], dim=1) + positions(visual, grid).to(patches.dtype)
+    return visual.ln_pre(x)
+
+
+def positions(visual: VisionTransformer, grid: tuple[int, int]) -> Float[Tensor, "token d_model"]:
+    """Return the position embedding for a grid: bicubic, antialiased, the class token's kept."""
+    own: Tensor = visual.positional_embedding
+    if grid == tuple(visual.grid_size):
+        return own
+    image = own[1:].unflatten(0, tuple(visual.grid_size)).permute(2, 0, 1).unsqueeze(0)
+    resized = F.interpolate(
+        image.float(), size=grid, mode="bicubic", antialias=True, align_corners=False
+    )
+    return torch.cat([own[:1], resized[0].flatten(1).T.to(own.dtype)])
+
+
+def on_grid(
+    values: Float[Tensor, "image text image_token"], grid: tuple[int, int]
+) -> Float[Tensor, "image text grid_h grid_w"]:
+    """Arrange image tokens (without the class token) as in the picture; at least float32."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)).unflatten(-1, grid)
+
+
+def texts_of_each(
+    texts: Float[Tensor, "*image text d_joint"], count: int
+) -> Float[Tensor, "each text d_joint"]:
+    """Return the texts of each of `count` pictures.
+
+    Raises:
+        UsageError: there are sets for another number of pictures.
+    """
+    check_texts(texts, count)
+    return texts.expand(count, *texts.shape[-2:])
+
+
+def check_texts(texts: Float[Tensor, "*image text d_joint"], count: int) -> None:
+    """Check that there is one set of texts, or one for each of `count` pictures.
+
+    Raises:
+        UsageError: there are sets for another number of pictures.
+    """
+    if (texts.ndim == 3 and texts.shape[0] != count) or texts.ndim not in (2, 3):
+        raise UsageError(
+            f"texts of shape {tuple(texts.shape)} for {count} pictures: expected "
+            f"[text, d_joint] or [{count}, text, d_joint]"
+        )
+
+
+def check_labels(
+    texts: Float[Tensor, "*image text d_joint"], labels: Float[Tensor, "label d_joint"]
+) -> None:
+    """Refuse a label set that makes a comparison identically zero.
+
+    Raises:
+        UsageError: every text is the only label.
+    """
+    if len(labels) == 1 and bool((texts == labels[0]).all()):
+        raise UsageError(
+            "a text compared with itself alone gives a map that is zero everywhere; give more "
+            "texts, or a label set to compare it with"
+        )
+
+
+def need_class_token(visual: VisionTransformer, method: str) -> None:
+    """Refuse an image encoder whose embedding is not its class token's.
+
+    Raises:
+        UnsupportedModel: the pooling is another.
+    """
+    if visual.pool_type != "tok":
+        raise UnsupportedModel(
+            f"{method} reads the class token, this image encoder pools by {visual.pool_type!r}; "
+            "use contribution or tokens"
+        )
+
+
+def unit(x: Float[Tensor, "*axes d_joint"]) -> Float[Tensor, "*axes d_joint"]:
+    """Return vectors scaled to length 1."""
+    return F.normalize(x, dim=-1)

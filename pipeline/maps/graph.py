@@ -1,0 +1,100 @@
+"""A forward pass whose attention can be differentiated: what the gradient methods start from.
+
+Only the attention and the states are differentiated, never the weights, and the model keeps no
+gradient.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from pipeline.maps import blocks as bl
+from pipeline.maps.base import first_tokens, need_class_token, texts_of_each
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One block of a differentiable pass; all tensors hang together in its graph.
+
+    Attributes:
+        x: the residual stream before the block.
+        y: ln_1(x).
+        q: queries.
+        k: keys.
+        v: values.
+        a: attention probabilities.
+        o: heads' outputs.
+    """
+
+    x: Float[Tensor, "image token d_model"]
+    y: Float[Tensor, "image token d_model"]
+    q: Float[Tensor, "image n_heads token d_head"]
+    k: Float[Tensor, "image n_heads token d_head"]
+    v: Float[Tensor, "image n_heads token d_head"]
+    a: Float[Tensor, "image n_heads token token"]
+    o: Float[Tensor, "image n_heads token d_head"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A differentiable pass.
+
+    Attributes:
+        layers: in order.
+        embedding: unit norm.
+    """
+
+    layers: tuple[Layer, ...]
+    embedding: Float[Tensor, "image d_joint"]
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Switch gradients on, also inside `torch.inference_mode`."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def usable(x: Tensor) -> Tensor:
+    """Return a tensor that autograd accepts: a copy, if it was made in inference mode."""
+    return x.clone() if x.is_inference() else x.detach()
+
+
+def forward(visual: VisionTransformer, pixels: Float[Tensor, "image 3 h w"], method: str) -> Pass:
+    """Run the image encoder so that the embedding can be differentiated by each layer's parts.
+
+    To be called inside `differentiable`.
+
+    Raises:
+        UnsupportedModel: the embedding is not the class token's.
+    """
+    need_class_token(visual, method)
+    x = first_tokens(visual, usable(pixels)).detach().requires_grad_()
+    layers = []
+    for block in visual.transformer.resblocks:
+        y = block.ln_1(x)
+        q, k, v = bl.project(block, y)
+        a = bl.attention(q, k)
+        o = a @ v
+        layers.append(Layer(x, y, q, k, v, a, o))
+        x = bl.add_mlp(block, x + bl.merge_heads(block, o))
+    return Pass(tuple(layers), bl.to_joint(visual, x[:, 0]))
+
+
+def scores(found: Pass, texts: Float[Tensor, "*image text d_joint"]) -> Float[Tensor, "text image"]:
+    """Return the cosines to be explained, a row for each text, for `gradients` to go through."""
+    each = texts_of_each(usable(texts), len(found.embedding)).to(found.embedding.dtype)
+    return (found.embedding[:, None] * each).sum(dim=-1).T
+
+
+def gradients(score: Float[Tensor, " image"], by: list[Tensor]) -> tuple[Tensor, ...]:
+    """Return the derivatives of each picture's score; the graph is kept for the next text.
+
+    A picture's score depends on its own tensors alone, so the batch's sum is differentiated.
+    """
+    return torch.autograd.grad(score.sum(), by, retain_graph=True)

@@ -1,0 +1,119 @@
+"""Training-free segmentation by another attention in the last block.
+
+One operator, four methods: MaskCLIP (arXiv 2112.01071), SCLIP (2312.01597), ClearCLIP (2407.12442)
+and NACLIP (2404.08181). Only what image tokens receive in the last block is changed; the embedding
+is computed beside it, as the model does.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from pipeline.maps import blocks as bl
+from pipeline.maps.base import (
+    Maps,
+    check_texts,
+    first_tokens,
+    grid_of,
+    need_class_token,
+    on_grid,
+)
+
+# Width of NACLIP's window, in patches.
+NEAR = 5.0
+
+Operator = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
+"""Queries, keys and values [image, head, token, d_head] and the grid, to heads' outputs."""
+
+
+def maskclip(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return MaskCLIP: every token attends to itself alone (values only). `labels` is not used."""
+    return _last_block(visual, pixels, texts, lambda q, k, v, grid: v, "MaskCLIP")
+
+
+def sclip(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return SCLIP: attention softmax(qqᵀs) + softmax(kkᵀs). `labels` is not used."""
+
+    def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        return (bl.attention(q, q) + bl.attention(k, k)) @ v
+
+    return _last_block(visual, pixels, texts, operator, "SCLIP")
+
+
+def clearclip(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return ClearCLIP: attention softmax(qqᵀs), no residual, no MLP. `labels` is not used."""
+
+    def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        return bl.attention(q, q) @ v
+
+    return _last_block(visual, pixels, texts, operator, "ClearCLIP", alone=True)
+
+
+def naclip(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return NACLIP: attention softmax(kkᵀs + nearness), no residual, no MLP.
+
+    `labels` is not used.
+    """
+
+    def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+        return bl.attention(k, k, nearness(grid).to(k)) @ v
+
+    return _last_block(visual, pixels, texts, operator, "NACLIP", alone=True)
+
+
+def nearness(grid: tuple[int, int]) -> Float[Tensor, "token token"]:
+    """Return exp(−distance² / 2σ²) between patches, σ = 5 patches; 0 for the class token."""
+    rows, columns = torch.meshgrid(
+        torch.arange(grid[0]).double(), torch.arange(grid[1]).double(), indexing="ij"
+    )
+    places = torch.stack([rows.flatten(), columns.flatten()], dim=1)
+    near = torch.exp(-torch.cdist(places, places).square() / (2 * NEAR**2))
+    return torch.nn.functional.pad(near, (1, 0, 1, 0))
+
+
+def _last_block(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    operator: Operator,
+    name: str,
+    *,
+    alone: bool = False,
+) -> Maps:
+    """Return cosines of tokens after a last block with `operator` in place of attention.
+
+    With `alone`, the block's residual and MLP are left out.
+    """
+    need_class_token(visual, name)
+    check_texts(texts, len(pixels))
+    grid = grid_of(visual, pixels)
+    x = bl.before_last(visual, first_tokens(visual, pixels))
+    block = visual.transformer.resblocks[-1]
+    q, k, v = bl.project(block, block.ln_1(x))
+    written = bl.merge_heads(block, operator(q, k, v, grid))
+    features = bl.to_joint(visual, written if alone else bl.add_mlp(block, x + written))
+    embedding = bl.to_joint(visual, bl.class_after(block, x, q, k, v)[:, 0])
+    return Maps(on_grid(bl.cosines(features, texts), grid), embedding)

@@ -1,0 +1,206 @@
+"""Maps from relevance: LRP, partial LRP, and Chefer's method (CVPR 2021).
+
+Relevance 1 starts at the cosine with a text and goes down through the dot product, the projection
+and the blocks by the rules of `pipeline.maps.rules`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor
+
+from pipeline.maps import blocks as bl
+from pipeline.maps import graph, rules
+from pipeline.maps.base import Maps, grid_of, on_grid, positions, texts_of_each
+
+
+def lrp(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return LRP down to the pixels, summed over each patch. `labels` is not used."""
+    fine, embedding = lrp_pixels(visual, pixels, texts)
+    patch_h, patch_w = visual.patch_size
+    blocks = fine.unflatten(-1, (-1, patch_w)).unflatten(-3, (-1, patch_h))
+    return Maps(blocks.sum(dim=(-3, -1)), embedding)
+
+
+def lrp_pixels(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+) -> tuple[Float[Tensor, "image text height width"], Float[Tensor, "image d_joint"]]:
+    """Return every pixel's relevance, channels summed, and the unit-norm embedding."""
+    traced = _trace(visual, pixels, "LRP")
+    grid = grid_of(visual, pixels)
+    patches = visual.conv1(pixels)
+    raw = torch.cat(
+        [
+            visual.class_embedding.to(patches.dtype).expand(len(pixels), 1, -1),
+            patches.flatten(2).mT,
+        ],
+        dim=1,
+    )
+    places = positions(visual, grid).to(raw.dtype).expand_as(raw)
+    found = []
+    for text in _rows(texts, traced.embedding):
+        *_, (_, r) = _backward(visual, traced, text)
+        r, _ = rules.addition(r, raw, places)
+        on_patches = r[:, 1:].mT.unflatten(-1, grid)
+        found.append(rules.pixels_below(on_patches, pixels, visual.conv1.weight).sum(dim=1))
+    return torch.stack(found, dim=1).to(traced.embedding.dtype), traced.embedding
+
+
+def partial_lrp(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return mean_h (R^A)⁺[cls, i]: relevance at the last softmax. `labels` is not used."""
+    traced = _trace(visual, pixels, "partial LRP")
+    rows = []
+    for text in _rows(texts, traced.embedding):
+        of_attention, _ = next(_backward(visual, traced, text))
+        rows.append(of_attention[:, :, 0, 1:].relu().mean(dim=1))
+    return Maps(on_grid(torch.stack(rows, dim=1), grid_of(visual, pixels)), traced.embedding)
+
+
+def chefer(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return row cls of M_L … M_1, M_l = I + mean_h(∇A_l ⊙ R^A_l)⁺. `labels` is not used."""
+    rows = []
+    with graph.differentiable():
+        found = graph.forward(visual, pixels, "Chefer's method")
+        attentions = [layer.a for layer in found.layers]
+        traced = _traced(visual, found)
+        scores = graph.scores(found, texts)
+        for score, text in zip(scores, _rows(texts, traced.embedding), strict=True):
+            slopes = graph.gradients(score, attentions)
+            eye = torch.eye(slopes[0].shape[-1], dtype=slopes[0].dtype, device=slopes[0].device)
+            # from the last layer down: a row vector times M_L, then M_{L-1} ...
+            row = eye[:1].expand(len(score), 1, -1)
+            for slope, (relevance, _) in zip(
+                reversed(slopes), _backward(visual, traced, text), strict=False
+            ):
+                row = row @ (eye + (slope * relevance).relu().mean(dim=1))
+            rows.append(row[:, 0, 1:].detach())
+    return Maps(on_grid(torch.stack(rows, dim=1), grid_of(visual, pixels)), traced.embedding)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What one block's layers took in and gave out.
+
+    Attributes:
+        attention: of the differentiable pass, detached.
+        merged: heads' outputs side by side, the input of out_proj.
+        written: what attention adds.
+        middle: the residual stream between attention and MLP.
+        u: ln_2(middle).
+        hidden: after the MLP's nonlinearity.
+        mlp: what the MLP adds.
+    """
+
+    attention: graph.Layer
+    merged: Float[Tensor, "image token d_model"]
+    written: Float[Tensor, "image token d_model"]
+    middle: Float[Tensor, "image token d_model"]
+    u: Float[Tensor, "image token d_model"]
+    hidden: Float[Tensor, "image token d_hidden"]
+    mlp: Float[Tensor, "image token d_model"]
+
+
+@dataclass(frozen=True)
+class _Traced:
+    blocks: tuple[_Block, ...]
+    normed: Float[Tensor, "image d_model"]
+    embedding: Float[Tensor, "image d_joint"]
+
+
+def _trace(
+    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"], method: str
+) -> _Traced:
+    with torch.no_grad():
+        return _traced(visual, graph.forward(visual, pixels, method))
+
+
+@torch.no_grad()
+def _traced(visual: VisionTransformer, found: graph.Pass) -> _Traced:
+    blocks = tuple(
+        _trace_block(block, layer)
+        for block, layer in zip(visual.transformer.resblocks, found.layers, strict=True)
+    )
+    last = (blocks[-1].middle + blocks[-1].mlp)[:, 0]
+    return _Traced(blocks, visual.ln_post(last), found.embedding.detach())
+
+
+def _trace_block(block: ResidualAttentionBlock, layer: graph.Layer) -> _Block:
+    layer = graph.Layer(**{name: value.detach() for name, value in vars(layer).items()})
+    merged = layer.o.transpose(1, 2).flatten(2)
+    written = bl.merge_heads(block, layer.o)
+    middle = layer.x + written
+    u = block.ln_2(middle)
+    hidden = block.mlp.gelu(block.mlp.c_fc(u))
+    return _Block(layer, merged, written, middle, u, hidden, block.ls_2(block.mlp.c_proj(hidden)))
+
+
+def _rows(
+    texts: Float[Tensor, "*image text d_joint"], embedding: Float[Tensor, "image d_joint"]
+) -> list[Float[Tensor, "image d_joint"]]:
+    each = texts_of_each(texts, len(embedding)).to(embedding.dtype)
+    return list(each.unbind(dim=1))
+
+
+@torch.no_grad()
+def _top(
+    visual: VisionTransformer, traced: _Traced, text: Float[Tensor, "image d_joint"]
+) -> Float[Tensor, "image token d_model"]:
+    """Return relevance after the last block: all of it at the class token.
+
+    The dot product is a linear layer whose weights are the text, one for each picture.
+    """
+    positive = (traced.embedding * text).clamp_min(0)
+    of_joint = rules.ratio(positive, positive.sum(dim=-1, keepdim=True).expand_as(positive))
+    at_class = rules.linear(of_joint.to(traced.normed.dtype), traced.normed, visual.proj.detach().T)
+    r = torch.zeros_like(traced.blocks[-1].middle)
+    r[:, 0] = at_class
+    return r
+
+
+def _backward(
+    visual: VisionTransformer, traced: _Traced, text: Float[Tensor, "image d_joint"]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield, from the last block to the first, the relevance of its attention and of its input."""
+    r = _top(visual, traced, text)
+    pairs = zip(visual.transformer.resblocks, traced.blocks, strict=True)
+    for block, one in reversed(list(pairs)):
+        of_attention, r = _below(block, one, r)
+        yield of_attention, r
+
+
+@torch.no_grad()
+def _below(
+    block: ResidualAttentionBlock, one: _Block, r: Float[Tensor, "image token d_model"]
+) -> tuple[Float[Tensor, "image n_heads token token"], Float[Tensor, "image token d_model"]]:
+    """Take relevance from behind a block to its attention probabilities and to its input."""
+    a = one.attention
+    r_middle, r_mlp = rules.addition(r, one.middle, one.mlp)
+    r_hidden = rules.linear(r_mlp, one.hidden, block.mlp.c_proj.weight)
+    r_middle = r_middle + rules.linear(r_hidden, one.u, block.mlp.c_fc.weight)
+    r_x, r_written = rules.addition(r_middle, a.x, one.written)
+    r_merged = rules.linear(r_written, one.merged, block.attn.out_proj.weight)
+    r_o = r_merged.unflatten(-1, (a.o.shape[1], -1)).transpose(1, 2)
+    r_attention, r_v = rules.product(r_o, a.a, a.v)
+    r_q, r_k = rules.product(r_attention, a.q, a.k.mT)
+    joined = torch.stack([r_q, r_k.mT, r_v]).permute(1, 3, 0, 2, 4).flatten(2)
+    return r_attention, r_x + rules.linear(joined, a.y, block.attn.in_proj_weight)

@@ -1,0 +1,40 @@
+"""Maps that read the last image tokens as if each were an embedding: plain CLIP, and RCLIP."""
+
+from jaxtyping import Float
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from pipeline.maps import blocks as bl
+from pipeline.maps.base import Maps, check_texts, first_tokens, grid_of, on_grid
+from pipeline.maps.shared import min_max
+
+
+def tokens(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return cos(proj(ln_post(z_i)), t) of each image token's last state. `labels` is not used.
+
+    CLIP never trained these tokens to mean anything: the background often scores higher than the
+    object (CLIP Surgery, arXiv 2304.05653, section 3).
+    """
+    check_texts(texts, len(pixels))
+    x = first_tokens(visual, pixels)
+    for block in visual.transformer.resblocks:
+        x = bl.after(block, x)
+    pooled = x[:, 1:].mean(dim=1) if visual.pool_type == "avg" else x[:, 0]
+    similar = bl.cosines(bl.to_joint(visual, x), texts)
+    return Maps(on_grid(similar, grid_of(visual, pixels)), bl.to_joint(visual, pooled))
+
+
+def reversed_tokens(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+) -> Maps:
+    """Return RCLIP: 1 − minmax of the plain map (ECLIP, arXiv 2209.07046). `labels` is not used."""
+    plain = tokens(visual, pixels, texts, labels)
+    return Maps(1 - min_max(plain.values), plain.embedding)
