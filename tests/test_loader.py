@@ -12,7 +12,7 @@ from hostile import STORED, encoded, hostile_pictures, scene
 from PIL import Image
 
 from pipeline.decode import Rejected, decode
-from pipeline.loader import Clock, Loaded, batches
+from pipeline.loader import Clock, Loaded, batches, by_table
 from pipeline.sources import list_members
 from pipeline.sources.reader import Reader
 from schemas.members import Member
@@ -79,6 +79,16 @@ def test_pixels_and_sizes_are_those_of_the_upright_picture(hostile):
     rotated = next(m for m in members if m.key == "rotated.png")
     (batch,) = load((rotated,), threads=1)
     assert (batch.widths, batch.heights) == ((48,), (64,))
+
+
+@pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
+def test_the_table_equals_the_transform_bit_for_bit(mode):
+    own = open_clip.image_transform(48, is_train=False, resize_mode=mode, interpolation="bilinear")
+    for seed, size in enumerate([(64, 48), (20, 90), (48, 48), (1, 3)]):
+        picture = scene(*size, seed=seed)
+        assert torch.equal(by_table(own)(picture), own(picture))
+    assert by_table(own) is not own
+    assert by_table(own.transforms[0]) is own.transforms[0]
 
 
 def test_rejects_alone_come_in_a_batch_without_pictures(tmp_path):
