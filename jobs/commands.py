@@ -16,6 +16,7 @@ from schemas.config import (
     DemoConfig,
     GcConfig,
     InfoConfig,
+    NearestConfig,
     PoolImportConfig,
     PoolListConfig,
     PublishConfig,
@@ -133,6 +134,16 @@ def _sql(config: SqlConfig) -> None:
         show("", answer)
 
 
+def _nearest(config: NearestConfig) -> None:
+    """Find the pictures most alike in what chosen heads write, to a picture or a text."""
+    from jobs import nearest
+
+    done = nearest.run(config)
+    rows = [(n.rank, n.key, n.score, n.label) for n in done.neighbours]
+    title = f"Nearest to {done.query} by {', '.join(done.heads)} in {done.scan}"
+    console.table(title, ("rank", "key", "score", "label"), rows)
+
+
 def _verify(config: VerifyConfig) -> None:
     """Check every live file: checksums, counts, layout."""
     from jobs import maintain
@@ -221,6 +232,7 @@ ALL = (
     Command("pool import", PoolImportConfig, _pool_import, ("file",)),
     Command("publish", PublishConfig, _publish),
     Command("sql", SqlConfig, _sql, ("statement",)),
+    Command("nearest", NearestConfig, _nearest, ("query",)),
     Command("refresh", RefreshConfig, _refresh, ("plan",)),
     Command("verify", VerifyConfig, _verify),
     Command("gc", GcConfig, _gc),

@@ -100,12 +100,15 @@ def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Paramet
         return _keyword(name, Annotated[kind, typer.Argument(help=text, show_default=False)], None)
     if field.default not in (None, PydanticUndefined, (), False):
         text += f" [default: {field.default}]"
-    option = f"--{name.replace('_', '-')}"
+    long = f"--{name.replace('_', '-')}"
+    declared: Any = kind if typing.get_origin(kind) is list else kind | None
     if field.annotation is bool:
-        annotation: Any = Annotated[bool | None, typer.Option(option, help=text)]
+        # a switch that is on by default needs a way to be turned off
+        spelled = [f"{long}/--no-{long[2:]}"] if field.default else [long]
     else:
-        declared = kind if typing.get_origin(kind) is list else kind | None
-        annotation = Annotated[declared, typer.Option(option, help=text, show_default=False)]
+        spelled = [f"-{name}", long] if len(name) == 1 else [long]
+    option = typer.Option(*spelled, help=text, show_default=False)
+    annotation = Annotated[declared, option]
     return _keyword(name, annotation, None)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from schemas.errors import UsageError
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Metric = Literal["cosine", "dot"]
 
 
 class Config(BaseModel):
@@ -120,6 +121,27 @@ class SqlConfig(Config):
     output: Path | None = Field(
         default=None, description="Write the answer to this file: .parquet, .csv or .arrow."
     )
+
+
+class NearestConfig(Config):
+    """Options of `headatlas nearest`."""
+
+    query: str | None = Field(
+        default=None, description="Key of a stored picture, or a picture file."
+    )
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    head: tuple[str, ...] = Field(default=(), description="Head, as L22H11; may be given again.")
+    role: str | None = Field(default=None, description="All heads that carry this role.")
+    text: str | None = Field(default=None, description="A text, instead of a picture.")
+    k: int = Field(default=10, ge=1, description="Pictures to return.")
+    where: str | None = Field(default=None, description="SQL condition over images.")
+    metric: Metric = Field(default="cosine", description="cosine or dot.")
+    centred: bool = Field(default=True, description="Take each head's mean off first.")
+    png: Path | None = Field(default=None, description="Also draw a contact sheet.")
+    html: Path | None = Field(default=None, description="Also write a page with thumbnails.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
 
 
 class VerifyConfig(Config):

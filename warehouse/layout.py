@@ -169,7 +169,7 @@ class Warehouse:
         """
         found = self.scans()
         if name not in found:
-            raise UnknownName.among(f"scan in {self.root}", name, found)
+            raise UnknownName.among("scan", name, found)
         return ScanDir(self.root / "scans" / name)
 
     def create_scan(self, name: str) -> ScanDir:

@@ -63,7 +63,7 @@ def read_pool(warehouse: Warehouse, name: str) -> Pool:
     """
     path = warehouse.pools / name / "pool.parquet"
     if not path.is_file():
-        raise UnknownName.among(f"pool in {warehouse.root}", name, pools(warehouse))
+        raise UnknownName.among("pool", name, pools(warehouse))
     table, provenance = read_result(path)
     return Pool(
         name, tuple(table["text"].to_pylist()), tuple(table["property"].to_pylist()), provenance
