@@ -16,7 +16,7 @@ from demo.findings import Encoded, ablated, explained
 from demo.world.factors import PLACES, WATER_PLACE
 from demo.zeroshot import correct, group_accuracies
 
-MOST_HEADS = 12
+MOST_HEADS = 16
 
 
 @dataclass(frozen=True)
