@@ -1,0 +1,63 @@
+"""Write docs/cli.md and docs/warehouse.md from the commands and the schemas themselves."""
+
+import inspect
+from pathlib import Path
+
+from jobs.commands import ALL, Command
+from jobs.options import ENVIRONMENT
+from schemas import tables
+
+FOLDER = Path(__file__).parent
+
+CLI_HEAD = """# Command line
+
+*Written by `make docs` from the commands themselves.*
+
+Every command takes `-h`; every option can also stand in a YAML file given with `--config`, under
+its name with underscores. An option on the command line goes before the file, the file before the
+environment. `HEADATLAS_WAREHOUSE` stands in for `--warehouse`. `--debug` shows tracebacks.
+
+Results go to standard output: drawn tables on a terminal, tab-separated otherwise. Progress and
+warnings go to standard error: a bar on a terminal, JSON lines otherwise.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more rejects than
+`--max-rejects` allows; 4 another run holds the scan; 130 interrupted.
+"""
+
+
+def cli() -> str:
+    """Return docs/cli.md."""
+    return CLI_HEAD + "".join(_command(command) for command in ALL)
+
+
+def _command(command: Command) -> str:
+    lines = [f"\n## headatlas {command.name}\n", inspect.getdoc(command.run) or "", ""]
+    places = " ".join(name.upper() for name in command.arguments)
+    lines += ["```", f"headatlas {command.name} {places} [OPTIONS]".replace("  ", " "), "```", ""]
+    lines += ["| option | meaning | default |", "|---|---|---|"]
+    for name, field in command.model.model_fields.items():
+        shown = name.upper() if name in command.arguments else f"`--{name.replace('_', '-')}`"
+        if field.is_required():
+            variable = ENVIRONMENT.get(name)
+            default = f"required (or `{variable}`)" if variable else "required"
+        else:
+            value = field.get_default(call_default_factory=True)
+            default = "" if value in (None, (), [], {}, False) else f"`{value}`"
+        lines.append(f"| {shown} | {_cell(field.description or '')} | {default} |")
+    for name, text in command.flags:
+        lines.append(f"| `--{name.replace('_', '-')}` | {_cell(text)} | |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page by its path."""
+    return {FOLDER / "cli.md": cli(), FOLDER / "warehouse.md": tables.markdown()}
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
