@@ -35,6 +35,7 @@ from warehouse.shards import (
     install_shard,
     load_manifest,
     mlp_path,
+    require_intact,
     write_shard,
 )
 
@@ -66,6 +67,7 @@ def _copy(scan: ScanDir, task: CopyTask, fingerprint: str, moments_of: MomentsOf
     rejects = rejects.filter(pc.is_in(rejects["key"], pa.array(sorted(task.rejects), pa.string())))
     if len(images) == source.rows:
         return _link(scan, task, source, images, rejects, fingerprint)
+    require_intact(scan, source)
     rows = np.flatnonzero(keep.to_numpy())
     contributions, mlp = {}, {}
     if len(rows):
@@ -206,11 +208,13 @@ def compact(
 
 
 def _groups(snapshot: Snapshot, shard_size: int) -> list[list[str]]:
-    """Gather neighbouring shards while they hold at most `shard_size` pictures together."""
-    groups: list[list[str]] = []
-    room = 0
+    """Gather small shards, in order, while they hold at most `shard_size` pictures together."""
+    groups = [[live.shard] for live in snapshot.shards if live.rows >= shard_size]
+    room = -1
     for live in snapshot.shards:
-        if live.rows > room or not groups:
+        if live.rows >= shard_size:
+            continue
+        if live.rows > room:
             groups.append([])
             room = shard_size
         groups[-1].append(live.shard)
@@ -225,6 +229,8 @@ def _merge(
     merge: Callable[[Iterable[pa.Table]], pa.Table],
 ) -> ShardManifest:
     sources = [load_manifest(scan, shard) for shard in group]
+    for source in sources:
+        require_intact(scan, source)
     name = MERGED + digest([snapshot.fingerprint, snapshot.number, list(group)])[:16]
     images = read_images(scan, group)
     order = np.argsort(images["image_id"].to_numpy(), kind="stable")

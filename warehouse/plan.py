@@ -116,6 +116,7 @@ class Plan:
         relabelled: of these, those whose label, metadata or uri differ.
         vanished: stored or rejected pictures that are not listed any more.
         base_snapshot: the newest snapshot, that the plan starts from; 0 for none.
+        dropped: live shards of which nothing is left.
     """
 
     keep: tuple[str, ...]
@@ -127,11 +128,12 @@ class Plan:
     relabelled: int
     vanished: int
     base_snapshot: int
+    dropped: int
 
     @property
     def changes_nothing(self) -> bool:
         """Whether the stored shards are those of the newest snapshot already."""
-        return not (self.copies or self.scans or self.adopted)
+        return not (self.copies or self.scans or self.adopted or self.dropped)
 
 
 def live_members(scan: ScanDir | None, fingerprint: str) -> Live:
@@ -237,6 +239,7 @@ def plan_refresh(
         relabelled=sum(m is not None for rows in kept.values() for m in rows.values()),
         vanished=len(stored - listed),
         base_snapshot=live.base_snapshot,
+        dropped=len(live.shards.keys() - {*keep, *(task.source for task in copies)}),
     )
 
 

@@ -13,7 +13,15 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Float16, Int64
 
 from schemas.errors import CorruptStore, UnknownName
-from schemas.files import IMAGES, MOMENTS, REJECTS, moments_schema, rejects_schema
+from schemas.files import (
+    CONTRIBUTIONS,
+    IMAGES,
+    MOMENTS,
+    REJECTS,
+    images_schema,
+    moments_schema,
+    rejects_schema,
+)
 from warehouse.layout import ScanDir
 from warehouse.shards import contributions_path, mlp_path
 
@@ -111,7 +119,10 @@ def read_images(
     """Read the image rows of some shards, in their order, all columns or those named."""
     wanted = None if columns is None else list(columns)
     tables = [read_file(scan.shard(s) / IMAGES, wanted) for s in shards]
-    return pa.concat_tables(tables) if tables else pa.table({})
+    if tables:
+        return pa.concat_tables(tables)
+    empty = images_schema(scan.load_record().model.d_joint).empty_table()
+    return empty if wanted is None else empty.select(wanted)
 
 
 def read_moments(scan: ScanDir, shards: Sequence[str]) -> pa.Table:
@@ -162,7 +173,8 @@ def _layer_file(scan: ScanDir, shard: str, layer: int) -> Path | None:
     path = folder / contributions_path(layer)
     if path.is_file():
         return path
-    known = [p.name.removeprefix("layer=") for p in folder.glob("layer=*")]
+    stored = folder.glob(f"layer=*/{CONTRIBUTIONS}")
+    known = [p.parent.name.removeprefix("layer=") for p in stored]
     if known:
         raise UnknownName.among(f"layer stored in scan {scan.name!r}", layer, known)
     if not folder.is_dir():

@@ -197,6 +197,21 @@ def install_shard(scan: ScanDir, aside: Path, manifest: ShardManifest) -> ShardM
     return load_manifest(scan, manifest.shard)
 
 
+def require_intact(scan: ScanDir, manifest: ShardManifest) -> None:
+    """Check a shard's bytes before its rows go into another one, under new checksums.
+
+    Raises:
+        CorruptStore: a file is absent or differs from the manifest.
+    """
+    for name, file in manifest.files.items():
+        path = scan.shard(manifest.shard) / name
+        if not path.is_file() or sha256_file(path) != file.sha256:
+            raise CorruptStore(
+                f"{path} is not what was written; restore it, or scan anew with --restart; "
+                "headatlas verify lists all such files"
+            )
+
+
 def _n_heads(payload: ShardPayload) -> int:
     return next((int(c.shape[0]) for c in payload.contributions.values()), 0)
 
