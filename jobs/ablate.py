@@ -4,12 +4,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field, field_validator
-
 from jobs.sweep import SweepRow, plot, sweep
-from jobs.whatif import Head, Key, Scene, Tally, ablate_sets, names_of, random_sets, spread
+from jobs.whatif import Head, Key, Scene, Tally, ablate_sets, random_sets, spread
 from pipeline.frames import load_frames
-from schemas.config import Config
+from schemas.config_classes import AblateConfig
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
 from warehouse import snapshots
@@ -17,34 +15,6 @@ from warehouse.classifiers import heads_of_role, read_classifier
 from warehouse.columns import condition, require_columns
 from warehouse.layout import Warehouse
 from warehouse.means import read_means
-
-
-class AblateConfig(Config):
-    """Options of `headatlas ablate`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    classifier: str = Field(description="Zero-shot classifier, made by headatlas zeroshot.")
-    heads: tuple[str, ...] = Field(default=(), description="Heads to ablate, as L22H12,L23H6.")
-    role: str | None = Field(default=None, description="Ablate all heads that carry this role.")
-    basis: str | None = Field(default=None, description="TextSpan basis of the roles; any.")
-    sweep: bool = Field(
-        default=False,
-        description="The paper's ablations: all MLPs, attention layers 0 to l, all but the last n "
-        "layers of heads; needs a scan with --layers all --store mlp.",
-    )
-    group_by: tuple[str, ...] = Field(default=(), description="Columns, as label,place.")
-    where: str | None = Field(
-        default=None, description="Count only pictures with COLUMN=VALUE; means stay over all."
-    )
-    control: int = Field(default=10, ge=0, description="Random sets of as many heads.")
-    seed: int = Field(default=0, description="Seed of the random sets.")
-    png: Path | None = Field(default=None, description="Plot of --sweep.")
-    scan: str | None = Field(default=None, description="Scan; default, the newest.")
-
-    @field_validator("heads", "group_by", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return names_of(value)
 
 
 @dataclass(frozen=True)
@@ -189,32 +159,35 @@ def open_scene(
     )
 
 
-def group_rows(tally: Tally, case: int = 1, control: int = 2) -> list[Ablated]:
-    """Return one row per group; cases from `control` on are the random sets."""
+ALL_AFTER = slice(2, None)
+
+
+def group_rows(tally: Tally, case: int = 1, control: slice = ALL_AFTER) -> list[Ablated]:
+    """Return one row per group; the cases of `control` are the random sets."""
     return [
         Ablated(
             row.group,
             row.n,
             row.accuracy[0],
             row.accuracy[case],
-            *_spread(row.accuracy[control:]),
+            *_spread(row.accuracy[control]),
         )
         for row in tally.rows()
     ]
 
 
-def total_row(tally: Tally, case: int = 1, control: int = 2) -> Ablated:
+def total_row(tally: Tally, case: int = 1, control: slice = ALL_AFTER) -> Ablated:
     """Return accuracy over all pictures."""
     shares = [tally.accuracy(i) or 0.0 for i in range(tally.cases)]
     n = tally.n.total()
-    return Ablated((), n, shares[0], shares[case], *_spread(shares[control:]))
+    return Ablated((), n, shares[0], shares[case], *_spread(shares[control]))
 
 
-def worst_row(tally: Tally, case: int = 1, control: int = 2) -> Ablated:
+def worst_row(tally: Tally, case: int = 1, control: slice = ALL_AFTER) -> Ablated:
     """Return the lowest group's accuracy, in each case by itself."""
     shares = [tally.worst(i) for i in range(tally.cases)]
     after = min(tally.rows(), key=lambda row: row.accuracy[case])
-    return Ablated(after.group, after.n, shares[0], shares[case], *_spread(shares[control:]))
+    return Ablated(after.group, after.n, shares[0], shares[case], *_spread(shares[control]))
 
 
 def _spread(values: tuple[float, ...] | list[float]) -> tuple[float | None, float | None]:

@@ -25,14 +25,6 @@ Head = tuple[int, int]
 Key = tuple[str | None, ...]
 
 
-def names_of(value: object) -> object:
-    """Split `a,b` into names; a list of such texts into one list."""
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, (list, tuple)):
-        return value
-    return tuple(name.strip() for text in texts for name in str(text).split(",") if name.strip())
-
-
 @dataclass(frozen=True)
 class GroupRow:
     """Accuracy of one group of pictures, as a share, in each of several cases."""

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field, field_validator
 
 from jobs import console
 from jobs.logits import store_logits
 from jobs.models import load_for
-from jobs.whatif import GroupRow, names_of
+from jobs.whatif import GroupRow
 from pipeline.towers import LoadedModel
 from pipeline.zeroshot import (
     ClassNames,
@@ -22,50 +21,19 @@ from pipeline.zeroshot import (
     parse_classes,
     parse_templates,
 )
-from schemas.config import Config
+from schemas.config_classes import ZeroShotConfig
 from schemas.errors import UsageError
 from schemas.manifest import Snapshot
 from schemas.names import check_name, safe_name
 from warehouse import snapshots
 from warehouse.classifiers import Classifier
-from warehouse.columns import LABEL, READ, column, require_columns
+from warehouse.columns import READ, column, require_columns
 from warehouse.layout import ScanDir, Warehouse
 from warehouse.reading import read_images
 
 LABELS = "labels"
 # Prompts encoded at a time.
 _TEXTS = 8_000
-
-
-class ZeroShotConfig(Config):
-    """Options of `headatlas zeroshot`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    classes: str = Field(
-        description="File with a class per line, `name` or `label<TAB>name`; or `labels`: the "
-        "labels that the pictures carry."
-    )
-    templates: str = Field(
-        default="openai",
-        description="openai: the 80 ImageNet templates; none: `a photo of a {}.`; or a file.",
-    )
-    classifier: str | None = Field(
-        default=None, description="Name of the result; default, the file's or `labels`."
-    )
-    label_column: str = Field(
-        default=LABEL, description="Where a picture's label is: label, or a metadata column."
-    )
-    group_by: tuple[str, ...] = Field(
-        default=(), description="Also report accuracy by these columns, as label,place."
-    )
-    scan: str | None = Field(default=None, description="Scan; default, the newest.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-
-    @field_validator("group_by", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return names_of(value)
 
 
 @dataclass(frozen=True)

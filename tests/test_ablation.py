@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.ablate import AblateConfig, open_scene, run, run_sweep
+from jobs.ablate import open_scene, run, run_sweep
 from jobs.logits import store_logits
 from jobs.whatif import ablate_sets
 from pipeline.ablation import (
@@ -18,6 +18,7 @@ from pipeline.ablation import (
     head_logits,
     project,
 )
+from schemas.config_classes import AblateConfig
 from schemas.errors import UnknownName, UsageError
 from tests.planted import CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse import snapshots
