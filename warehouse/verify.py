@@ -1,9 +1,9 @@
 """Checking a scan's live files against what was written: bytes, counts, layout, values."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,10 @@ from warehouse import snapshots
 from warehouse.atomic import sha256_file
 from warehouse.layout import ScanDir
 from warehouse.reading import matrix, single_value
+from warehouse.results import read_provenance
 from warehouse.shards import MANIFEST, contributions_path, finite, load_manifest, mlp_path
+
+EXTRA: Final = "not in the manifest"
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ def verify(scan: ScanDir, *, deep: bool = True) -> Report:
             manifest = load_manifest(scan, live.shard)
             found = list(_file_problems(scan, manifest, deep))
             problems += found
-            if not any(p.problem.startswith("missing") for p in found):
+            if all(p.problem == EXTRA for p in found):
                 problems += _row_problems(scan, manifest, record, deep, keys, ids)
-        except (CorruptStore, pa.ArrowException, OSError) as error:
+        except (CorruptStore, pa.ArrowException, OSError, KeyError, ValueError) as error:
             problems.append(Problem(live.shard, "", " ".join(str(error).split())[:200]))
     problems += [
         Problem("", IMAGES, f"key {key!r} is stored {n} times") for key, n in keys.items() if n > 1
@@ -81,18 +84,30 @@ def _scan_problems(scan: ScanDir, record: ScanRecord, snapshot: Snapshot) -> Ite
         yield Problem("", "scan.json", "its fingerprint is not that of the newest snapshot")
     if not scan.frames.is_file():
         yield Problem("", scan.frames.name, "missing")
-    elif hashlib.sha256(scan.frames.read_bytes()).hexdigest() != record.frames_sha256:
+    elif sha256_file(scan.frames) != record.frames_sha256:
         yield Problem("", scan.frames.name, "differs from the digest in scan.json")
     counts = sum(s.rows for s in snapshot.shards), sum(s.rejects for s in snapshot.shards)
     if counts != (snapshot.images, snapshot.rejects):
         yield Problem("", "snapshot", f"{counts} rows and rejects in its shards, not as it says")
+
+    try:
+        of = read_provenance(scan.rejects).get("snapshot", 0)
+        rows = pq.read_metadata(scan.rejects).num_rows
+    except CorruptStore as error:
+        yield Problem("", scan.rejects.name, str(error))
+        return
+    # of a later snapshot when a run was killed just before its commit: the next one writes it again
+    if of < snapshot.number or (of == snapshot.number and rows != snapshot.rejects):
+        yield Problem(
+            "", scan.rejects.name, f"{rows} rejects of snapshot {of}, not the newest snapshot's"
+        )
 
 
 def _file_problems(scan: ScanDir, manifest: ShardManifest, deep: bool) -> Iterator[Problem]:
     folder = scan.shard(manifest.shard)
     there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {MANIFEST}
     for name in sorted(there - manifest.files.keys()):
-        yield Problem(manifest.shard, name, "not in the manifest")
+        yield Problem(manifest.shard, name, EXTRA)
     for name, file in manifest.files.items():
         path = folder / name
         if name not in there:
