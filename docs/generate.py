@@ -49,13 +49,60 @@ def _command(command: Command) -> str:
     return "\n".join(lines) + "\n"
 
 
+WAREHOUSE_HEAD = """# The warehouse and its SQL
+
+*Written by `make docs` from `schemas/tables.py`.*
+
+`headatlas publish` builds a plain DuckDB database from the files of a warehouse: `atlas.duckdb` is
+a link to its newest version. Any DuckDB client reads it, with none of our code:
+
+    duckdb -readonly atlas/atlas.duckdb
+
+Open it read-only: an open that may write locks out every second reader. A version that is open
+stays as it is when a newer one is published. Views carry absolute paths; a warehouse that was moved
+is published again. In a reader that cannot do so, `SET VARIABLE headatlas_root = 'FOLDER'`
+redirects the views of its connection.
+
+Every table, column and macro carries a COMMENT. Layers and heads count from 0; a head's name is
+`L22H11`, and where a macro takes `layer, head` it also takes the name alone. `scan :=` defaults to
+the scan that was newest when the database was published.
+"""
+
+
+def warehouse() -> str:
+    """Return docs/warehouse.md."""
+    parts = [WAREHOUSE_HEAD, "\n# Tables and views\n", *map(_table, tables.TABLES)]
+    return "".join([*parts, "\n# Macros\n", *map(_macro, tables.MACROS)])
+
+
+def _table(table: tables.Table) -> str:
+    lines = [f"\n## {table.name}\n", f"*{table.kind}.* {table.comment}", ""]
+    lines += ["| column | type | meaning |", "|---|---|---|"]
+    lines += [f"| `{c.name}` | {c.type} | {_cell(c.comment)} |" for c in table.columns]
+    if table.open:
+        lines.append("| ... | | One more column for each name in the pictures' metadata. |")
+    return "\n".join([*lines, "", "```sql", table.example, "```", ""])
+
+
+def _macro(macro: tables.Macro) -> str:
+    lines = [f"\n## {macro.name}\n", f"`{macro.signature}`", "", macro.comment, ""]
+    lines += ["| parameter | meaning | default |", "|---|---|---|"]
+    for p in macro.parameters:
+        default = "" if p.default is None else f"`{p.default}`"
+        lines.append(f"| `{p.name}` | {_cell(p.comment)} | {default} |")
+    if macro.columns:
+        lines += ["", "| column | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{c.name}` | {c.type} | {_cell(c.comment)} |" for c in macro.columns]
+    return "\n".join([*lines, "", "```sql", macro.example, "```", ""])
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
-    return {FOLDER / "cli.md": cli(), FOLDER / "warehouse.md": tables.markdown()}
+    return {FOLDER / "cli.md": cli(), FOLDER / "warehouse.md": warehouse()}
 
 
 if __name__ == "__main__":

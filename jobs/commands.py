@@ -3,16 +3,12 @@
 A command's job is imported when it runs: asking the database should not wait for torch and Ray.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import pyarrow as pa
 
 from jobs import console
+from jobs.command import Command
 from schemas.config import (
     CompactConfig,
-    Config,
     DemoConfig,
     GcConfig,
     InfoConfig,
@@ -27,17 +23,6 @@ from schemas.config import (
     VerifyConfig,
 )
 from schemas.errors import CorruptStore
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command: `run` is called with the checked configuration and prints what was done."""
-
-    name: str
-    model: type[Config]
-    run: Callable[..., None]
-    arguments: tuple[str, ...] = ()
-    flags: tuple[tuple[str, str], ...] = ()
 
 
 def show(title: str, found: pa.Table) -> None:
@@ -240,4 +225,3 @@ ALL = (
     Command("info", InfoConfig, _info),
     Command("demo", DemoConfig, _demo),
 )
-COMMANDS: dict[str, Any] = {command.name: command for command in ALL}
