@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jobs import console
 from jobs.whatif import Scene, Tally, counted, require_counted
@@ -119,6 +120,7 @@ def plot(rows: Sequence[SweepRow], path: Path, title: str) -> None:
         points = [(row.layers, row.accuracy) for row in rows if row.kind == kind]
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, label=label)
     axes.set(xlabel="n layers", ylabel="zero-shot accuracy", title=title, ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

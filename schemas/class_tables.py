@@ -1,0 +1,135 @@
+"""Tables and macros about classes: zero-shot classifiers, logits, ablation, spurious heads."""
+
+from typing import Final
+
+from schemas.classifiers import (
+    classifier_schema,
+    head_logits_schema,
+    image_logits_schema,
+    spurious_heads_schema,
+)
+from schemas.files import images_schema
+from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Macro, Parameter, Table, columns_of
+
+_CLASSIFIER: Final = Column("classifier", "VARCHAR", "Zero-shot classifier: a result's name.")
+_LOGITS: Final = image_logits_schema()
+_PARTS: Final = head_logits_schema()
+_SPURIOUS: Final = spurious_heads_schema()
+
+CLASS_TABLES: Final = (
+    Table(
+        "classifiers",
+        "table",
+        "One row per class of a zero-shot classifier.",
+        (SCAN, _CLASSIFIER, *columns_of(classifier_schema(1)), SNAPSHOT, STALE),
+        "SELECT classifier, class, class_name, label FROM classifiers ORDER BY ALL",
+    ),
+    Table(
+        "image_logits",
+        "table",
+        "One row per picture and class.",
+        (SCAN, _CLASSIFIER, *columns_of(_LOGITS)),
+        "SELECT image_id, arg_max(class, logit) AS predicted FROM image_logits "
+        "WHERE classifier = 'kinds' GROUP BY image_id LIMIT 5",
+    ),
+    Table(
+        "logit_parts",
+        "table",
+        "One row per picture and class, with all heads' logits in one array: what the ablation "
+        "macros read. The logit is the rest plus the sum of the heads.",
+        (SCAN, _CLASSIFIER, *columns_of(_PARTS)),
+        "SELECT image_id, class, logit - rest - list_sum(heads) AS zero FROM logit_parts LIMIT 5",
+    ),
+    Table(
+        "head_logits",
+        "view",
+        "One row per picture, class and part of the logit: each stored head, and the rest. Filter "
+        "layer and head by equality: one number of each array is then read.",
+        (
+            SCAN,
+            _CLASSIFIER,
+            *columns_of(_PARTS, "image_id"),
+            Column("component", "VARCHAR", "head, or rest: the logit less those of the heads."),
+            Column("layer", "SMALLINT", "Layer, from 0; NULL for the rest."),
+            Column("head", "SMALLINT", "Head within the layer, from 0; NULL for the rest."),
+            *columns_of(_PARTS, "class"),
+            Column("logit", "FLOAT", "The part's share of the cosine with the class weight."),
+        ),
+        "SELECT image_id, class, logit FROM head_logits WHERE layer = 2 AND head = 1 LIMIT 5",
+    ),
+    Table(
+        "spurious_heads",
+        "table",
+        "One row per head of a search for spurious heads.",
+        (
+            SCAN,
+            Column("name", "VARCHAR", "The search: a result's name."),
+            *columns_of(_SPURIOUS),
+            SNAPSHOT,
+            STALE,
+        ),
+        "SELECT layer, head, score FROM spurious_heads WHERE chosen ORDER BY rank",
+    ),
+)
+
+_CLASSIFIER_P: Final = Parameter("classifier", "Zero-shot classifier that has head_logits.")
+_HEADS_P: Final = Parameter(
+    "heads", "Names of the heads to mean-ablate, as ['L22H11', 'L23H6']; or a subquery of a list."
+)
+_SCAN_P: Final = Parameter("scan", "Scan; by default the newest.", ":default_scan")
+
+_ABLATED: Final = (
+    *columns_of(images_schema(1), "image_id", "key", "label"),
+    Column("truth", "VARCHAR", "Name of the picture's own class; NULL where it has none."),
+    Column("before", "VARCHAR", "Class predicted with nothing ablated."),
+    Column("after", "VARCHAR", "Class predicted with the heads mean-ablated."),
+    Column("correct_before", "BOOLEAN", "Whether `before` is right; NULL without truth."),
+    Column("correct_after", "BOOLEAN", "Whether `after` is right; NULL without truth."),
+    Column("logit_before", "FLOAT", "Cosine with the class predicted before."),
+    Column("logit_after", "FLOAT", "The same after; the embedding is not made unit-norm again."),
+    SCAN,
+)
+
+CLASS_MACROS: Final = (
+    Macro(
+        "ablate",
+        "Predictions with a set of heads replaced by their means over all pictures of the scan; "
+        "sigma and norm stay as they are.",
+        (_CLASSIFIER_P, _HEADS_P, _SCAN_P),
+        _ABLATED,
+        "SELECT key, before, after FROM ablate('kinds', ['L2H1']) WHERE before <> after",
+    ),
+    Macro(
+        "group_accuracy",
+        "Accuracy by group before and after mean-ablating heads: one row per group, then their "
+        "mean over pictures, then the worst group's.",
+        (
+            _CLASSIFIER_P,
+            _HEADS_P,
+            Parameter("by", "Columns: label, or names in the metadata.", "['label']"),
+            _SCAN_P,
+        ),
+        (
+            Column("kind", "VARCHAR", "group, mean or worst."),
+            Column("members", "VARCHAR[]", "The group's values, in the order of `by`."),
+            Column("n", "BIGINT", "Pictures whose label is one of the classes."),
+            Column("before", "DOUBLE", "Accuracy with nothing ablated, 0..1."),
+            Column("after", "DOUBLE", "Accuracy with the heads mean-ablated, 0..1."),
+        ),
+        "FROM group_accuracy('kinds', ['L2H1'], by := ['label', 'place'])",
+    ),
+    Macro(
+        "classifier_complaint",
+        "What is wrong with the classifier asked for; NULL when it can be ablated.",
+        (Parameter("asked", "Classifier."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT classifier_complaint('nothing', 'no such scan')",
+    ),
+    Macro(
+        "heads_complaint",
+        "What is wrong with a list of heads; NULL when all exist.",
+        (Parameter("names", "Names of heads."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT heads_complaint(['L2H1'], scan_id) FROM scans",
+    ),
+)

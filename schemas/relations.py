@@ -1,0 +1,105 @@
+"""What a table, view, column or macro of the published database is declared as."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import pyarrow as pa
+
+from schemas.files import comment_of
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, SQL type and meaning."""
+
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table or view.
+
+    Attributes:
+        name: as in SQL.
+        kind: a view reads the Parquet files; a table is stored in the database.
+        comment: what one row is.
+        columns: in order.
+        example: a query that shows its use; every table has one.
+        open: further columns follow, one for each name that the pictures' metadata has.
+    """
+
+    name: str
+    kind: Literal["table", "view"]
+    comment: str
+    columns: tuple[Column, ...]
+    example: str
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a macro; without a default it must be given."""
+
+    name: str
+    comment: str
+    default: str | None = None
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A macro: a table macro has columns, a scalar one has none."""
+
+    name: str
+    comment: str
+    parameters: tuple[Parameter, ...]
+    columns: tuple[Column, ...]
+    example: str
+
+    @property
+    def kind(self) -> Literal["table", "scalar"]:
+        """Whether it stands after FROM or within an expression."""
+        return "table" if self.columns else "scalar"
+
+    @property
+    def signature(self) -> str:
+        """How it is called, with its defaults."""
+        shown = [
+            p.name if p.default is None else f"{p.name} := {p.default}" for p in self.parameters
+        ]
+        return f"{self.name}({', '.join(shown)})"
+
+
+_SQL_TYPES: Final = {
+    pa.string(): "VARCHAR",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.float16(): "FLOAT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+}
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Return the SQL type of a Parquet column; a vector is FLOAT[]: its width differs by scan."""
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    return _SQL_TYPES[kind]
+
+
+def columns_of(schema: pa.Schema, *names: str) -> tuple[Column, ...]:
+    """Return the columns of a file's schema, all or those named, in the order named."""
+    chosen = names or tuple(schema.names)
+    return tuple(
+        Column(n, sql_type(schema.field(n).type), comment_of(schema.field(n))) for n in chosen
+    )
+
+
+SCAN: Final = Column("scan_id", "VARCHAR", "Scan: one model over one data set.")
+SNAPSHOT: Final = Column("snapshot", "BIGINT", "Snapshot of the scan that the row was made from.")
+STALE: Final = Column(
+    "stale", "BOOLEAN", "Whether the scan has a newer snapshot than the row was made from."
+)

@@ -1,0 +1,49 @@
+-- logit - sum of the heads' logits + sum of their means; both sums are inner products with a mask.
+CREATE MACRO ablate(classifier, heads, scan := :default_scan) AS TABLE
+WITH asked AS MATERIALIZED (
+    SELECT
+        list(
+            CASE WHEN list_contains(heads, h.name) THEN 1::FLOAT ELSE 0 END ORDER BY h.layer, h.head
+        ) AS mask
+    FROM heads AS h
+    WHERE h.scan_id = scan
+),
+
+classes AS MATERIALIZED (
+    SELECT c.class, c.class_name, list_inner_product(c.head_means, a.mask) AS mean
+    FROM classifiers AS c
+    CROSS JOIN asked AS a
+    WHERE c.scan_id = scan AND c.classifier = classifier
+),
+
+ablated AS (
+    SELECT p.image_id, p.class, p.logit, p.truth,
+        p.logit - list_inner_product(p.heads, a.mask) + c.mean AS left_logit
+    FROM logit_parts AS p
+    JOIN classes AS c ON c.class = p.class
+    CROSS JOIN asked AS a
+    WHERE p.scan_id = scan AND p.classifier = classifier
+),
+
+predicted AS (
+    SELECT p.image_id, arg_max(p.class, p.logit) AS before, arg_max(p.class, p.left_logit) AS after,
+        max(p.logit) AS logit_before, max(p.left_logit) AS logit_after,
+        max(p.class) FILTER (p.truth) AS truth
+    FROM ablated AS p
+    GROUP BY p.image_id
+)
+
+SELECT p.image_id, i.key, i.label, t.class_name AS truth, b.class_name AS before,
+    a.class_name AS after, p.before = p.truth AS correct_before, p.after = p.truth AS correct_after,
+    p.logit_before, p.logit_after, i.scan_id
+FROM predicted AS p
+JOIN image_index AS i ON i.scan_id = scan AND i.image_id = p.image_id
+JOIN classes AS b ON b.class = p.before
+JOIN classes AS a ON a.class = p.after
+LEFT JOIN classes AS t ON t.class = p.truth
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM (
+    SELECT coalesce(classifier_complaint(classifier, scan), heads_complaint(heads, scan)) AS text
+) AS complaint
+WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
