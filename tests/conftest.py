@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+from schemas.config import ScanConfig
+
 _hook = install_import_hook(["pipeline", "warehouse", "demo.world"], "beartype.beartype")
 
 
@@ -36,3 +38,54 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
     path.write_text(json.dumps({"embed_dim": 20, "vision_cfg": vision, "text_cfg": text}))
     return path
+
+
+def scan_config(world: Path, tiny_config: Path, warehouse: Path, **options: object) -> ScanConfig:
+    """Return the options of a small scan of the world, with some of them replaced."""
+    values = {
+        "source": str(world),
+        "path_column": "img_filename",
+        "labels": "kind",
+        "model": str(tiny_config),
+        "warehouse": warehouse,
+        "scan": "s",
+        "shard_size": 100,
+        "batch_size": 16,
+        **options,
+    }
+    return ScanConfig.checked(values)
+
+
+@pytest.fixture(scope="session")
+def scanned(
+    world: Path, tiny_config: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the warehouse of a finished scan of the world, made once; do not write to it."""
+    from jobs import scan
+
+    warehouse = tmp_path_factory.mktemp("scanned")
+    done = scan.run(scan_config(world, tiny_config, warehouse))
+    assert (done.images, done.rejects, done.snapshot) == (240, 0, 1)
+    return warehouse
+
+
+@pytest.fixture(scope="session")
+def published(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of that warehouse with a pool, a basis and a published database."""
+    import shutil
+
+    from jobs import pool, publish, textspan
+    from schemas.config import PoolImportConfig, PublishConfig, TextSpanConfig
+
+    warehouse = tmp_path_factory.mktemp("published") / "w"
+    shutil.copytree(scanned, warehouse)
+    texts = warehouse.parent / "texts.csv"
+    colours = ("red", "green", "blue", "white")
+    rows = [
+        f"a {c} {thing},{p}" for c in colours for thing, p in (("bird", "bird"), ("car", "car"))
+    ]
+    texts.write_text("\n".join(["text,property", *rows]))
+    pool.run_import(PoolImportConfig(file=texts, warehouse=warehouse, name="small"))
+    textspan.run(TextSpanConfig(warehouse=warehouse, pool="small", m=4))
+    publish.run(PublishConfig(warehouse=warehouse))
+    return warehouse

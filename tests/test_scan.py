@@ -16,6 +16,7 @@ from pipeline.frames import load_frames
 from pipeline.towers import load_model
 from schemas.config import ScanConfig
 from schemas.errors import StaleScan, TooManyRejects, UsageError
+from tests.conftest import scan_config as config
 from tests.hostile import hostile_pictures
 from warehouse import snapshots
 from warehouse.layout import Warehouse
@@ -23,21 +24,6 @@ from warehouse.reading import matrix, read_head, read_images, read_rejects
 from warehouse.verify import verify
 
 pytestmark = pytest.mark.usefixtures("ray_session")
-
-
-def config(world: Path, tiny_config: Path, warehouse: Path, **options: object) -> ScanConfig:
-    values = {
-        "source": str(world),
-        "path_column": "img_filename",
-        "labels": "kind",
-        "model": str(tiny_config),
-        "warehouse": warehouse,
-        "scan": "s",
-        "shard_size": 100,
-        "batch_size": 16,
-        **options,
-    }
-    return ScanConfig.checked(values)
 
 
 def everything(warehouse: Path) -> dict[str, np.ndarray]:
@@ -63,15 +49,6 @@ def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) ->
     assert first.keys() == second.keys()
     for name, values in first.items():
         np.testing.assert_array_equal(values, second[name], err_msg=name)
-
-
-@pytest.fixture(scope="module")
-def scanned(world: Path, tiny_config: Path, ray_session: None, tmp_path_factory) -> Path:
-    """A finished scan of the world, made once."""
-    warehouse = tmp_path_factory.mktemp("scanned")
-    done = scan.run(config(world, tiny_config, warehouse))
-    assert (done.images, done.rejects, done.snapshot) == (240, 0, 1)
-    return warehouse
 
 
 def test_q_vector_in_the_files_is_the_heads_part_of_encode_image(

@@ -1,0 +1,73 @@
+"""`headatlas textspan` on a scan: stored rows, subsets of pictures, staleness."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jobs import textspan
+from pipeline.frames import load_frames
+from schemas.config import TextSpanConfig
+from schemas.errors import HeadAtlasError
+from tests.test_scan import everything
+from tests.test_textspan import algorithm_1
+from warehouse.layout import Warehouse
+from warehouse.pools import read_embeddings
+from warehouse.query import query
+from warehouse.results import read_result
+
+
+def test_the_stored_basis_is_algorithm_1_on_the_stored_contributions(published: Path) -> None:
+    scan = Warehouse(published).scan("s")
+    record = scan.load_record()
+    frames = load_frames(scan.frames, record.frames_sha256)
+    texts = read_embeddings(
+        Warehouse(published), "small", record.model.weights_sha256, record.precision
+    )
+    table, provenance = read_result(scan.textspan / "small.parquet")
+    assert provenance["snapshot"] == 1
+    stored = everything(published)
+    rows = table.to_pylist()
+    for layer in range(3):
+        for head in range(3):
+            q = frames.q[layer, head]
+            c = stored[f"L{layer}H{head}"].astype(np.float64) @ q.T
+            projected = texts.astype(np.float64) @ q @ q.T
+            picks, removed = algorithm_1(c, projected, 4)
+            mine = [r for r in rows if (r["layer"], r["head"]) == (layer, head)]
+            assert [r["description_id"] for r in mine] == picks
+            np.testing.assert_allclose([r["variance"] for r in mine], removed, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_subset_of_pictures_gives_the_basis_of_those_pictures(published: Path) -> None:
+    done = textspan.run(
+        TextSpanConfig(warehouse=published, pool="small", m=2, where="count >= 3", basis="many")
+    )
+    keys = query(Warehouse(published), "SELECT key FROM image_metadata WHERE count >= 3")
+    assert done.images == len(keys) < 240
+    moments_rows, provenance = read_result(done.path)
+    assert provenance["where"] == "count >= 3"
+    stored = everything(published)
+    chosen = np.isin(stored["key"], keys["key"].to_pylist())
+    first = moments_rows.to_pylist()[0]
+    v = stored["L0H0"][chosen].astype(np.float64)
+    total = np.trace(np.cov(v.T, bias=True))
+    np.testing.assert_allclose(first["variance"] / first["explained"], total, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"pool": "none"}, "no pool 'none'; there is small"),
+        ({"scan": "other"}, "no scan 'other'; there is s"),
+        ({"where": "count > 99"}, "no picture"),
+        ({"where": "DROP TABLE images"}, "condition"),
+    ],
+)
+def test_wrong_options_say_what_exists(
+    published: Path, options: dict[str, object], words: str
+) -> None:
+    values = {"warehouse": published, "pool": "small", **options}
+    with pytest.raises(HeadAtlasError, match=words):
+        textspan.run(TextSpanConfig.checked(values))
