@@ -18,7 +18,16 @@ from typing import Annotated
 import torch
 import torch.nn.functional as F
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 from torch import Tensor
 
 from demo import world
@@ -175,6 +184,14 @@ def vocabulary(config: Path) -> Words:
     return collect([*world.vocabulary(), *prompts], context)
 
 
+class Rate(ProgressColumn):
+    """Steps (or pictures) per second, once known."""
+
+    def render(self, task: Task) -> Text:
+        """The rate as text."""
+        return Text("" if task.speed is None else f"{task.speed:.1f}/s")
+
+
 @contextmanager
 def reporting() -> Iterator[Report]:
     """A progress bar with rate and time left on a terminal, JSON lines elsewhere."""
@@ -189,7 +206,7 @@ def reporting() -> Iterator[Report]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     tail = (
-        TextColumn("{task.speed:.1f}/s"),
+        Rate(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
