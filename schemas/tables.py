@@ -5,13 +5,10 @@ from a Parquet file take type and comment from `schemas.files`. `warehouse/sql/`
 is filled: `load/TABLE.sql` for a table, `views/VIEW.sql`, `macros/MACRO.sql`.
 """
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-import pyarrow as pa
-
+from schemas.class_tables import CLASS_MACROS, CLASS_TABLES
 from schemas.files import (
-    comment_of,
     contributions_schema,
     heads_schema,
     images_schema,
@@ -19,101 +16,11 @@ from schemas.files import (
     rejects_schema,
     textspan_schema,
 )
+from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Macro, Parameter, Table, columns_of
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its name, SQL type and meaning."""
-
-    name: str
-    type: str
-    comment: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table or view.
-
-    Attributes:
-        name: as in SQL.
-        kind: a view reads the Parquet files; a table is stored in the database.
-        comment: what one row is.
-        columns: in order.
-        example: a query that shows its use; every table has one.
-        open: further columns follow, one for each name that the pictures' metadata has.
-    """
-
-    name: str
-    kind: Literal["table", "view"]
-    comment: str
-    columns: tuple[Column, ...]
-    example: str
-    open: bool = False
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a macro; without a default it must be given."""
-
-    name: str
-    comment: str
-    default: str | None = None
-
-
-@dataclass(frozen=True)
-class Macro:
-    """A macro: a table macro has columns, a scalar one has none."""
-
-    name: str
-    comment: str
-    parameters: tuple[Parameter, ...]
-    columns: tuple[Column, ...]
-    example: str
-
-    @property
-    def kind(self) -> Literal["table", "scalar"]:
-        """Whether it stands after FROM or within an expression."""
-        return "table" if self.columns else "scalar"
-
-    @property
-    def signature(self) -> str:
-        """How it is called, with its defaults."""
-        shown = [p.name if p.default is None else f"{p.name} := {p.default}" for p in self.parameters]
-        return f"{self.name}({', '.join(shown)})"
-
-
-_SQL_TYPES: Final = {
-    pa.string(): "VARCHAR",
-    pa.int16(): "SMALLINT",
-    pa.int32(): "INTEGER",
-    pa.int64(): "BIGINT",
-    pa.float16(): "FLOAT",
-    pa.float32(): "FLOAT",
-    pa.float64(): "DOUBLE",
-}
-
-
-def sql_type(kind: pa.DataType) -> str:
-    """Return the SQL type that a Parquet column has; widths of vectors differ by scan: `FLOAT[]`."""
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
-        return f"{sql_type(kind.value_type)}[]"
-    return _SQL_TYPES[kind]
-
-
-def _from(schema: pa.Schema, *names: str) -> tuple[Column, ...]:
-    """Return the columns of a file's schema, all or those named, in the order named."""
-    chosen = names or tuple(schema.names)
-    return tuple(
-        Column(n, sql_type(schema.field(n).type), comment_of(schema.field(n))) for n in chosen
-    )
-
-
-_SCAN: Final = Column("scan_id", "VARCHAR", "Scan: one model over one data set.")
-_SNAPSHOT: Final = Column("snapshot", "BIGINT", "Snapshot of the scan that the row was made from.")
-_STALE: Final = Column(
-    "stale", "BOOLEAN", "Whether the scan has a newer snapshot than the row was made from."
+_BASIS: Final = Column(
+    "basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's."
 )
-_BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's.")
 _POOL: Final = Column("pool", "VARCHAR", "Description pool.")
 _IMAGES: Final = images_schema(1)
 _TEXTSPAN: Final = textspan_schema()
@@ -141,7 +48,7 @@ TABLES: Final = (
         "table",
         "One row per scan: its model, its data set and what is stored of it.",
         (
-            _SCAN,
+            SCAN,
             Column("dataset", "VARCHAR", "Name of the data set."),
             Column("source", "VARCHAR", "Where the pictures were listed."),
             Column("model", "VARCHAR", "open_clip name of the model, or the name in its config."),
@@ -168,21 +75,25 @@ TABLES: Final = (
         "images",
         "view",
         "One row per picture, from the shards' Parquet files.",
-        (_SCAN, *_from(_IMAGES)),
+        (SCAN, *columns_of(_IMAGES)),
         "SELECT label, count(*) AS pictures FROM images GROUP BY label ORDER BY label",
     ),
     Table(
         "image_index",
         "table",
         "The columns of images that look-ups need, stored in the database: fast by key.",
-        (_SCAN, *_from(_IMAGES, "image_id", "key", "uri", "label")),
+        (
+            SCAN,
+            *columns_of(_IMAGES, "image_id", "key", "uri", "label"),
+            Column("shard", "VARCHAR", "Shard that holds the picture."),
+        ),
         "SELECT image_id FROM image_index WHERE key LIKE '%.png' LIMIT 5",
     ),
     Table(
         "image_metadata",
         "table",
         "One row per picture: the metadata of its listing, as typed columns.",
-        (_SCAN, *_from(_IMAGES, "image_id")),
+        (SCAN, *columns_of(_IMAGES, "image_id")),
         "SELECT * FROM image_metadata LIMIT 5",
         open=True,
     ),
@@ -190,14 +101,14 @@ TABLES: Final = (
         "rejects",
         "table",
         "One row per picture that could not be used.",
-        (_SCAN, *_from(rejects_schema(), "key", "uri", "stage", "reason")),
+        (SCAN, *columns_of(rejects_schema(), "key", "uri", "stage", "reason")),
         "SELECT stage, reason, count(*) AS pictures FROM rejects GROUP BY ALL ORDER BY ALL",
     ),
     Table(
         "heads",
         "table",
         "One row per stored head of a scan: its moments over all pictures, summarised.",
-        (_SCAN, *_from(heads_schema()), _SNAPSHOT, _STALE),
+        (SCAN, *columns_of(heads_schema()), SNAPSHOT, STALE),
         "SELECT name, variance_share FROM heads ORDER BY variance_share DESC LIMIT 10",
     ),
     Table(
@@ -205,7 +116,7 @@ TABLES: Final = (
         "view",
         "One row per picture and head, from the shards' Parquet files. Filter scan_id, layer and "
         "head by equality: only that head's row groups are then read.",
-        (_SCAN, *_from(contributions_schema(1), "image_id", "layer", "head", "vector")),
+        (SCAN, *columns_of(contributions_schema(1), "image_id", "layer", "head", "vector")),
         "SELECT image_id, vector FROM contributions WHERE layer = 2 AND head = 1 LIMIT 5",
     ),
     Table(
@@ -214,10 +125,12 @@ TABLES: Final = (
         "Heads that were published with --materialize: centred unit vectors, stored in the "
         "database. The macros use them by themselves.",
         (
-            _SCAN,
-            *_from(contributions_schema(1), "layer", "head", "image_id"),
+            SCAN,
+            *columns_of(contributions_schema(1), "layer", "head", "image_id"),
             Column("norm", "FLOAT", "Length of the centred vector."),
-            Column("vector", "FLOAT[]", "(vector - mean of the head) / norm; zeros where norm is 0."),
+            Column(
+                "vector", "FLOAT[]", "(vector - mean of the head) / norm; zeros where norm is 0."
+            ),
         ),
         "SELECT DISTINCT scan_id, layer, head FROM unit_vectors ORDER BY ALL",
     ),
@@ -237,8 +150,8 @@ TABLES: Final = (
         "descriptions",
         "table",
         "One row per description of a pool.",
-        (_POOL, *_from(pool_schema())),
-        "SELECT property, count(*) AS texts FROM descriptions GROUP BY property ORDER BY texts DESC",
+        (_POOL, *columns_of(pool_schema())),
+        "SELECT property, count(*) AS texts FROM descriptions GROUP BY property ORDER BY ALL",
     ),
     Table(
         "results",
@@ -246,13 +159,15 @@ TABLES: Final = (
         "One row per stored result of a scan, heads' summary included: where it comes from, and "
         "whether it is up to date.",
         (
-            _SCAN,
+            SCAN,
             Column("kind", "VARCHAR", "Kind of result: heads, textspan, ..."),
             Column("name", "VARCHAR", "Name of the result; for textspan, the basis."),
-            _SNAPSHOT,
-            _STALE,
+            SNAPSHOT,
+            STALE,
             Column("created_at", "TIMESTAMP", "When the result was made, UTC."),
-            Column("is_default", "BOOLEAN", "The newest of its kind: macros use it if none is named."),
+            Column(
+                "is_default", "BOOLEAN", "The newest of its kind: macros use it if none is named."
+            ),
             Column("provenance", "VARCHAR", "All that is known of its making, as a JSON object."),
         ),
         "SELECT scan_id, kind, name, snapshot FROM results WHERE stale",
@@ -262,15 +177,28 @@ TABLES: Final = (
         "table",
         "One row per text picked for a head (the paper's Algorithm 1), in order.",
         (
-            _SCAN,
+            SCAN,
             _BASIS,
             _POOL,
-            *_from(_TEXTSPAN),
-            _SNAPSHOT,
-            _STALE,
+            *columns_of(_TEXTSPAN),
+            SNAPSHOT,
+            STALE,
         ),
         "SELECT layer, head, text, explained FROM textspan WHERE rank = 0 ORDER BY explained DESC",
     ),
+    *CLASS_TABLES,
+)
+
+# one for each stored layer, named SCAN/L22, and one without rows, named none, in schema by_layer
+LAYER_VIEW: Final = Table(
+    "by_layer",
+    "view",
+    "One layer of one scan, as in contributions: what the macros read.",
+    (
+        *columns_of(contributions_schema(1), "image_id", "head", "vector"),
+        Column("file", "VARCHAR", "The row's Parquet file."),
+    ),
+    "SELECT view_name FROM duckdb_views() WHERE schema_name = 'by_layer'",
 )
 
 _LAYER_P: Final = Parameter("layer", "Layer, from 0; or the head's name, as 'L22H11'.")
@@ -282,13 +210,31 @@ _BASIS_P: Final = Parameter("basis", "TextSpan basis; by default the scan's newe
 
 _NEIGHBOURS: Final = (
     Column("rank", "BIGINT", "Order, from 0: the highest score first; ties by image_id."),
-    *_from(_IMAGES, "key", "image_id"),
+    *columns_of(_IMAGES, "key", "image_id"),
     Column("score", "DOUBLE", "Cosine or dot product; higher is more alike."),
-    *_from(_IMAGES, "label", "uri"),
-    _SCAN,
+    *columns_of(_IMAGES, "label", "uri"),
+    SCAN,
 )
 
 HELPERS: Final = (
+    Macro(
+        "contribution_file",
+        "Path of the Parquet file of one layer of a shard.",
+        (
+            Parameter("scan", "Scan."),
+            Parameter("shard", "Shard."),
+            Parameter("layer", "Layer, from 0."),
+        ),
+        (),
+        "SELECT contribution_file(scan_id, shard, 2) FROM image_index LIMIT 1",
+    ),
+    Macro(
+        "image_file",
+        "Path of the Parquet file of a shard's pictures.",
+        (Parameter("scan", "Scan."), Parameter("shard", "Shard.")),
+        (),
+        "SELECT image_file(scan_id, shard) FROM image_index LIMIT 1",
+    ),
     Macro(
         "layer_of",
         "Layer of a head given as name or as layer and head; -1 where neither.",
@@ -324,12 +270,25 @@ HELPERS: Final = (
         (),
         "SELECT name, is_materialised(name, NULL, scan_id) FROM heads",
     ),
+    Macro(
+        "stored_source",
+        "The view of by_layer that holds a head; the one of no rows if unit_vectors holds it.",
+        (
+            _LAYER_P,
+            Parameter("head", "Head, or NULL."),
+            Parameter("scan", "Scan."),
+            Parameter("centred", "Whether the head's mean is subtracted."),
+        ),
+        (),
+        "SELECT stored_source('L2H1', NULL, 'scan', true)",
+    ),
 )
 
 QUESTIONS: Final = (
     Macro(
         "nearest_by_head",
-        "Pictures most alike to a given one by one head's contribution; that picture is left out.",
+        "Pictures most alike to a given one by one head's contribution; that picture is left out. "
+        "Layer, head, scan and centred are constants, parameters or getvariable('v'), no subquery.",
         (
             Parameter("key", "Key of the picture to start from."),
             _LAYER_P,
@@ -345,7 +304,8 @@ QUESTIONS: Final = (
     Macro(
         "nearest_by_text",
         "Pictures furthest along a text of a head's TextSpan basis. With metric 'dot' the score is "
-        "what the head adds to the cosine of picture and text, beyond its mean.",
+        "what the head adds to the cosine of picture and text, beyond its mean. Layer, head, scan "
+        "and centred are constants, parameters or getvariable('v'), no subquery.",
         (
             Parameter("text", "One of the head's texts, exactly as head_texts shows it."),
             _LAYER_P,
@@ -364,14 +324,19 @@ QUESTIONS: Final = (
         "The texts that span a head, in the order picked.",
         (_LAYER_P, _HEAD_P, _SCAN_P, _BASIS_P),
         (
-            *_from(_TEXTSPAN, "rank", "text", "property", "variance", "explained", "cumulative"),
-            *_from(_TEXTSPAN, "pca_cumulative", "description_id"),
+            *columns_of(
+                _TEXTSPAN, "rank", "text", "property", "variance", "explained", "cumulative"
+            ),
+            *columns_of(_TEXTSPAN, "pca_cumulative", "description_id"),
             _BASIS,
-            _SCAN,
+            SCAN,
         ),
         "SELECT rank, text, explained, cumulative FROM head_texts('L2H1')",
     ),
 )
 
-# in the order of creation: DuckDB looks up what a macro calls when it is made
-MACROS: Final = (*HELPERS, *QUESTIONS)
+MACROS: Final = (
+    *HELPERS,
+    *QUESTIONS,
+    *CLASS_MACROS,
+)

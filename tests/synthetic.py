@@ -1,13 +1,14 @@
 """A warehouse whose numbers are drawn, not scanned: for tests of the database and its benchmark."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float16
 
 from schemas.files import (
     heads_schema,
@@ -84,28 +85,34 @@ def record(name: str, shape: Shape, created_at: str) -> ScanRecord:
     )
 
 
-def images(first: int, count: int, d_joint: int, rng: np.random.Generator) -> pa.Table:
+def images(
+    first: int,
+    count: int,
+    d_joint: int,
+    rng: np.random.Generator,
+    metadata: Sequence[str] | None = None,
+) -> pa.Table:
     """Draw the rows of `count` pictures with image_id from `first`."""
     ids = np.arange(first, first + count)
     embedding = rng.standard_normal((count, d_joint), dtype=np.float32)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
     flat = pa.array(embedding.reshape(-1))
-    metadata = [
+    listed = metadata or [
         json.dumps({"place": "water" if i % 2 else "land", "year": 2000 + i % 5, "half": i / 2})
         for i in range(first, first + count)
     ]
     columns = [
         pa.array(ids),
-        pa.array([f"birds/{i:07d}.png" for i in ids]),
-        pa.array([f"/pictures/birds/{i:07d}.png" for i in ids]),
+        pa.array([f"birds/{i:07d}.png" for i in ids], pa.string()),
+        pa.array([f"/pictures/birds/{i:07d}.png" for i in ids], pa.string()),
         pa.array(np.full(count, 32, np.int32)),
         pa.array(np.full(count, 24, np.int32)),
-        pa.array([f"kind {i % 3}" for i in ids]),
-        pa.array(metadata),
+        pa.array([f"kind {i % 3}" for i in ids], pa.string()),
+        pa.array(listed, pa.string()),
         pa.array(np.full(count, 1.5, np.float32)),
         pa.array(np.full(count, 10.0, np.float32)),
         pa.FixedSizeListArray.from_arrays(flat, type=vector_of(pa.float32(), d_joint)),
-        pa.array([f"f{i}" for i in ids]),
+        pa.array([f"f{i}" for i in ids], pa.string()),
     ]
     return pa.table(columns, schema=images_schema(d_joint))
 
@@ -122,17 +129,28 @@ def rejects(shard: int) -> pa.Table:
     return pa.Table.from_pylist([row], schema=rejects_schema())
 
 
-def add_shard(
-    scan: ScanDir, shape: Shape, number: int, count: int, rng: np.random.Generator, *, first: int
-) -> ShardManifest:
-    """Draw a shard of `count` pictures; vectors have a mean of their own per head."""
-    rows = images(first, count, shape.d_joint, rng)
+def draw(
+    shape: Shape, count: int, rng: np.random.Generator
+) -> Float16[np.ndarray, "head image d_head"]:
+    """Draw one layer's contributions; each head has a mean of its own."""
     size = (shape.n_heads, count, shape.d_head)
     offset = np.arange(shape.n_heads, dtype=np.float32)[:, None, None] / 4
-    contributions = {
-        layer: (rng.standard_normal(size, dtype=np.float32) + offset).astype(np.float16)
-        for layer in shape.layers
-    }
+    return (rng.standard_normal(size, dtype=np.float32) + offset).astype(np.float16)
+
+
+def add_shard(
+    scan: ScanDir,
+    shape: Shape,
+    number: int,
+    contributions: Mapping[int, Float16[np.ndarray, "head image d_head"]],
+    rng: np.random.Generator,
+    *,
+    first: int,
+    metadata: Sequence[str] | None = None,
+) -> ShardManifest:
+    """Write a shard of pictures with image_id from `first`, and one reject."""
+    count = next(iter(contributions.values())).shape[1]
+    rows = images(first, count, shape.d_joint, rng, metadata)
     members = {
         i: (k, f)
         for i, k, f in zip(
@@ -165,16 +183,21 @@ def write_scan(
     *,
     seed: int = 0,
     created_at: str = CREATED,
+    metadata: Sequence[str] | None = None,
 ) -> ScanDir:
-    """Write a whole scan of drawn pictures, its heads' means included, and commit it."""
+    """Write a whole scan of drawn pictures, its heads' means included, and commit it.
+
+    `metadata` has a JSON object per picture, in place of those drawn; one shard only.
+    """
     shape = shape or Shape()
     rng = np.random.default_rng(seed)
     scan = Warehouse(root).create_scan(name)
     scan.save_record(record(name, shape, created_at))
-    manifests = [
-        add_shard(scan, shape, n, min(shape.shard_size, pictures - first), rng, first=first)
-        for n, first in enumerate(range(0, pictures, shape.shard_size))
-    ]
+    manifests = []
+    for number, first in enumerate(range(0, pictures, shape.shard_size)):
+        count = min(shape.shard_size, pictures - first)
+        drawn = {layer: draw(shape, count, rng) for layer in shape.layers}
+        manifests.append(add_shard(scan, shape, number, drawn, rng, first=first, metadata=metadata))
     commit(scan, manifests, pictures)
     write_heads(scan)
     return scan
@@ -195,26 +218,35 @@ def write_heads(scan: ScanDir) -> None:
     snapshot = snapshots.latest(scan)
     assert snapshot is not None
     shards = [live.shard for live in snapshot.shards if live.rows]
-    rows = []
-    for layer in scan.load_record().layers:
-        blocks = [b.vectors.astype(np.float64) for b in iterate_layer(scan, shards, layer)]
-        for head, vectors in enumerate(np.concatenate(blocks, axis=1)):
-            mean = vectors.mean(axis=0)
-            rows.append(
-                {
-                    "layer": layer,
-                    "head": head,
-                    "name": head_name(layer, head),
-                    "n": len(vectors),
-                    "mean": mean,
-                    "mean_norm": float(np.linalg.norm(mean)),
-                    "variance": float(((vectors - mean) ** 2).sum(axis=1).mean()),
-                    "variance_share": 0.01 * head,
-                    "effective_rank": 3.0,
-                }
-            )
+    rows = [
+        {
+            "layer": layer,
+            "head": head,
+            "name": head_name(layer, head),
+            "n": snapshot.images,
+            "mean": mean,
+            "mean_norm": float(np.linalg.norm(mean)),
+            "variance": float(variance),
+            "variance_share": 0.01 * head,
+            "effective_rank": 3.0,
+        }
+        for layer in scan.load_record().layers
+        for head, (mean, variance) in enumerate(zip(*_summary(scan, shards, layer), strict=True))
+    ]
     table = pa.Table.from_pylist(rows, schema=heads_schema())
     write_result(scan.heads, table, {"snapshot": snapshot.number, "created_at": CREATED})
+
+
+def _summary(scan: ScanDir, shards: Sequence[str], layer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each head's mean [head, d_head] and total variance [head], one shard at a time."""
+    total, squares, count = 0.0, 0.0, 0
+    for block in iterate_layer(scan, shards, layer):
+        vectors = block.vectors.astype(np.float32)
+        total = total + vectors.sum(axis=1, dtype=np.float64)
+        squares = squares + np.square(vectors).sum(axis=(1, 2), dtype=np.float64)
+        count += vectors.shape[1]
+    mean = np.asarray(total) / count
+    return mean, np.asarray(squares) / count - np.square(mean).sum(axis=1)
 
 
 def write_texts(root: Path, pool: str = "words", count: int = 20) -> list[str]:

@@ -1,7 +1,8 @@
 """`image_metadata`: the JSON object that each picture carries, as typed columns.
 
 Types come from the JSON values of all pictures of all scans: BIGINT, DOUBLE, BOOLEAN or VARCHAR;
-whatever is nested, or of several types, is text.
+whatever is nested, or of several types, is text. An integer of more than 63 bits is NULL here; the
+`metadata` column of `images` has it.
 """
 
 import json
@@ -16,6 +17,7 @@ from warehouse.sqltext import Sql, identifier, load, render
 _TYPES: Final = {
     "BIGINT": "BIGINT",
     "UBIGINT": "BIGINT",
+    "HUGEINT": "BIGINT",
     "DOUBLE": "DOUBLE",
     "BOOLEAN": "BOOLEAN",
     "NULL": "NULL",

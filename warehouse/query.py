@@ -89,7 +89,7 @@ def _relation(
 ) -> duckdb.DuckDBPyRelation:
     relation: duckdb.DuckDBPyRelation | None = con.sql(sql, params=parameters)
     if relation is None:
-        raise UsageError(f"{sql.split(maxsplit=1)[0]} has no rows to write; expected a SELECT")
+        raise UsageError(f"{sql!r} has no rows to write; expected a SELECT")
     return relation
 
 

@@ -55,21 +55,31 @@ def existing(warehouse: Warehouse) -> list[Version]:
     return [Version(warehouse.versions, n) for n in sorted(int(f) for f in found if f.isdecimal())]
 
 
-def reserve(warehouse: Warehouse, scans: Mapping[str, int]) -> Version:
-    """Take the next number and write its sidecar: from here on `gc` keeps these snapshots.
+@contextmanager
+def reserved(warehouse: Warehouse, scans: Mapping[str, int]) -> Iterator[Version]:
+    """Take the next number for a version to build; forget it if the building fails.
 
-    What an interrupted publish left is removed first. Call within `publishing`.
+    Its sidecar is written first: from then on `gc` keeps these snapshots. What a publish that was
+    killed has left is removed. Call within `publishing`.
     """
     finished = existing(warehouse)
     version = Version(warehouse.versions, finished[-1].number + 1 if finished else 1)
-    numbers = {v.number for v in finished}
-    for path in sorted(warehouse.versions.glob(f"{_STEM}*")):
-        number = path.name.removeprefix(_STEM).partition(".")[0]
-        if number.isdecimal() and int(number) not in numbers:
-            path.unlink()
+    _discard(warehouse, keep={v.number for v in finished})
     document = {"version": version.number, "scans": dict(scans)}
     write_text(version.sidecar, json.dumps(document, indent=2) + "\n")
-    return version
+    try:
+        yield version
+    except BaseException:
+        _discard(warehouse, keep={v.number for v in existing(warehouse)})
+        raise
+
+
+def _discard(warehouse: Warehouse, keep: set[int]) -> None:
+    """Delete all files of versions other than those to keep."""
+    for path in warehouse.versions.glob(f"{_STEM}*"):
+        number = path.name.removeprefix(_STEM).partition(".")[0]
+        if number.isdecimal() and int(number) not in keep:
+            path.unlink()
 
 
 def install(warehouse: Warehouse, version: Version) -> None:

@@ -1,12 +1,16 @@
--- Top k before the join with image_index. Of the two branches one is dropped when the query is
--- planned: the head's native unit vectors, or its Parquet files.
+-- Of the two sources one has no rows of the head: unit_vectors, or the view of its layer's files.
+-- query_table takes constants alone, which is why layer and head, unlike key, cannot be a subquery.
 -- Centring is done on sums: with q the centred query, <v - mean, q> = <v, q> - <mean, q>, and
 -- |v - mean| is a distance; so no centred vector is made.
+-- The picture itself is among the first k + 1 or not; to filter it out before makes a join of it.
 CREATE MACRO nearest_by_head(
     key, layer, head := NULL, k := 10, scan := :default_scan, metric := 'cosine', centred := true
 ) AS TABLE
 WITH asked_picture AS (
-    SELECT any_value(i.image_id) AS image_id FROM image_index AS i
+    SELECT
+        any_value(i.image_id) AS image_id,
+        contribution_file(scan, any_value(i.shard), layer_of(layer, head)) AS file
+    FROM image_index AS i
     WHERE i.scan_id = scan AND i.key = key
 ),
 
@@ -17,17 +21,16 @@ asked_mean AS (
 ),
 
 stored_query AS (
-    SELECT c.image_id, m.mean,
+    SELECT m.mean,
         list_transform(list_zip(c.vector, m.mean), lambda pair: pair[1] - pair[2]) AS vector
-    FROM contributions AS c
-    JOIN asked_picture AS p ON p.image_id = c.image_id
+    FROM query_table(stored_source(layer, head, scan, centred)) AS c
+    JOIN asked_picture AS p ON p.image_id = c.image_id AND p.file = c.file
     CROSS JOIN asked_mean AS m
-    WHERE c.scan_id = scan AND c.layer = layer_of(layer, head) AND c.head = head_of(layer, head)
-        AND NOT (centred AND is_materialised(layer, head, scan))
+    WHERE c.head = head_of(layer, head)
 ),
 
 stored_scale AS (
-    SELECT q.*, list_inner_product(q.mean, q.vector) AS shift,
+    SELECT q.mean, q.vector, list_inner_product(q.mean, q.vector) AS shift,
         sqrt(list_inner_product(q.vector, q.vector)) AS norm
     FROM stored_query AS q
 ),
@@ -42,21 +45,19 @@ stored AS (
                 0
             )
         END AS score
-    FROM contributions AS c
+    FROM query_table(stored_source(layer, head, scan, centred)) AS c
     CROSS JOIN stored_scale AS q
-    WHERE c.scan_id = scan AND c.layer = layer_of(layer, head) AND c.head = head_of(layer, head)
-        AND NOT (centred AND is_materialised(layer, head, scan))
-        AND c.image_id <> q.image_id
+    WHERE c.head = head_of(layer, head)
     ORDER BY score DESC, c.image_id
-    LIMIT k
+    LIMIT k + 1
 ),
 
 native_query AS (
-    SELECT u.image_id, u.vector, u.norm
+    SELECT u.vector, u.norm
     FROM unit_vectors AS u
     JOIN asked_picture AS p ON p.image_id = u.image_id
-    WHERE u.scan_id = scan AND u.layer = layer_of(layer, head) AND u.head = head_of(layer, head)
-        AND centred AND is_materialised(layer, head, scan)
+    WHERE centred AND u.scan_id = scan AND u.layer = layer_of(layer, head)
+        AND u.head = head_of(layer, head)
 ),
 
 native AS (
@@ -65,23 +66,28 @@ native AS (
         * CASE WHEN metric = 'dot' THEN u.norm * q.norm ELSE 1 END AS score
     FROM unit_vectors AS u
     CROSS JOIN native_query AS q
-    WHERE u.scan_id = scan AND u.layer = layer_of(layer, head) AND u.head = head_of(layer, head)
-        AND centred AND is_materialised(layer, head, scan)
-        AND u.image_id <> q.image_id
+    WHERE centred AND u.scan_id = scan AND u.layer = layer_of(layer, head)
+        AND u.head = head_of(layer, head)
     ORDER BY score DESC, u.image_id
-    LIMIT k
+    LIMIT k + 1
 ),
 
 found AS (
     SELECT s.image_id, s.score::DOUBLE AS score FROM stored AS s
     UNION ALL
     SELECT n.image_id, n.score::DOUBLE AS score FROM native AS n
+),
+
+ranked AS (
+    SELECT f.image_id, f.score, row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank
+    FROM found AS f
+    WHERE f.image_id <> (SELECT p.image_id FROM asked_picture AS p)
 )
 
-SELECT row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank, i.key, f.image_id,
-    f.score, i.label, i.uri, i.scan_id
-FROM found AS f
-JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
+SELECT r.rank, i.key, r.image_id, r.score, i.label, i.uri, i.scan_id
+FROM ranked AS r
+JOIN image_index AS i ON i.scan_id = scan AND i.image_id = r.image_id
+WHERE r.rank < k
 UNION ALL
 -- A filter, not a column, raises the error: columns that are not asked for are never computed.
 SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL

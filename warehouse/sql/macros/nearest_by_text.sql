@@ -36,10 +36,9 @@ stored AS (
                 0
             )
         END AS score
-    FROM contributions AS c
+    FROM query_table(stored_source(layer, head, scan, centred)) AS c
     CROSS JOIN asked AS q
-    WHERE c.scan_id = scan AND c.layer = layer_of(layer, head) AND c.head = head_of(layer, head)
-        AND NOT (centred AND is_materialised(layer, head, scan))
+    WHERE c.head = head_of(layer, head)
     ORDER BY score DESC, c.image_id
     LIMIT k
 ),
@@ -50,8 +49,8 @@ native AS (
         * CASE WHEN metric = 'dot' THEN u.norm ELSE coalesce(1 / nullif(q.norm, 0), 0) END AS score
     FROM unit_vectors AS u
     CROSS JOIN asked AS q
-    WHERE u.scan_id = scan AND u.layer = layer_of(layer, head) AND u.head = head_of(layer, head)
-        AND centred AND is_materialised(layer, head, scan)
+    WHERE centred AND u.scan_id = scan AND u.layer = layer_of(layer, head)
+        AND u.head = head_of(layer, head)
     ORDER BY score DESC, u.image_id
     LIMIT k
 ),

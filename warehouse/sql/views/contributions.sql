@@ -5,11 +5,7 @@ FROM read_parquet(
     flatten(
         list_transform(
             :shards,
-            lambda s: list_transform(
-                :layers,
-                lambda l: coalesce(getvariable('headatlas_root'), :root)
-                || '/scans/' || :scan || '/shards/' || s || '/layer=' || l || '/contributions.parquet'
-            )
+            lambda s: list_transform(:layers, lambda l: contribution_file(:scan, s, l))
         )
     ),
     hive_partitioning = true,

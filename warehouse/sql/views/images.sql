@@ -3,10 +3,5 @@ SELECT
     :scan AS scan_id, image_id, key, uri, width, height, label, metadata, sigma, norm, embedding,
     fingerprint
 FROM read_parquet(
-    list_transform(
-        :shards,
-        lambda s: coalesce(getvariable('headatlas_root'), :root)
-        || '/scans/' || :scan || '/shards/' || s || '/images.parquet'
-    ),
-    hive_partitioning = false
+    list_transform(:shards, lambda s: image_file(:scan, s)), hive_partitioning = false
 )
