@@ -15,7 +15,9 @@ Metric = Literal["cosine", "dot"]
 class Config(BaseModel):
     """Base of all configurations: frozen, and unknown options are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
+    )
 
     @classmethod
     def checked(cls, values: dict[str, Any]) -> Self:

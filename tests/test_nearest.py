@@ -15,6 +15,9 @@ from warehouse.layout import Warehouse
 from warehouse.query import query
 
 KEY = "images/000007.png"
+_RED = """
+SELECT key FROM images JOIN image_metadata USING (scan_id, image_id) WHERE colour = 'red'
+"""
 
 
 def ask(warehouse: Path, **options: object) -> nearest.NearestResult:
@@ -69,14 +72,15 @@ def test_a_text_ranks_by_its_direction_in_the_head(published: Path) -> None:
 
 def test_where_keeps_only_pictures_that_satisfy_it(published: Path) -> None:
     found = ask(published, query=KEY, head=["L2H1"], where="colour = 'red'", k=240)
-    stored = query(Warehouse(published), "SELECT key FROM image_metadata WHERE colour = 'red'")
+    stored = query(Warehouse(published), _RED)
     assert {n.key for n in found.neighbours} == set(stored["key"].to_pylist()) - {KEY}
 
 
 def test_sheets_show_as_many_pictures_as_were_found(published: Path, tmp_path: Path) -> None:
     png, page = tmp_path / "sheet.png", tmp_path / "page.html"
     ask(published, query=KEY, head=["L2H1"], k=4, png=png, html=page)
-    assert Image.open(png).size[0] > 4 * 100
+    with Image.open(png) as sheet:
+        assert sheet.size[0] > 4 * 100
     assert page.read_text().count("<img ") == 4
 
 

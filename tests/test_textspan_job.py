@@ -42,12 +42,18 @@ def test_the_stored_basis_is_algorithm_1_on_the_stored_contributions(published: 
 @pytest.mark.usefixtures("ray_session")
 def test_a_subset_of_pictures_gives_the_basis_of_those_pictures(published: Path) -> None:
     done = textspan.run(
-        TextSpanConfig(warehouse=published, pool="small", m=2, where="count >= 3", basis="many")
+        TextSpanConfig(
+            warehouse=published, pool="small", m=2, where="background = 'sand'", basis="sand"
+        )
     )
-    keys = query(Warehouse(published), "SELECT key FROM image_metadata WHERE count >= 3")
+    keys = query(
+        Warehouse(published),
+        "SELECT key FROM images JOIN image_metadata USING (scan_id, image_id) "
+        "WHERE background = 'sand'",
+    )
     assert done.images == len(keys) < 240
     moments_rows, provenance = read_result(done.path)
-    assert provenance["where"] == "count >= 3"
+    assert provenance["where"] == "background = 'sand'"
     stored = everything(published)
     chosen = np.isin(stored["key"], keys["key"].to_pylist())
     first = moments_rows.to_pylist()[0]
@@ -61,7 +67,7 @@ def test_a_subset_of_pictures_gives_the_basis_of_those_pictures(published: Path)
     [
         ({"pool": "none"}, "no pool 'none'; there is small"),
         ({"scan": "other"}, "no scan 'other'; there is s"),
-        ({"where": "count > 99"}, "no picture"),
+        ({"where": "background = 'lava'"}, "no picture"),
         ({"where": "DROP TABLE images"}, "condition"),
     ],
 )
