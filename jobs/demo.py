@@ -29,9 +29,10 @@ FROM head_texts((SELECT name FROM heads ORDER BY variance_share DESC LIMIT 1)) L
     ),
     (
         "What are the pictures most alike, by that head, to the first one?",
-        """SELECT rank, key, label, round(score, 3) AS score
+        """SET VARIABLE strongest = (SELECT name FROM heads ORDER BY variance_share DESC LIMIT 1);
+SELECT rank, key, label, round(score, 3) AS score
 FROM nearest_by_head((SELECT key FROM images ORDER BY image_id LIMIT 1),
-                     (SELECT name FROM heads ORDER BY variance_share DESC LIMIT 1), k := 5)""",
+                     getvariable('strongest'), k := 5)""",
     ),
     (
         "What do the heads of each layer write about, and how much of the output is it?",
