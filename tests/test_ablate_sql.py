@@ -11,7 +11,7 @@ from jobs.ablate import open_scene
 from jobs.logits import store_logits
 from jobs.whatif import ablate_sets
 from schemas.names import head_name
-from tests.planted import BIRDS, CHEAT, SHAPE, Planted, plant, recomputed
+from tests.cue import BIRDS, CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse import snapshots
 from warehouse.layout import Warehouse
 from warehouse.publish import publish

@@ -20,7 +20,7 @@ from pipeline.ablation import (
 )
 from schemas.config_classes import AblateConfig
 from schemas.errors import UnknownName, UsageError
-from tests.planted import CHEAT, SHAPE, Planted, plant, recomputed
+from tests.cue import CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse import snapshots
 from warehouse.classifiers import Classifier
 from warehouse.layout import Warehouse

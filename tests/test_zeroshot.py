@@ -17,7 +17,7 @@ from pipeline.zeroshot import class_weights, openai_templates, parse_classes, pa
 from schemas.classifiers import HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
 from schemas.config_classes import SpuriousConfig, ZeroShotConfig, split_names
 from schemas.errors import UnknownName, UsageError
-from tests.planted import CHEAT, SHAPE, Planted, plant
+from tests.cue import CHEAT, SHAPE, Planted, plant
 from warehouse import snapshots
 from warehouse.classifiers import classifier_path, read_classifier
 from warehouse.layout import Warehouse
