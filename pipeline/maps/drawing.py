@@ -1,0 +1,142 @@
+"""Maps drawn over their picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.maps.shared import Points
+
+PANEL = 2.6
+COLUMNS = 5
+# Strength of the colours over the picture in grey: of the weakest value, and of the strongest.
+FAINT, STRONG = 0.15, 0.85
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One map and the words over it."""
+
+    title: str
+    values: Float[np.ndarray, "grid_h grid_w"]
+    points: Points | None = None
+
+
+def draw_panels(
+    picture: Image.Image, panels: Sequence[Panel], *, signed: bool, title: str, unit: str
+) -> Figure:
+    """Draw the picture, and every map over it, all on one colour scale with a bar.
+
+    Args:
+        picture: in its own size; maps cover it whole.
+        panels: at least one.
+        signed: whether 0 has a meaning: two colours that meet in it, else one rising scale.
+        title: over the figure.
+        unit: what the colour bar shows.
+    """
+    count = len(panels) + 1
+    columns = min(COLUMNS, count)
+    rows = -(-count // columns)
+    height = PANEL * min(max(picture.height / picture.width, 0.4), 2.0) + 0.35
+    figure = Figure(
+        figsize=(PANEL * columns + 0.9, height * rows + 0.5), layout="constrained", dpi=120
+    )
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    low, high = _limits(panels, signed)
+    axes[0].imshow(picture)
+    axes[0].set_title("picture", fontsize=9)
+    grey = np.asarray(picture.convert("L"))
+    box = (0, picture.width, picture.height, 0)
+    drawn = None
+    for ax, panel in zip(axes[1:], panels, strict=False):
+        ax.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=box)
+        drawn = ax.imshow(
+            panel.values,
+            cmap="RdBu_r" if signed else "inferno",
+            vmin=low,
+            vmax=high,
+            alpha=_opacity(panel.values, low, high, signed),
+            extent=box,
+            interpolation="bilinear",
+        )
+        ax.set_title(_wrapped(panel.title), fontsize=9)
+        if panel.points is not None:
+            _mark(ax, panel.points)
+    for ax in axes:
+        ax.set_axis_off()
+    assert drawn is not None
+    bar = figure.colorbar(drawn, ax=list(axes), shrink=0.8, pad=0.01)
+    bar.set_label(unit, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_rows(
+    pictures: Sequence[Image.Image],
+    names: Sequence[str],
+    columns: Sequence[tuple[str, Sequence[Float[np.ndarray, "grid_h grid_w"]]]],
+) -> Figure:
+    """Draw a page: a row for each picture, a column for each method, each map on its own scale.
+
+    Args:
+        pictures: in the order of every column.
+        names: what each picture was asked for.
+        columns: a title and one map for each picture.
+    """
+    n_rows, n_columns = len(pictures), len(columns) + 1
+    figure = Figure(
+        figsize=(1.15 * n_columns + 0.3, 1.25 * n_rows + 0.5), layout="constrained", dpi=110
+    )
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for row, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        axes[row, 0].imshow(picture)
+        axes[row, 0].set_title(_wrapped(name, 16), fontsize=6)
+        for column, (_, maps) in enumerate(columns, start=1):
+            axes[row, column].imshow(
+                maps[row], cmap="inferno", interpolation="bilinear", extent=(0, 1, 0, 1)
+            )
+            axes[row, column].set_aspect(picture.height / picture.width)
+    for column, (title, _) in enumerate(columns, start=1):
+        axes[0, column].set_title(_wrapped(title, 14), fontsize=6)
+    for ax in axes.ravel():
+        ax.set_axis_off()
+    return figure
+
+
+def _limits(panels: Sequence[Panel], signed: bool) -> tuple[float, float]:
+    low = min(float(panel.values.min()) for panel in panels)
+    high = max(float(panel.values.max()) for panel in panels)
+    if signed:
+        high = max(abs(low), abs(high)) or 1.0
+        return -high, high
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _opacity(
+    values: Float[np.ndarray, "grid_h grid_w"], low: float, high: float, signed: bool
+) -> Float[np.ndarray, "grid_h grid_w"]:
+    """Let the picture show through where a map is weak."""
+    strength = np.abs(values) / high if signed else (values - low) / (high - low)
+    return FAINT + (STRONG - FAINT) * np.sqrt(np.clip(strength, 0, 1))
+
+
+def _mark(ax: Axes, points: Points) -> None:
+    for places, colour, marker in ((points.positive, "lime", "+"), (points.negative, "red", "x")):
+        if places:
+            x, y = zip(*places, strict=True)
+            ax.scatter(x, y, c=colour, marker=marker, s=28, linewidths=1.2)
+
+
+def _wrapped(text: str, width: int = 34) -> str:
+    """Break a title into lines, three at most."""
+    lines: list[str] = [""]
+    for word in text.split():
+        if lines[-1] and len(lines[-1]) + len(word) + 1 > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines[:3]) + ("…" if len(lines) > 3 else "")

@@ -1,0 +1,45 @@
+"""Configuration of the commands about maps: `headatlas map` and `headatlas segment`."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from schemas.config import Config
+from schemas.config_classes import Names
+
+
+class MapConfig(Config):
+    """Options of `headatlas map`."""
+
+    image: Path = Field(description="Picture file.")
+    texts: tuple[str, ...] = Field(description="Texts to look for, one panel each.")
+    model: str | None = Field(default=None, description="open_clip name, or a model config JSON.")
+    pretrained: str | None = Field(
+        default=None, description="open_clip tag, checkpoint file, or none."
+    )
+    warehouse: Path | None = Field(
+        default=None, description="Folder of the warehouse whose scan's model is used."
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    method: str = Field(default="contribution", description="Method of the map.")
+    layers: str = Field(default="all", description="Contribution of these layers alone.")
+    heads: Names = Field(
+        default=(), description="Contribution of these heads alone, as L22H12,L23H6."
+    )
+    role: str | None = Field(
+        default=None, description="Contribution of the heads that carry this role alone."
+    )
+    against: tuple[str, ...] = Field(
+        default=(), description="Texts to compare with; default, the texts, or everyday ones."
+    )
+    contrast: bool = Field(default=False, description="The difference of exactly two texts.")
+    per_head: bool = Field(
+        default=False, description="A sheet of the heads that say most about one text."
+    )
+    points: bool = Field(
+        default=False, description="Print and draw point prompts for a segmenter, as JSON."
+    )
+    size: int | None = Field(
+        default=None, ge=1, description="Short side in pixels; default, the model's."
+    )
+    output: Path = Field(default=Path("map.png"), description="PNG file to write.")
