@@ -34,10 +34,13 @@ bench: setup ## Measure, and print one table
 docs: setup ## Write the generated pages of docs/
 	$(BIN)/python -m docs.generate
 
+picture: setup ## Make the picture of the README from the demo's warehouse
+	$(BIN)/python -m docs.picture headatlas-demo docs/images/heads.png
+
 demo-model: setup ## Train the small CLIP that ships (up to two hours on two cores)
 	$(BIN)/python -m demo.train --out demo/small_clip.safetensors
 
 demo-card: setup ## Measure the small CLIP and write its model card
 	$(BIN)/python -m demo.card
 
-.PHONY: help setup demo test test-slow lint bench docs demo-model demo-card
+.PHONY: help setup demo test test-slow lint bench docs picture demo-model demo-card

@@ -5,7 +5,7 @@ A command's job is imported when it runs: asking the database should not wait fo
 
 import pyarrow as pa
 
-from jobs import console
+from jobs import commands_ablation, console
 from jobs.command import Command
 from schemas.config import (
     CompactConfig,
@@ -191,7 +191,7 @@ def _demo(config: DemoConfig) -> None:
     what = "the small CLIP that ships" if done.trained else "RANDOM WEIGHTS (nothing is learnt)"
     show(f"The strongest heads of {what}, and their texts", done.heads)
     for question, text, answer in done.answers:
-        console.out.print(f"\n{text}", style="cyan")
+        console.out.print(f"\n{text}", style="cyan", soft_wrap=True, markup=False)
         show(question, answer)
 
 
@@ -218,6 +218,7 @@ ALL = (
     Command("publish", PublishConfig, _publish),
     Command("sql", SqlConfig, _sql, ("statement",)),
     Command("nearest", NearestConfig, _nearest, ("query",)),
+    *commands_ablation.COMMANDS,
     Command("refresh", RefreshConfig, _refresh, ("plan",)),
     Command("verify", VerifyConfig, _verify),
     Command("gc", GcConfig, _gc),

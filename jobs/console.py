@@ -63,13 +63,14 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
             yield lambda done: bar.update(task, completed=done)
         return
     started = last = time.monotonic()
+    said = -1
 
     def line(done: int) -> None:
-        nonlocal last
+        nonlocal last, said
         now = time.monotonic()
-        if now - last < EVERY and done < total:
+        if done == said or (now - last < EVERY and done < total):
             return
-        last = now
+        last, said = now, done
         rate = done / max(now - started, 1e-9)
         left = (total - done) / rate if rate > 0 else None
         event("progress", job=what, unit=unit, done=done, total=total, rate=rate, seconds_left=left)
