@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
 
 from jobs import console
 from jobs.models import load_for
@@ -25,7 +24,12 @@ from pipeline.pool_build import (
     property_prompt,
     random_directions,
 )
-from schemas.config import Config
+from schemas.config_roles import (
+    LanguageModelConfig,
+    PoolBuildConfig,
+    PoolRandomConfig,
+    PoolWordsConfig,
+)
 from schemas.errors import LanguageModelError, UsageError
 from schemas.manifest import digest
 from schemas.names import check_name
@@ -35,88 +39,10 @@ from warehouse.layout import Warehouse
 from warehouse.pools import write_embeddings, write_pool
 from warehouse.reading import read_images
 
-PROPERTIES = (
-    "animal,person,food,plant,clothing,vehicle,building,household object,tool,colour,texture,"
-    "material,pattern,shape,count,size,layout,background,indoor place,outdoor place,country,"
-    "landscape,weather,season,time of day,lighting,emotion,pose,action,occupation,sport,"
-    "text in the picture,symbol,art style,photographic style,camera angle,image quality,era"
-)
 # Labels or captions shown to the language model in one question.
 SHOWN = 40
-
-
-class LanguageModelConfig(Config):
-    """Options of every command that asks a language model."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    llm: str = Field(description="Name of the language model on the server.")
-    base_url: str | None = Field(
-        default=None, description="Server that speaks chat completions, ending in /v1."
-    )
-    key_variable: str = Field(
-        default="OPENAI_API_KEY", description="Environment variable that holds the key."
-    )
-    concurrency: int = Field(default=8, ge=1, le=256, description="Questions in flight.")
-    temperature: float | None = Field(default=None, ge=0, description="Default, the server's.")
-    price_in: float | None = Field(
-        default=None, ge=0, description="Price of a million tokens asked, for estimates."
-    )
-    price_out: float | None = Field(
-        default=None, ge=0, description="Price of a million tokens answered."
-    )
-
-    def asker(self) -> Asker:
-        """Return what asks, with the replies of all earlier runs on this warehouse."""
-        server = Server(
-            self.llm,
-            self.base_url,
-            self.key_variable,
-            concurrency=self.concurrency,
-            temperature=self.temperature,
-        )
-        return Asker(server, self.warehouse / "pools" / ".replies")
-
-    def cost(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return the price of so many tokens; None where no price is given."""
-        if self.price_in is None or self.price_out is None:
-            return None
-        return (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
-
-
-class PoolBuildConfig(LanguageModelConfig):
-    """Options of `headatlas pool build`."""
-
-    name: str = Field(description="Name of the pool.")
-    properties: tuple[str, ...] = Field(
-        default=tuple(PROPERTIES.split(",")), description="Properties, as colour,texture."
-    )
-    per_property: int = Field(
-        default=200, ge=0, description="Descriptions per property; 0: none by property."
-    )
-    classes: Path | None = Field(
-        default=None, description="File with a class per line: also what its pictures may show."
-    )
-    per_class: int = Field(default=20, ge=1, description="Descriptions per class.")
-    from_labels: str | None = Field(
-        default=None,
-        description="Also from the pictures' own words: label, or a metadata column as caption.",
-    )
-    per_labels: int = Field(default=40, ge=1, description="Descriptions per 40 labels or captions.")
-    most_labels: int = Field(default=2000, ge=1, description="Labels or captions shown at most.")
-    scan: str | None = Field(
-        default=None, description="Scan for --from-labels, and whose model finds near-duplicates."
-    )
-    near: float = Field(
-        default=0.97, gt=0, le=1, description="Cosine of two texts that count as one; 1: none."
-    )
-
-    @field_validator("properties", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, (list, tuple)):
-            return value
-        return tuple(n.strip() for text in texts for n in str(text).split(",") if n.strip())
+# Raw replies of language models, below a warehouse.
+REPLIES = Path("pools") / ".replies"
 
 
 @dataclass(frozen=True)
@@ -162,15 +88,35 @@ class _Question:
     about: str | None = None
 
 
+def asker_of(config: LanguageModelConfig) -> Asker:
+    """Return what asks, with the replies of all earlier runs on this warehouse."""
+    server = Server(
+        config.llm,
+        config.base_url,
+        config.key_variable,
+        concurrency=config.concurrency,
+        temperature=config.temperature,
+    )
+    return Asker(server, config.warehouse / REPLIES)
+
+
+def cost(config: LanguageModelConfig, tokens_in: int, tokens_out: int) -> float | None:
+    """Return the price of so many tokens; None where no price is given."""
+    if config.price_in is None or config.price_out is None:
+        return None
+    return (tokens_in * config.price_in + tokens_out * config.price_out) / 1e6
+
+
 def estimate(config: PoolBuildConfig) -> Estimate:
     """Say what a build would ask and cost; nothing is asked."""
     questions = _questions(config)
-    asker = config.asker()
+    asker = asker_of(config)
     new = [q for q in questions if asker.known(q.prompt) is None]
     tokens_in, _ = estimate_tokens([q.prompt for q in new], 0)
     tokens_out = round(sum(q.size for q in new) * WORDS * 1.4)
-    cost = config.cost(tokens_in, tokens_out)
-    return Estimate(len(questions), len(questions) - len(new), tokens_in, tokens_out, cost)
+    known = len(questions) - len(new)
+    price = cost(config, tokens_in, tokens_out)
+    return Estimate(len(questions), known, tokens_in, tokens_out, price)
 
 
 def run(config: PoolBuildConfig) -> Built:
@@ -181,7 +127,7 @@ def run(config: PoolBuildConfig) -> Built:
         LanguageModelError: the server fails, or nothing usable came.
     """
     check_name(config.name, "pool")
-    asker, gathered = config.asker(), Gathered()
+    asker, gathered = asker_of(config), Gathered()
     questions = _questions(config)
     _ask(asker, questions, gathered)
     for again in range(1, ROUNDS):
@@ -222,7 +168,7 @@ def run(config: PoolBuildConfig) -> Built:
         kept.near_duplicates,
         kept.too_long,
         counts,
-        config.cost(counts.prompt_tokens, counts.completion_tokens),
+        cost(config, counts.prompt_tokens, counts.completion_tokens),
     )
 
 
@@ -311,24 +257,6 @@ def _cleaned(config: PoolBuildConfig, gathered: Gathered) -> Kept:
         dropped = set(near_duplicates(embedded, config.near).tolist())
     kept = [d for i, d in enumerate(short) if i not in dropped]
     return Kept(tuple(kept), gathered.empty, gathered.duplicates, len(dropped), too_long)
-
-
-class PoolWordsConfig(Config):
-    """Options of `headatlas pool words`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    name: str = Field(default="words", description="Name of the pool.")
-    count: int = Field(default=3500, ge=1, description="Words.")
-
-
-class PoolRandomConfig(Config):
-    """Options of `headatlas pool random`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    name: str = Field(default="random", description="Name of the pool.")
-    count: int = Field(default=3500, ge=1, description="Directions.")
-    seed: int = Field(default=0, description="Of the directions.")
-    scan: str | None = Field(default=None, description="Scan whose joint space they lie in.")
 
 
 def run_words(config: PoolWordsConfig) -> int:

@@ -1,175 +1,130 @@
-"""A drawn scan whose numbers belong together: embedding = Σ Q·vector + rest, and one head cheats.
-
-Two classes along one direction of the joint space, in Waterbirds' columns: y, place, split. Head
-L1H2 says the place, loudly, where it should say the bird; head L2H0 says the bird.
-"""
+"""A scan whose heads do what is written here: colour, place or nothing, over known texts."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import synthetic
 
-from pipeline import moments as mo
 from pipeline.frames import Frames
-from pipeline.heads import heads_table
-from schemas.files import images_schema, rejects_schema, vector_of
-from schemas.manifest import Timing
-from tests.synthetic import Shape, record
+from pipeline.moments import shard_moments, to_table
+from schemas.files import images_schema, vector_of
+from schemas.manifest import Timing, members_digest
 from warehouse import snapshots
-from warehouse.classifiers import Classifier
 from warehouse.layout import ScanDir, Warehouse
-from warehouse.results import write_result
+from warehouse.pools import write_embeddings, write_pool
 from warehouse.shards import ShardPayload, write_shard
 
-CHEAT, HONEST = (1, 2), (2, 0)
-SHAPE = Shape(layers=(0, 1, 2), n_layers=3, n_heads=4, d_head=6, d_joint=16)
-BIRDS = ("land bird", "water bird")
+SHAPE = synthetic.Shape(layers=(1, 2), n_layers=3, n_heads=3, d_head=16, d_joint=48, shard_size=60)
+VALUES = {"colour": ("red", "blue", "green", "white"), "place": ("sea", "wood", "town", "sky")}
+# What head 0 and head 1 of each layer write; head 2 writes noise.
+DOES = ("colour", "place", None)
+PROPERTIES = ("colour", "place", "count", "shape", "light")
 
 
-@dataclass(frozen=True)
-class Planted:
-    """The scan, and what was drawn: vectors are as stored, in float16."""
-
-    root: Path
-    scan: ScanDir
-    frames: Frames
-    embedding: np.ndarray
-    vectors: dict[int, np.ndarray]
-    y: np.ndarray
-    place: np.ndarray
-    split: np.ndarray
-    classifier: Classifier
-
-
-def weights(classes: int = 2, seed: int = 5) -> np.ndarray:
-    """Return class weights: of two, each other's opposite."""
-    rng = np.random.default_rng(seed)
-    found = rng.standard_normal((classes, SHAPE.d_joint))
-    if classes == 2:
-        found[0] = -found[1]
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
-
-
-def frames(seed: int = 3) -> Frames:
+def write_planted(root: Path, pictures: int = 240, seed: int = 0) -> ScanDir:
+    """Write the scan, and the pool `plain` with its embeddings."""
     rng = np.random.default_rng(seed)
     size = (len(SHAPE.layers), SHAPE.n_heads, SHAPE.d_joint, SHAPE.d_head)
-    q = np.linalg.qr(rng.standard_normal(size))[0]
-    r = np.broadcast_to(np.eye(SHAPE.d_head), (*size[:2], SHAPE.d_head, SHAPE.d_head))
-    return Frames(q, np.ascontiguousarray(r), np.asarray(SHAPE.layers, np.int64))
+    q = np.linalg.qr(rng.normal(size=size))[0]
+    frames = Frames(q, np.broadcast_to(np.eye(16), (2, 3, 16, 16)).copy(), np.array(SHAPE.layers))
+    scan = Warehouse(root).create_scan("planted")
+    record = synthetic.record("planted", SHAPE, "2026-01-01T00:00:00+00:00")
+    record = record.model_copy(update={"frames_sha256": frames.digest()})
+    scan.save_record(record)
+    scan.frames.write_bytes(frames.to_bytes())
 
-
-def plant(
-    root: Path, name: str = "birds", pictures: int = 400, *, seed: int = 0, mlp: bool = False
-) -> Planted:
-    """Draw and store a scan in two shards and a classifier's weights (not stored)."""
-    rng = np.random.default_rng(seed)
-    found = frames()
-    y, place = rng.integers(0, 2, pictures), rng.integers(0, 2, pictures)
-    split = rng.choice([1, 2], pictures)
-    direction = weights()[1].astype(np.float64)
-    size = (SHAPE.n_heads, pictures, SHAPE.d_head)
-    vectors = {}
-    for at, layer in enumerate(SHAPE.layers):
-        drawn = rng.standard_normal(size) * 0.02 + 0.05
-        for head, says, size_of in ((CHEAT, place, 0.30), (HONEST, y, 0.12)):
-            if head[0] == layer:
-                along = found.q[at, head[1]].T @ direction
-                along /= along @ along
-                drawn[head[1]] += np.outer(says * 2 - 1, along) * size_of
-        vectors[layer] = drawn.astype(np.float16)
-    rest = rng.standard_normal((pictures, SHAPE.d_joint)) * 0.02
-    rest -= 0.05 * found.q.sum(axis=(0, 1, 3))
-    mlps = {
-        layer: (rng.standard_normal((pictures, SHAPE.d_joint)) * 0.02).astype(np.float16)
-        for layer in (SHAPE.layers if mlp else ())
-    }
-    total = rest + sum(
-        np.einsum("hid,hjd->ij", vectors[layer].astype(np.float64), found.q[at])
-        for at, layer in enumerate(SHAPE.layers)
-    )
-    embedding = (total + sum(m.astype(np.float64) for m in mlps.values())).astype(np.float32)
-    scan = Warehouse(root).create_scan(name)
-    stored = ("head", "mlp") if mlp else ("head",)
-    scan.frames.write_bytes(found.to_bytes())
-    scan.save_record(
-        record(name, SHAPE, "2026-01-01T00:00:00+00:00").model_copy(
-            update={"frames_sha256": found.digest(), "stored": stored}
-        )
-    )
-    images = _images(embedding, y, place, split)
+    directions = {p: _unit(rng.normal(size=(4, SHAPE.d_joint))) for p in PROPERTIES}
+    _write_pool(root, record.model.weights_sha256, directions, rng)
+    codes = {name: rng.integers(0, 4, pictures) for name in VALUES}
     manifests = []
-    moments: dict[mo.Key, mo.Moments] = {}
-    for number, rows in enumerate((slice(0, pictures // 3), slice(pictures // 3, pictures))):
-        parts = {layer: v[:, rows] for layer, v in vectors.items()}
-        some_mlps = {layer: m[rows] for layer, m in mlps.items()}
-        q = {layer: found.q[at] for at, layer in enumerate(SHAPE.layers)}
-        counted = mo.shard_moments(parts, embedding[rows], some_mlps, q)
-        moments = {k: moments[k].merge(v) if k in moments else v for k, v in counted.items()}
-        payload = ShardPayload(
-            images.slice(rows.start, rows.stop - rows.start),
-            rejects_schema().empty_table(),
-            mo.to_table(counted),
-            parts,
-            some_mlps,
-        )
+    for number, first in enumerate(range(0, pictures, SHAPE.shard_size)):
+        rows = slice(first, min(first + SHAPE.shard_size, pictures))
+        here = {name: c[rows] for name, c in codes.items()}
+        payload = _shard(here, directions, q, first, rng)
+        ids = payload.images["image_id"].to_pylist()
+        members = {i: (f"{i}.png", "f") for i in ids}
         manifests.append(
             write_shard(
                 scan,
                 f"{number:06d}",
                 payload,
-                fingerprint=scan.load_record().fingerprint(),
-                members_sha256="0" * 64,
+                fingerprint=record.fingerprint(),
+                members_sha256=members_digest(members),
                 base_snapshot=0,
                 device="cpu",
                 timing=Timing(),
             )
         )
-    snapshot = snapshots.commit(
-        scan, manifests, fingerprint=scan.load_record().fingerprint(), next_image_id=pictures
-    )
-    said = {"snapshot": snapshot.number, "created_at": "2026-01-02T00:00:00+00:00"}
-    write_result(scan.heads, heads_table(moments), said)
-    classifier = Classifier(
-        "kinds", BIRDS, ("0", "1"), weights(), {**said, "label_column": "label"}
-    )
-    return Planted(root, scan, found, embedding, vectors, y, place, split, classifier)
+    snapshots.commit(scan, manifests, fingerprint=record.fingerprint(), next_image_id=pictures)
+    return scan
 
 
-def _images(embedding: np.ndarray, y: np.ndarray, place: np.ndarray, split: np.ndarray) -> pa.Table:
-    n = len(y)
-    columns = {
-        "image_id": np.arange(n),
-        "key": [f"{i:05d}.png" for i in range(n)],
-        "uri": [f"/pictures/{i:05d}.png" for i in range(n)],
-        "width": np.full(n, 8, np.int32),
-        "height": np.full(n, 8, np.int32),
-        "label": [str(v) for v in y],
-        "metadata": [
-            json.dumps({"y": str(a), "place": int(b), "split": str(c)})
-            for a, b, c in zip(y, place, split, strict=True)
-        ],
-        "sigma": np.ones(n, np.float32),
-        "norm": np.ones(n, np.float32),
-        "embedding": pa.FixedSizeListArray.from_arrays(
-            pa.array(embedding.reshape(-1)), type=vector_of(pa.float32(), embedding.shape[1])
-        ),
-        "fingerprint": [f"f{i}" for i in range(n)],
-    }
-    schema = images_schema(embedding.shape[1])
-    arrays = [
-        c if isinstance(c, pa.Array) else pa.array(c, schema.field(k).type)
-        for k, c in columns.items()
+def _unit(v: np.ndarray) -> np.ndarray:
+    return v / np.linalg.norm(v, axis=-1, keepdims=True)
+
+
+def _write_pool(
+    root: Path, weights: str, directions: dict[str, np.ndarray], rng: np.random.Generator
+) -> None:
+    texts, about, rows = [], [], []
+    for name, values in directions.items():
+        for value, direction in enumerate(values):
+            for i in range(8):
+                texts.append(f"{name} {value} said {i}")
+                about.append(name)
+                rows.append(direction + 0.08 * rng.normal(size=SHAPE.d_joint))
+    warehouse = Warehouse(root)
+    write_pool(warehouse, "plain", texts, about, source="planted", provenance={"planted": True})
+    embeddings = _unit(np.array(rows)).astype(np.float32)
+    write_embeddings(warehouse, "plain", weights, "fp32", embeddings)
+
+
+def _shard(
+    codes: dict[str, np.ndarray],
+    directions: dict[str, np.ndarray],
+    q: np.ndarray,
+    first: int,
+    rng: np.random.Generator,
+) -> ShardPayload:
+    count = len(codes["colour"])
+    contributions = {}
+    for i, layer in enumerate(SHAPE.layers):
+        heads = 0.08 * rng.normal(size=(SHAPE.n_heads, count, SHAPE.d_head))
+        for head, name in enumerate(DOES):
+            if name is not None:
+                heads[head] += directions[name][codes[name]] @ q[i, head]
+        contributions[layer] = (heads / 10).astype(np.float16)
+    joint = np.concatenate(
+        [sum(contributions[ly][h] @ q[i, h].T for h in range(3)) for i, ly in enumerate((1, 2))]
+    ).reshape(2, count, -1)
+    embedding = _unit(joint.sum(axis=0) + 0.05 * rng.normal(size=(count, SHAPE.d_joint))).astype(
+        np.float32
+    )
+    ids = np.arange(first, first + count)
+    metadata = [
+        json.dumps(
+            {name: VALUES[name][c[i]] for name, c in codes.items()} | {"number": int(ids[i])}
+        )
+        for i in range(count)
     ]
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def recomputed(planted: Planted, heads: list[tuple[int, int]]) -> np.ndarray:
-    """Return embeddings with these heads' vectors replaced by their means, summed up anew."""
-    found = planted.embedding.astype(np.float64)
-    for layer, head in heads:
-        vectors = planted.vectors[layer][head].astype(np.float64)
-        q = planted.frames.q[SHAPE.layers.index(layer), head]
-        found = found - vectors @ q.T + vectors.mean(axis=0) @ q.T
-    return found
+    columns = [
+        pa.array(ids),
+        pa.array([f"{i}.png" for i in ids]),
+        pa.array([f"/pictures/{i}.png" for i in ids]),
+        pa.array(np.full(count, 32, np.int32)),
+        pa.array(np.full(count, 32, np.int32)),
+        pa.array([VALUES["colour"][c] for c in codes["colour"]]),
+        pa.array(metadata),
+        pa.array(np.ones(count, np.float32)),
+        pa.array(np.ones(count, np.float32)),
+        pa.FixedSizeListArray.from_arrays(
+            pa.array(embedding.reshape(-1)), type=vector_of(pa.float32(), SHAPE.d_joint)
+        ),
+        pa.array(["f"] * count),
+    ]
+    table = pa.table(columns, schema=images_schema(SHAPE.d_joint))
+    frames_q = {layer: q[i] for i, layer in enumerate(SHAPE.layers)}
+    moments = to_table(shard_moments(contributions, embedding, {}, frames_q))
+    return ShardPayload(table, synthetic.rejects(first), moments, contributions, {})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from llm_server import Script, descriptions, scheduled, serving
 
-from jobs.pool_build import PoolBuildConfig, PoolWordsConfig, estimate, run, run_words
+from jobs.pool_build import estimate, run, run_words
 from pipeline.pool_build import (
     Descriptions,
     Gathered,
@@ -18,6 +18,7 @@ from pipeline.pool_build import (
     parts_needed,
     random_directions,
 )
+from schemas.config_roles import PoolBuildConfig, PoolWordsConfig
 from schemas.errors import LanguageModelError, UsageError
 from warehouse.layout import Warehouse
 from warehouse.pools import read_pool
@@ -55,7 +56,8 @@ def test_a_build_killed_twice_pays_once_and_equals_an_undisturbed_one(tmp_path: 
     root = tmp_path / "killed"
     code = (
         "import sys; from pathlib import Path\n"
-        "from jobs.pool_build import PoolBuildConfig, run\n"
+        "from jobs.pool_build import run\n"
+        "from schemas.config_roles import PoolBuildConfig\n"
         "run(PoolBuildConfig.checked(dict(warehouse=Path(sys.argv[1]), base_url=sys.argv[2],"
         f" llm='tiny', name='made', properties={PROPERTIES!r}, per_property=800,"
         " concurrency=2)))"
