@@ -1,9 +1,9 @@
 """nearest_by_head over a million pictures, from Parquet and from native unit vectors.
 
 The warehouse is synthetic: shards of 4,096 pictures with the file layout of a model of 24 layers of
-16 heads, d_head 64. One layer is filled (16 heads, 2 GB at a million pictures): a query opens the
-files of one layer only, the others would but lengthen the list of paths, so their paths are not
-timed. Embeddings are narrow, since the macro does not read them.
+16 heads, d_head 64. One layer is filled (16 heads, 2 GB at a million pictures); the files of the
+others are hard links to it, so that the views list as many files as they would. Embeddings are
+narrow, since the macro does not read them.
 """
 
 import os
@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 
 from benchmarks.rows import Row
+from schemas.files import CONTRIBUTIONS
 from schemas.manifest import ShardManifest
 from tests.synthetic import Shape, add_shard, commit, draw, record, write_heads
 from warehouse.layout import ScanDir, Warehouse
@@ -58,7 +59,20 @@ def build(warehouse: Warehouse, pictures: int) -> ScanDir:
         manifests.append(add_shard(scan, SHAPE, number, drawn, rng, first=first))
     commit(scan, manifests, pictures)
     write_heads(scan)
+    _link_every_layer(scan)
     return scan
+
+
+def _link_every_layer(scan: ScanDir) -> None:
+    """Let the other layers' files be links to the one that is filled."""
+    layers = range(SHAPE.n_layers)
+    for filled in scan.shards.glob(f"*/layer={LAYER}/{CONTRIBUTIONS}"):
+        for layer in layers:
+            path = filled.parent.parent / f"layer={layer}" / CONTRIBUTIONS
+            if layer != LAYER:
+                path.parent.mkdir()
+                path.hardlink_to(filled)
+    scan.save_record(scan.load_record().model_copy(update={"layers": tuple(layers)}))
 
 
 def ask(warehouse: Warehouse, pictures: int) -> tuple[float, float, float]:

@@ -34,6 +34,8 @@ def build(
     with duckdb.connect() as con:
         con.execute(render("ATTACH :path AS building (STORAGE_VERSION 'v1.5.0')", path=path))
         con.execute("USE building")
+        # one transaction, not one a statement: each would wait for the disk
+        con.begin()
         for name in PATHS:
             con.execute(load(f"macros/{name}", root=str(warehouse.root)))
         for table in TABLES:
@@ -52,7 +54,6 @@ def build(
             },
         )
         heads = chosen_heads(con, materialise)
-        fill(con, heads)
         _create_macros(
             con,
             default_scan=default,
@@ -60,6 +61,8 @@ def build(
             materialised=[head.label for head in heads],
         )
         _comment(con, layers)
+        con.commit()
+        fill(con, heads)
         con.execute("CHECKPOINT building")
         con.execute("USE memory")
         con.execute("DETACH building")
