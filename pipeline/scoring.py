@@ -1,0 +1,164 @@
+"""Scores of maps against masks, from per-picture counts that add up over any sharding.
+
+Foreground and background (METHODS: ImageNet-Segmentation's protocol), best threshold and contrast
+(CLIP Surgery's), semantic segmentation by argmax, and multi-label average precision. The counts of
+a picture are integers, so the totals do not depend on the order of pictures or on workers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+# Thresholds tried on min-maxed maps by the best-threshold mIoU.
+THRESHOLDS = np.round(np.arange(1, 20) * 0.05, 2)
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """One map against one mask. Ignored pixels enter nothing.
+
+    Attributes:
+        pixels: counted.
+        correct: of them, on the right side of the map's mean.
+        intersection: of background and foreground, as predicted and as they are.
+        union: of the same.
+        average_precision: of [1 − S, S] against [1 − G, G], S the min-maxed map.
+        contrast: mean of S in the foreground less its mean in the background; NaN without one.
+        at_threshold: foreground's intersection and union at each of `THRESHOLDS`.
+    """
+
+    pixels: int
+    correct: int
+    intersection: Int[np.ndarray, " 2"]
+    union: Int[np.ndarray, " 2"]
+    average_precision: float
+    contrast: float
+    at_threshold: Int[np.ndarray, "2 threshold"]
+
+
+def score_picture(
+    values: Float[np.ndarray, "height width"],
+    foreground: Bool[np.ndarray, "height width"],
+    ignored: Bool[np.ndarray, "height width"] | None = None,
+) -> PictureScore:
+    """Score one map, already at the mask's size; predicted foreground is above the map's mean."""
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    above = scaled > scaled.mean()
+    keep = np.ones_like(foreground) if ignored is None else ~ignored
+    s, predicted, truth = scaled[keep], above[keep], foreground[keep]
+    both = (truth & predicted).sum()
+    neither = (~truth & ~predicted).sum()
+    bins = np.searchsorted(THRESHOLDS, s, side="left")
+    counts = [np.bincount(bins[part], minlength=len(THRESHOLDS) + 1) for part in (truth, ~truth)]
+    # pixels whose value is above threshold i are those of the bins after i
+    hit, false = (np.cumsum(count[::-1])[::-1][1:] for count in counts)
+    n_true = int(truth.sum())
+    inside, outside = s[truth], s[~truth]
+    contrast = float(inside.mean() - outside.mean()) if len(inside) and len(outside) else np.nan
+    return PictureScore(
+        pixels=len(s),
+        correct=int(both + neither),
+        intersection=np.array([neither, both]),
+        union=np.array([(~truth | ~predicted).sum(), (truth | predicted).sum()]),
+        average_precision=average_precision(
+            np.concatenate([1 - s, s]), np.concatenate([~truth, truth])
+        ),
+        contrast=contrast,
+        at_threshold=np.stack([hit, false + n_true]),
+    )
+
+
+def average_precision(scores: Float[np.ndarray, " n"], positive: Bool[np.ndarray, " n"]) -> float:
+    """Return Σ (R_k − R_{k−1}) P_k over distinct scores, highest first; NaN without positives."""
+    total = int(positive.sum())
+    if total == 0:
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)
+    hits = np.cumsum(positive[order])[last]
+    precision = hits / (np.flatnonzero(last) + 1)
+    return float((np.diff(hits, prepend=0) / total * precision).sum())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Scores of a method over a data set, as shares.
+
+    Attributes:
+        pixel_accuracy: over all pixels of all pictures.
+        miou: mean of background's and foreground's, intersections and unions pooled.
+        map: mean of the pictures' average precisions.
+        best_miou: mean over classes of the foreground's pooled IoU, at the threshold below.
+        best_threshold: the one of `THRESHOLDS` at which that mean is highest.
+        msc: mean of the pictures' contrasts.
+    """
+
+    pixel_accuracy: float
+    miou: float
+    map: float
+    best_miou: float
+    best_threshold: float
+    msc: float
+
+
+def summarise(
+    correct: Int[np.ndarray, " image"],
+    pixels: Int[np.ndarray, " image"],
+    intersection: Int[np.ndarray, "image 2"],
+    union: Int[np.ndarray, "image 2"],
+    precision: Float[np.ndarray, " image"],
+    contrast: Float[np.ndarray, " image"],
+    at_threshold: Int[np.ndarray, "image 2 threshold"],
+    classes: Int[np.ndarray, " image"],
+) -> Summary:
+    """Add up the pictures of a data set; `classes` groups them for the best threshold."""
+    pooled = np.stack([at_threshold[classes == c].sum(axis=0) for c in np.unique(classes)])
+    curve = _iou(pooled[:, 0], pooled[:, 1]).mean(axis=0)
+    best = int(curve.argmax())
+    return Summary(
+        pixel_accuracy=float(correct.sum() / pixels.sum()),
+        miou=float(_iou(intersection.sum(axis=0), union.sum(axis=0)).mean()),
+        map=_mean(precision),
+        best_miou=float(curve[best]),
+        best_threshold=float(THRESHOLDS[best]),
+        msc=_mean(contrast),
+    )
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> float:
+    """Return the mean of the values that there are; NaN of none."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else float("nan")
+
+
+def _iou(
+    intersection: Int[np.ndarray, "*axes"], union: Int[np.ndarray, "*axes"]
+) -> Float[np.ndarray, "*axes"]:
+    return intersection / np.maximum(union, 1)
+
+
+def confusion(
+    predicted: Int[np.ndarray, "height width"], truth: Int[np.ndarray, "height width"], n: int
+) -> Int[np.ndarray, "n n"]:
+    """Count pixels by (true class, predicted class); pixels of class 255 are left out."""
+    keep = truth != IGNORE
+    flat = truth[keep].astype(np.int64) * n + predicted[keep]
+    return np.bincount(flat, minlength=n * n).reshape(n, n)
+
+
+def mean_iou(counts: Int[np.ndarray, "n n"]) -> float:
+    """Return the mean IoU over classes that are there or were predicted; NaN without any."""
+    hits = np.diag(counts)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hits
+    return _mean(np.where(union > 0, hits / np.maximum(union, 1), np.nan))
+
+
+def multilabel_map(
+    scores: Float[np.ndarray, "image label"], positive: Bool[np.ndarray, "image label"]
+) -> float:
+    """Return the mean of the labels' average precisions, over labels that any picture has."""
+    found = [average_precision(s, p) for s, p in zip(scores.T, positive.T, strict=True)]
+    return _mean(np.array(found))
