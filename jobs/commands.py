@@ -10,6 +10,7 @@ from jobs.command import Command
 from schemas.config import (
     CompactConfig,
     DemoConfig,
+    EvaluateConfig,
     GcConfig,
     InfoConfig,
     NearestConfig,
@@ -129,6 +130,35 @@ def _nearest(config: NearestConfig) -> None:
     console.table(title, ("rank", "key", "score", "label"), rows)
 
 
+def _evaluate(config: EvaluateConfig) -> None:
+    """Measure how well each head retrieves by each attribute of the pictures."""
+    from jobs import evaluate
+
+    done = evaluate.run(config)
+    rows = [
+        (
+            row.attribute,
+            row.head,
+            row.score.precision,
+            row.score.average_precision,
+            done.embedding[row.attribute].precision,
+            done.embedding[row.attribute].average_precision,
+            row.score.chance,
+        )
+        for row in done.best()
+    ]
+    columns = (
+        "attribute",
+        "best head",
+        f"precision@{done.k}",
+        "mAP",
+        "embedding",
+        "its mAP",
+        "chance",
+    )
+    console.table(f"Retrieval in {done.scan}, {done.queries} queries", columns, rows)
+
+
 def _verify(config: VerifyConfig) -> None:
     """Check every live file: checksums, counts, layout."""
     from jobs import maintain
@@ -218,6 +248,7 @@ ALL = (
     Command("publish", PublishConfig, _publish),
     Command("sql", SqlConfig, _sql, ("statement",)),
     Command("nearest", NearestConfig, _nearest, ("query",)),
+    Command("evaluate", EvaluateConfig, _evaluate),
     *commands_ablation.COMMANDS,
     Command("refresh", RefreshConfig, _refresh, ("plan",)),
     Command("verify", VerifyConfig, _verify),

@@ -58,3 +58,55 @@ def best(
 ) -> Int[np.ndarray, " rank"]:
     """Return the rows of the k highest scores, ties by smaller id."""
     return np.lexsort((ids, -scores))[:k]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How well neighbours share a query's attribute, averaged over queries.
+
+    Attributes:
+        precision: share of the k nearest pictures that have the query's value.
+        average_precision: mean over queries of the average precision of the whole ranking (mAP).
+        chance: share of pictures that have the query's value.
+    """
+
+    precision: float
+    average_precision: float
+    chance: float
+
+
+def precision_of(
+    vectors: Float[np.ndarray, "image d"],
+    values: dict[str, Int[np.ndarray, " image"]],
+    queries: Int[np.ndarray, " query"],
+    k: int,
+) -> dict[str, Precision]:
+    """Retrieve by cosine of centred vectors, and score against each attribute's values.
+
+    Args:
+        vectors: one head's, or embeddings.
+        values: by attribute, a code for each picture; -1 where it has none (never a match).
+        queries: rows to ask with; a picture is not its own neighbour.
+        k: neighbours of precision@k.
+    """
+    v = vectors.astype(np.float32)
+    v -= v.mean(axis=0)
+    length = np.linalg.norm(v, axis=1, keepdims=True)
+    v = np.divide(v, length, out=np.zeros_like(v), where=length > 0)
+    scores = v[queries] @ v.T
+    scores[np.arange(len(queries)), queries] = -np.inf
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :-1]
+    ranks = np.arange(1, order.shape[1] + 1)
+    found = {}
+    for name, codes in values.items():
+        asked = codes[queries]
+        usable = asked >= 0
+        hits = (codes[order] == asked[:, None])[usable]
+        total = hits.sum(axis=1)
+        ranked = (np.cumsum(hits, axis=1) / ranks * hits).sum(axis=1)
+        found[name] = Precision(
+            float(hits[:, :k].mean()) if hits.size else 0.0,
+            float((ranked / np.maximum(total, 1)).mean()) if hits.size else 0.0,
+            float(hits.mean()) if hits.size else 0.0,
+        )
+    return found

@@ -146,6 +146,18 @@ class NearestConfig(Config):
     pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
 
 
+class EvaluateConfig(Config):
+    """Options of `headatlas evaluate`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    attribute: tuple[str, ...] = Field(
+        default=(), description="Metadata column, or label; default, all with few values."
+    )
+    k: int = Field(default=10, ge=1, description="Neighbours of precision@k.")
+    queries: int = Field(default=500, ge=1, description="Pictures to ask with, drawn at random.")
+
+
 class VerifyConfig(Config):
     """Options of `headatlas verify`."""
 
