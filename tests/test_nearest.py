@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import nearest
-from pipeline.retrieval import Scores, best
-from schemas.config import NearestConfig
+from jobs import evaluate, nearest
+from pipeline.retrieval import Scores, best, precision_of
+from schemas.config import EvaluateConfig, NearestConfig
 from schemas.errors import HeadAtlasError
 from tests.test_scan import everything
 from warehouse.layout import Warehouse
@@ -110,3 +110,33 @@ def test_a_picture_without_contribution_scores_nothing() -> None:
     scores.add(np.zeros((2, 3), np.float16), np.ones(3), None)
     assert scores.values().tolist() == [0, 0]
     assert best(np.array([1.0, 3.0, 3.0]), np.array([5, 9, 7]), 2).tolist() == [2, 1]
+
+
+def test_precision_and_map_equal_their_definitions() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 6)).astype(np.float16)
+    codes = rng.integers(-1, 3, size=40)
+    queries = np.arange(0, 40, 3)
+    found = precision_of(vectors, {"a": codes}, queries, 5)["a"]
+    v = vectors.astype(np.float64) - vectors.astype(np.float64).mean(0)
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    at_5, average = [], []
+    for i in queries:
+        if codes[i] < 0:
+            continue
+        others = [j for j in np.argsort(-(v @ v[i]), kind="stable") if j != i]
+        hits = [codes[j] == codes[i] for j in others]
+        at_5.append(np.mean(hits[:5]))
+        ranked = [np.mean(hits[: r + 1]) for r, hit in enumerate(hits) if hit]
+        average.append(np.mean(ranked) if ranked else 0)
+    np.testing.assert_allclose(found.precision, np.mean(at_5))
+    np.testing.assert_allclose(found.average_precision, np.mean(average))
+
+
+def test_every_head_and_attribute_is_evaluated(published: Path) -> None:
+    done = evaluate.run(EvaluateConfig(warehouse=published, queries=50, k=5))
+    assert len(done.heads) == 9 * len(done.embedding)
+    assert {"background", "colour", "count", "label", "texture", "tone"} <= done.embedding.keys()
+    assert "caption" not in done.embedding
+    with pytest.raises(HeadAtlasError, match="no attribute 'hue'; there is background"):
+        evaluate.run(EvaluateConfig(warehouse=published, attribute=("hue",)))
