@@ -40,6 +40,12 @@ def pool_embeddings(
 ) -> Float[np.ndarray, "text d_joint"]:
     """Return a pool's unit-norm text embeddings by the scan's model, computed once and kept."""
     weights = record.model.weights_sha256
+    made_for = pool.provenance.get("weights_sha256", weights)
+    if made_for != weights:
+        raise UsageError(
+            f"pool {pool.name} holds vectors of another model ({made_for[:8]}, this scan has "
+            f"{weights[:8]}); make one for this scan"
+        )
     kept = read_embeddings(warehouse, pool.name, weights, record.precision)
     if kept is not None and len(kept) == len(pool.texts):
         return kept

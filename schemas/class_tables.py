@@ -1,4 +1,4 @@
-"""Tables and macros about classes: zero-shot classifiers, logits, ablation, spurious heads."""
+"""Tables and macros about roles and classes: classifiers, logits, ablation, spurious heads."""
 
 from typing import Final
 
@@ -9,7 +9,18 @@ from schemas.classifiers import (
     spurious_heads_schema,
 )
 from schemas.files import images_schema
-from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Macro, Parameter, Table, columns_of
+from schemas.relations import (
+    BASIS,
+    SCAN,
+    SNAPSHOT,
+    STALE,
+    Column,
+    Macro,
+    Parameter,
+    Table,
+    columns_of,
+)
+from schemas.roles import roles_schema
 
 _CLASSIFIER: Final = Column("classifier", "VARCHAR", "Zero-shot classifier: a result's name.")
 _LOGITS: Final = image_logits_schema()
@@ -17,6 +28,13 @@ _PARTS: Final = head_logits_schema()
 _SPURIOUS: Final = spurious_heads_schema()
 
 CLASS_TABLES: Final = (
+    Table(
+        "head_roles",
+        "table",
+        "One row per head, basis and method: what the head's texts are about.",
+        (SCAN, BASIS, *columns_of(roles_schema()), SNAPSHOT, STALE),
+        "SELECT layer, head, role, score FROM head_roles WHERE role IS NOT NULL ORDER BY ALL",
+    ),
     Table(
         "classifiers",
         "table",
@@ -90,7 +108,33 @@ _ABLATED: Final = (
     SCAN,
 )
 
+# in the order of creation
 CLASS_MACROS: Final = (
+    Macro(
+        "classifier_complaint",
+        "What is wrong with the classifier asked for; NULL when it can be ablated.",
+        (Parameter("asked", "Classifier."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT classifier_complaint('nothing', 'no such scan')",
+    ),
+    Macro(
+        "heads_complaint",
+        "What is wrong with a list of heads; NULL when all exist.",
+        (Parameter("names", "Names of heads."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT heads_complaint(['L2H1'], scan_id) FROM scans",
+    ),
+    Macro(
+        "role_heads",
+        "Names of the heads that carry a role; NULL where none does.",
+        (
+            Parameter("asked_role", "Role."),
+            Parameter("scan", "Scan."),
+            Parameter("asked_basis", "TextSpan basis, or NULL for any."),
+        ),
+        (),
+        "SELECT scan_id, role_heads('place', scan_id, NULL) FROM scans",
+    ),
     Macro(
         "ablate",
         "Predictions with a set of heads replaced by their means over all pictures of the scan; "
@@ -98,6 +142,18 @@ CLASS_MACROS: Final = (
         (_CLASSIFIER_P, _HEADS_P, _SCAN_P),
         _ABLATED,
         "SELECT key, before, after FROM ablate('kinds', ['L2H1']) WHERE before <> after",
+    ),
+    Macro(
+        "ablate_role",
+        "Predictions with all heads that carry a role mean-ablated, as by ablate.",
+        (
+            _CLASSIFIER_P,
+            Parameter("role", "Role of the heads, as in head_roles."),
+            _SCAN_P,
+            Parameter("basis", "TextSpan basis of the role; by default any.", "NULL"),
+        ),
+        _ABLATED,
+        "SELECT key, before, after FROM ablate_role('kinds', 'place') WHERE before <> after",
     ),
     Macro(
         "group_accuracy",
@@ -117,19 +173,5 @@ CLASS_MACROS: Final = (
             Column("after", "DOUBLE", "Accuracy with the heads mean-ablated, 0..1."),
         ),
         "FROM group_accuracy('kinds', ['L2H1'], by := ['label', 'place'])",
-    ),
-    Macro(
-        "classifier_complaint",
-        "What is wrong with the classifier asked for; NULL when it can be ablated.",
-        (Parameter("asked", "Classifier."), Parameter("scan", "Scan.")),
-        (),
-        "SELECT classifier_complaint('nothing', 'no such scan')",
-    ),
-    Macro(
-        "heads_complaint",
-        "What is wrong with a list of heads; NULL when all exist.",
-        (Parameter("names", "Names of heads."), Parameter("scan", "Scan.")),
-        (),
-        "SELECT heads_complaint(['L2H1'], scan_id) FROM scans",
     ),
 )

@@ -1,6 +1,7 @@
 """Configuration of the commands about maps: `headatlas map` and `headatlas segment`."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -43,3 +44,38 @@ class MapConfig(Config):
         default=None, ge=1, description="Short side in pixels; default, the model's."
     )
     output: Path = Field(default=Path("map.png"), description="PNG file to write.")
+
+
+class SegmentConfig(Config):
+    """Options of `headatlas segment`."""
+
+    data: Path = Field(
+        description="Folder with images/ and masks/, VOC folder, or ImageNet-Segmentation .mat."
+    )
+    model: str | None = Field(default=None, description="open_clip name, or a model config JSON.")
+    pretrained: str | None = Field(
+        default=None, description="open_clip tag, checkpoint file, or none."
+    )
+    warehouse: Path | None = Field(
+        default=None, description="Warehouse whose scan's model is used; the scores go there too."
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    methods: str = Field(default="all", description="all, or names separated by commas.")
+    protocol: Literal["aligned", "reference"] = Field(
+        default="aligned", description="aligned, or reference (masks squashed, as published)."
+    )
+    asked: Literal["predicted", "true"] = Field(
+        default="predicted", description="Class whose map is scored: predicted, or true."
+    )
+    labels: str | None = Field(default=None, description="Column of metadata.csv with the class.")
+    classes: Names = Field(default=(), description="Class names, as cat,dog; default, the labels.")
+    template: str = Field(default="a photo of a {}.", description="Prompt, {} for the class.")
+    limit: int | None = Field(default=None, ge=1, description="Only the first so many pictures.")
+    batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
+    shard_size: int = Field(default=128, ge=1, description="Pictures per task.")
+    workers: int | None = Field(default=None, ge=1, description="Worker actors.")
+    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
+    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
+    examples: int = Field(default=8, ge=0, description="Pictures on the page of examples.")
+    output: Path = Field(default=Path("segmentation"), description="Folder of the results.")
+    restart: bool = Field(default=False, description="Forget the results that are there.")

@@ -103,3 +103,4 @@ SNAPSHOT: Final = Column("snapshot", "BIGINT", "Snapshot of the scan that the ro
 STALE: Final = Column(
     "stale", "BOOLEAN", "Whether the scan has a newer snapshot than the row was made from."
 )
+BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's.")

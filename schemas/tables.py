@@ -16,11 +16,19 @@ from schemas.files import (
     rejects_schema,
     textspan_schema,
 )
-from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Macro, Parameter, Table, columns_of
-
-_BASIS: Final = Column(
-    "basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's."
+from schemas.relations import (
+    BASIS,
+    SCAN,
+    SNAPSHOT,
+    STALE,
+    Column,
+    Macro,
+    Parameter,
+    Table,
+    columns_of,
 )
+from schemas.role_tables import ROLE_TABLES
+
 _POOL: Final = Column("pool", "VARCHAR", "Description pool.")
 _IMAGES: Final = images_schema(1)
 _TEXTSPAN: Final = textspan_schema()
@@ -178,7 +186,7 @@ TABLES: Final = (
         "One row per text picked for a head (the paper's Algorithm 1), in order.",
         (
             SCAN,
-            _BASIS,
+            BASIS,
             _POOL,
             *columns_of(_TEXTSPAN),
             SNAPSHOT,
@@ -187,6 +195,7 @@ TABLES: Final = (
         "SELECT layer, head, text, explained FROM textspan WHERE rank = 0 ORDER BY explained DESC",
     ),
     *CLASS_TABLES,
+    *ROLE_TABLES,
 )
 
 # one for each stored layer, named SCAN/L22, and one without rows, named none, in schema by_layer
@@ -328,7 +337,7 @@ QUESTIONS: Final = (
                 _TEXTSPAN, "rank", "text", "property", "variance", "explained", "cumulative"
             ),
             *columns_of(_TEXTSPAN, "pca_cumulative", "description_id"),
-            _BASIS,
+            BASIS,
             SCAN,
         ),
         "SELECT rank, text, explained, cumulative FROM head_texts('L2H1')",

@@ -1,0 +1,34 @@
+"""Tables about what heads do: roles, attributes of the pictures, stability of picks."""
+
+from typing import Final
+
+from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Table, columns_of
+from schemas.roles import attributes_schema, roles_schema, stability_schema
+
+_BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis that this was found from.")
+
+ROLE_TABLES: Final = (
+    Table(
+        "head_roles",
+        "table",
+        "One row per head, basis and method: what the head does, or NULL for no clear role.",
+        (SCAN, _BASIS, *columns_of(roles_schema()), SNAPSHOT, STALE),
+        "SELECT layer, head, role, score, p_value, method FROM head_roles "
+        "WHERE role IS NOT NULL ORDER BY q_value LIMIT 5",
+    ),
+    Table(
+        "head_attributes",
+        "table",
+        "One row per head and attribute of the pictures: how much of the head it explains.",
+        (SCAN, *columns_of(attributes_schema()), SNAPSHOT, STALE),
+        "SELECT attribute, max_by(layer || ' ' || head, r2) AS best, max(r2) AS r2 "
+        "FROM head_attributes GROUP BY attribute ORDER BY r2 DESC",
+    ),
+    Table(
+        "textspan_stability",
+        "table",
+        "One row per pick of a basis: how often it survives when the pictures are drawn again.",
+        (SCAN, _BASIS, *columns_of(stability_schema()), SNAPSHOT, STALE),
+        "SELECT layer, head, avg(survival) AS survival FROM textspan_stability GROUP BY ALL",
+    ),
+)
