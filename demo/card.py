@@ -162,8 +162,8 @@ heads.
 
 {table(["factor", "its best head", "R²", "next factor of that head", "null"], best)}
 
-Heads with R² ≥ 0.5 for one factor and ≤ 0.2 for every other (category follows from kind, so these
-two are not held against each other), {len(dedicated)} factors:
+Heads with R² ≥ 0.5 for one factor and ≤ 0.2 for every other, for {len(dedicated)} factors (a
+picture's category follows from its kind, so a head that tells kinds well tells categories too):
 
 {listed}
 

@@ -14,9 +14,6 @@ from pipeline.decompose import Decomposer
 from pipeline.frames import head_frames
 from pipeline.towers import LoadedModel
 
-NESTED = frozenset({"kind", "category"})
-"""A picture's category follows from its kind: a head that tells kinds tells categories too."""
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -99,18 +96,9 @@ class HeadFactors:
     null: dict[str, float]
 
     def dedicated(self, own: float = 0.5, others: float = 0.2) -> Iterator[tuple[str, int, int]]:
-        """(factor, layer, head) where R² is at least `own` for that factor, at most `others` for
-        every other. Kind and category, one nested in the other, are not held against each other.
-        """
+        """(factor, layer, head) with R² of at least `own` there and at most `others` elsewhere."""
         for factor, values in self.r2.items():
-            rival = np.max(
-                [
-                    r2
-                    for name, r2 in self.r2.items()
-                    if name != factor and not {name, factor} <= NESTED
-                ],
-                axis=0,
-            )
+            rival = np.max([r2 for name, r2 in self.r2.items() if name != factor], axis=0)
             for layer, head in np.argwhere((values >= own) & (rival <= others)):
                 yield factor, int(layer), int(head)
 

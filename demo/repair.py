@@ -75,8 +75,8 @@ def repair(
 ) -> Repair:
     """Choose heads on `select`, ablate them on `test`.
 
-    Heads are ranked by the share of their variance that the place explains; the number of them,
-    at most `MOST_HEADS`, is the one that gives the best worst group on `select`.
+    Heads are ranked by the share of their variance that the place explains. Of at most `MOST_HEADS`
+    the fewest are taken that bring the worst group on `select` within a point of the best reached.
     """
     encoded, factors = select
     r2 = explained(encoded.heads, places(factors))
@@ -86,7 +86,7 @@ def repair(
         groups(ablated(encoded, _first(ranked, count, encoded)), factors, weights).worst
         for count in range(MOST_HEADS + 1)
     ]
-    count = int(np.argmax(tried))
+    count = int(np.argmax(np.array(tried) >= max(tried) - 0.01))
     encoded, factors = test
     rng = np.random.default_rng(seed)
     at_random = [
