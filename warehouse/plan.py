@@ -15,7 +15,7 @@ above all that were given before.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from schemas.files import IMAGES, REJECTS
 from schemas.manifest import Snapshot, digest, members_digest
@@ -149,18 +149,23 @@ def live_members(scan: ScanDir | None, fingerprint: str) -> Live:
     if snapshot is not None and snapshot.fingerprint == fingerprint:
         shards = {live.shard: (live.rows, live.rejects) for live in snapshot.shards}
     adopted = adoptable(scan, fingerprint, snapshot)
-    rows: defaultdict[str, list[Row]] = defaultdict(list)
-    rejects: defaultdict[str, list[RejectRow]] = defaultdict(list)
+    # a million pictures are held at once: one tuple each, and labels and metadata once
+    rows: dict[str, tuple[Row, ...]] = {}
+    rejects: dict[str, tuple[RejectRow, ...]] = {}
+    once: dict[Any, Any] = {}
     columns = ["key", "image_id", "fingerprint", "uri", "label", "metadata"]
     for shard in (*shards, *adopted):
         folder = scan.shard(shard)
         table = read_file(folder / IMAGES, columns)
-        for key, *values in zip(*(table[c].to_pylist() for c in columns), strict=True):
-            rows[key].append(Row(shard, *values))
+        for key, i, mark, uri, label, metadata in zip(
+            *(table[c].to_pylist() for c in columns), strict=True
+        ):
+            shared = once.setdefault(label, label), once.setdefault(metadata, metadata)
+            rows[key] = (*rows.get(key, ()), Row(shard, i, mark, uri, *shared))
         names = ["key", "fingerprint", "stage"]
         table = read_file(folder / REJECTS, names)
         for key, mark, stage in zip(*(table[c].to_pylist() for c in names), strict=True):
-            rejects[key].append(RejectRow(shard, mark, stage))
+            rejects[key] = (*rejects.get(key, ()), RejectRow(shard, mark, stage))
     next_id = snapshot.next_image_id if snapshot else 0
     return Live(base, next_id, shards, adopted, rows, rejects)
 
