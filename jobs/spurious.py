@@ -108,7 +108,7 @@ def run(config: SpuriousConfig) -> SpuriousResult:
         split.effects,
         split.truth,
         split.truth * (int(split.attribute.max()) + 1) + split.attribute,
-        candidates=order[: config.candidates].tolist(),
+        candidates=[i for i in order[: config.candidates].tolist() if scores.score[i] > 0],
         most=config.most,
         tolerance=config.tolerance,
     )

@@ -10,7 +10,6 @@ from schemas.classifiers import (
 )
 from schemas.files import images_schema
 from schemas.relations import (
-    BASIS,
     SCAN,
     SNAPSHOT,
     STALE,
@@ -20,7 +19,6 @@ from schemas.relations import (
     Table,
     columns_of,
 )
-from schemas.roles import roles_schema
 
 _CLASSIFIER: Final = Column("classifier", "VARCHAR", "Zero-shot classifier: a result's name.")
 _LOGITS: Final = image_logits_schema()
@@ -28,13 +26,6 @@ _PARTS: Final = head_logits_schema()
 _SPURIOUS: Final = spurious_heads_schema()
 
 CLASS_TABLES: Final = (
-    Table(
-        "head_roles",
-        "table",
-        "One row per head, basis and method: what the head's texts are about.",
-        (SCAN, BASIS, *columns_of(roles_schema()), SNAPSHOT, STALE),
-        "SELECT layer, head, role, score FROM head_roles WHERE role IS NOT NULL ORDER BY ALL",
-    ),
     Table(
         "classifiers",
         "table",

@@ -5,16 +5,22 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from jobs.ablate import open_scene
 from jobs.logits import store_logits
 from jobs.whatif import ablate_sets
+from schemas.class_tables import CLASS_MACROS, CLASS_TABLES
+from schemas.errors import UnknownName
 from schemas.names import head_name
+from schemas.roles import roles_schema
 from tests.cue import BIRDS, CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse import snapshots
+from warehouse.classifiers import heads_of_role
 from warehouse.layout import Warehouse
 from warehouse.publish import publish
+from warehouse.results import write_result
 
 ALL = [(layer, head) for layer in SHAPE.layers for head in range(SHAPE.n_heads)]
 
@@ -22,11 +28,15 @@ ALL = [(layer, head) for layer in SHAPE.layers for head in range(SHAPE.n_heads)]
 @pytest.fixture(scope="module")
 def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     root = tmp_path_factory.mktemp("sql")
-    plant(root, "empty", pictures=30, seed=4)
+    plant(root, "another", pictures=30, seed=4)
     planted = plant(root)
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
     store_logits(planted.scan, planted.scan.load_record(), snapshot, planted.classifier)
+    role = {"layer": CHEAT[0], "head": CHEAT[1], "role": "place", "method": "manual"}
+    rows = pa.Table.from_pylist([role], schema=roles_schema())
+    said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
+    write_result(planted.scan.roles / "words.parquet", rows, said)
     publish(Warehouse(root))
     return planted
 
@@ -100,6 +110,35 @@ def test_heads_may_come_from_a_subquery(birds: Planted, con: duckdb.DuckDBPyConn
     assert by_query.fetchall() == by_name.fetchall()
 
 
+def test_ablating_a_role_is_ablating_its_heads(con: duckdb.DuckDBPyConnection) -> None:
+    by_role = con.sql("FROM ablate_role('kinds', 'place') ORDER BY image_id").fetchall()
+    by_name = con.sql("FROM ablate('kinds', ['L1H2']) ORDER BY image_id").fetchall()
+    assert by_role == by_name
+    (found,) = con.sql("SELECT role_heads('place', 'birds', 'words')").fetchall()
+    assert found == (["L1H2"],)
+
+
+def test_roles_on_disk_are_those_in_sql(birds: Planted) -> None:
+    assert heads_of_role(birds.scan, "place") == (CHEAT,)
+    assert heads_of_role(birds.scan, "place", "words") == (CHEAT,)
+    with pytest.raises(UnknownName, match="there is place"):
+        heads_of_role(birds.scan, "colour")
+    with pytest.raises(UnknownName, match="none yet"):
+        heads_of_role(birds.scan, "place", "other")
+
+
+def test_every_example_runs_and_columns_are_as_declared(con: duckdb.DuckDBPyConnection) -> None:
+    for what in (*CLASS_TABLES, *CLASS_MACROS):
+        assert what.name in what.example
+        con.execute(what.example).fetchall()
+    for macro in CLASS_MACROS:
+        if macro.columns:
+            call = f"FROM {macro.example.split(' FROM ')[-1].removeprefix('FROM ')}"
+            found = con.sql(call.split(" WHERE ")[0])
+            assert found.columns == [c.name for c in macro.columns]
+            assert [str(t) for t in found.types] == [c.type for c in macro.columns]
+
+
 def test_parts_in_sql_sum_to_the_logit(birds: Planted, con: duckdb.DuckDBPyConnection) -> None:
     rows = con.sql(
         """
@@ -138,12 +177,14 @@ def test_one_head_of_head_logits_is_that_head(
         ("ablate('kinds', ['x; DROP TABLE heads'], scan := 'birds')", "no head 'x; DROP"),
         ("ablate('kinds', NULL, scan := 'birds')", "no list of heads"),
         ("ablate('types', ['L1H2'], scan := 'birds')", "there is kinds"),
-        ("ablate('kinds', ['L1H2'], scan := 'empty')", "scan 'birds' has it"),
+        ("ablate('kinds', ['L1H2'], scan := 'another')", "scan 'birds' has it"),
         ("ablate('kinds', ['L1H2'], scan := 'nope')", "no scan 'nope'"),
         (
             "group_accuracy('kinds', ['L1H2'], by := ['colour'], scan := 'birds')",
             "column 'colour'; there is label, y, place, split",
         ),
+        ("ablate_role('kinds', 'colour')", "no head with role 'colour' in scan 'birds'; there is"),
+        ("ablate_role('types', 'place')", "there is kinds"),
         ("group_accuracy('types', ['L1H2'], scan := 'birds')", "there is kinds"),
         ("group_accuracy('kinds', ['L9H9'], scan := 'birds')", "no head 'L9H9'"),
     ],

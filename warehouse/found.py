@@ -9,13 +9,23 @@ from typing import Any
 
 from schemas.classifiers import CLASSIFIERS, HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
 from schemas.manifest import ScanRecord, Snapshot
-from schemas.roles import ROLES
+from schemas.roles import ATTRIBUTES, ROLES, STABILITY
 from warehouse import snapshots
 from warehouse.layout import ScanDir, Warehouse
 from warehouse.results import list_results, read_provenance
 
 # kinds of result: folders of a scan, each loaded by load/KIND.sql
-RESULTS = ("heads", "textspan", ROLES, CLASSIFIERS, IMAGE_LOGITS, HEAD_LOGITS, SPURIOUS_HEADS)
+RESULTS = (
+    "heads",
+    "textspan",
+    ROLES,
+    ATTRIBUTES,
+    STABILITY,
+    CLASSIFIERS,
+    IMAGE_LOGITS,
+    HEAD_LOGITS,
+    SPURIOUS_HEADS,
+)
 
 
 @dataclass(frozen=True)
