@@ -286,22 +286,23 @@ def test_plain_clients_two_at_once_keep_their_version_through_publish_and_gc(
     publish(warehouse)
     with connect(warehouse) as con:
         before = f"{con.execute(NEAREST).fetchall()}\n"
-    clients = [start_client(tmp_path, warehouse.database, NEAREST) for _ in range(2)]
-    outputs = [c.stdout.readline() for c in clients if c.stdout]
-    assert outputs == [before, before]
-    # the first shard is replaced, and published versions but the first read only the new ones
-    scan = grow(warehouse)
-    newest = snapshots.latest(scan)
-    assert newest is not None
-    commit(scan, [load_manifest(scan, newest.shards[-1].shard)], newest.next_image_id)
-    write_heads(scan)
-    publish(warehouse)
-    gc.collect(warehouse, "scan", keep_snapshots=1)
-    assert one(warehouse, "SELECT count(*) FROM images") == 4
-    for client in clients:
-        after, _ = client.communicate("go on\n")
-        assert after == before
-        assert client.returncode == 0
+    with (
+        start_client(tmp_path, warehouse.database, NEAREST) as first,
+        start_client(tmp_path, warehouse.database, NEAREST) as second,
+    ):
+        assert [c.stdout.readline() for c in (first, second) if c.stdout] == [before, before]
+        # the newest snapshot, all that the next version reads, names none of the older shards
+        scan = grow(warehouse)
+        newest = snapshots.latest(scan)
+        assert newest is not None
+        commit(scan, [load_manifest(scan, newest.shards[-1].shard)], newest.next_image_id)
+        write_heads(scan)
+        publish(warehouse)
+        gc.collect(warehouse, "scan", keep_snapshots=1)
+        assert one(warehouse, "SELECT count(*) FROM images") == 4
+        for client in (first, second):
+            after, _ = client.communicate("go on\n")
+            assert (after, client.returncode) == (before, 0)
 
 
 def test_a_connection_keeps_its_version_in_one_process(warehouse: Warehouse) -> None:
