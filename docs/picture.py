@@ -15,7 +15,7 @@ from schemas.config import EvaluateConfig, NearestConfig
 from warehouse.layout import Warehouse
 from warehouse.query import query
 
-ATTRIBUTES = ("background", "colour", "count", "label", "texture", "tone")
+ATTRIBUTES = ("background", "colour", "count", "label")
 SHOWN = 9
 QUERY = "images/000001.png"
 
