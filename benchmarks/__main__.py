@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import encode, endtoend, memory, nearest, spans
+from benchmarks import ablation, encode, endtoend, memory, nearest, spans
 from benchmarks.rows import Row
 
 ALL: dict[str, Callable[[Path], list[Row]]] = {
@@ -18,6 +18,7 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "endtoend": endtoend.run,
     "memory": memory.run,
     "nearest": lambda work: nearest.run(work, 1_000_000),
+    "ablation": ablation.run,
 }
 
 
