@@ -1,11 +1,11 @@
 """`headatlas ablate`: accuracy with a set of heads mean-ablated, by group, with random control."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jobs.sweep import SweepRow, plot, sweep
-from jobs.whatif import Head, Key, Scene, Tally, ablate_sets, random_sets, spread
+from jobs.whatif import Head, Key, Scene, Tally, ablate_sets, means_over, random_sets, spread
 from pipeline.frames import load_frames
 from schemas.config_classes import AblateConfig
 from schemas.errors import UsageError
@@ -85,6 +85,10 @@ def run(config: AblateConfig) -> AblateResult:
         config.group_by,
         condition(config.where) if config.where else None,
     )
+    if config.means is not None:
+        keep = condition(config.means)
+        require_columns(scene.scan, scene.shards, [keep[0]])
+        scene = replace(scene, means=means_over(scene, keep))
     chosen: tuple[Head, ...]
     if config.role is not None:
         chosen = heads_of_role(scene.scan, config.role, config.basis)
@@ -111,8 +115,8 @@ def run_sweep(config: AblateConfig) -> SweepResult:
         UnknownName: no such scan, classifier or column.
         UsageError: heads or a role are given too, or the scan stores too little.
     """
-    if config.heads or config.role or config.group_by:
-        raise UsageError("--sweep chooses its own heads and pictures' groups; leave out the others")
+    if config.heads or config.role or config.group_by or config.means:
+        raise UsageError("--sweep takes no --heads, --role, --group-by or --means; leave them out")
     started = time.perf_counter()
     scene = open_scene(
         Warehouse(config.warehouse),

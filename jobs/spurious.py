@@ -5,7 +5,7 @@ one split of the pictures, and judged on another, beside random sets of as many 
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -151,7 +151,7 @@ def _scene(config: SpuriousConfig, split: str) -> Scene:
             f"--attribute {config.attribute!r} is the target of classifier {config.classifier!r} "
             "too; give the column of the cue"
         )
-    return Scene(**{**vars(scene), "group_by": (scene.label_column, config.attribute)})
+    return replace(scene, group_by=(scene.label_column, config.attribute))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from warehouse.classifiers import Classifier
 from warehouse.columns import READ, column, truth
 from warehouse.layout import ScanDir
 from warehouse.means import Means
-from warehouse.reading import matrix, read_head, read_images
+from warehouse.reading import matrix, read_head, read_images, read_layer
 
 Head = tuple[int, int]
 Key = tuple[str | None, ...]
@@ -150,6 +150,28 @@ def ablate_sets(scene: Scene, sets: Sequence[Sequence[Head]]) -> Tally:
             advance(done)
     require_counted(scene, tally)
     return tally
+
+
+def means_over(scene: Scene, keep: tuple[str, str]) -> Means:
+    """Return the means of all stored heads over the pictures with a column's value.
+
+    Raises:
+        UsageError: there is no such picture.
+    """
+    name, value = keep
+    total, n = np.zeros(scene.means.vectors.shape), 0
+    for shard in scene.shards:
+        values = column(read_images(scene.scan, [shard], READ), name)
+        rows = np.flatnonzero(np.array([v == value for v in values], bool))
+        n += len(rows)
+        if len(rows):
+            layers = [read_layer(scene.scan, shard, int(i)) for i in scene.frames.layers]
+            total += np.concatenate(
+                [b.vectors[:, rows].sum(axis=1, dtype=np.float64) for b in layers]
+            )
+    if not n:
+        raise UsageError(f"no picture of scan {scene.scan.name!r} has {name}={value}")
+    return Means(n, scene.means.layers, scene.means.heads, total / n)
 
 
 def require_counted(scene: Scene, tally: Tally) -> None:

@@ -62,6 +62,10 @@ class AblateConfig(Config):
     where: str | None = Field(
         default=None, description="Count only pictures with COLUMN=VALUE; means stay over all."
     )
+    means: str | None = Field(
+        default=None,
+        description="Replace heads by their means over pictures with COLUMN=VALUE; default, all.",
+    )
     control: int = Field(default=10, ge=0, description="Random sets of as many heads.")
     seed: int = Field(default=0, description="Seed of the random sets.")
     png: Path | None = Field(default=None, description="Plot of --sweep.")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jobs.ablate import open_scene, run, run_sweep
 from jobs.logits import store_logits
-from jobs.whatif import ablate_sets
+from jobs.whatif import ablate_sets, means_over
 from pipeline.ablation import (
     ablate,
     attribute_against_target,
@@ -100,6 +100,20 @@ def test_ablating_the_cheat_helps_the_worst_group(birds: Planted) -> None:
     assert not any("L1H2" in heads for heads in done.control)
 
 
+def test_means_over_a_subset_are_those_of_its_pictures(birds: Planted) -> None:
+    scene = open_scene(Warehouse(birds.root), None, "kinds", ())
+    found = means_over(scene, ("place", "1"))
+    assert found.n == (birds.place == 1).sum()
+    vectors = birds.vectors[CHEAT[0]][CHEAT[1]].astype(np.float64)
+    np.testing.assert_allclose(found.of(*CHEAT), vectors[birds.place == 1].mean(axis=0))
+    done = run(config(birds, heads="L1H2", means="place=1", control=0))
+    moved = vectors - vectors[birds.place == 1].mean(axis=0)
+    q = birds.frames.q[SHAPE.layers.index(CHEAT[0]), CHEAT[1]]
+    left = (birds.embedding - moved @ q.T) @ birds.classifier.weights.T
+    assert done.total.after == pytest.approx((left.argmax(axis=1) == birds.y).mean(), abs=3e-3)
+    assert done.total.control_mean is None
+
+
 def test_sweep_begins_with_everything_and_ends_with_nothing(birds: Planted, tmp_path: Path) -> None:
     done = run_sweep(config(birds, sweep=True, png=tmp_path / "sweep.png"))
     by = {(row.kind, row.layers): row.accuracy for row in done.rows}
@@ -162,6 +176,8 @@ def test_group_accuracy_leaves_out_empty_groups() -> None:
         ({"heads": "L1H2", "group_by": "label,colour"}, UnknownName, "place, split, y"),
         ({"heads": "L1H2", "where": "split"}, UsageError, "column=value"),
         ({"heads": "L1H2", "where": "split=9"}, UsageError, "no picture"),
+        ({"heads": "L1H2", "means": "split=9"}, UsageError, "no picture"),
+        ({"heads": "L1H2", "means": "colour=red"}, UnknownName, "place, split, y"),
         ({"heads": "L1H2", "classifier": "other"}, UnknownName, "kinds"),
         ({"heads": "L1H2", "scan": "nope"}, UnknownName, "birds"),
     ],
