@@ -16,17 +16,19 @@ def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
     rows = []
     for layer, head in head_keys(moments):
         found = moments["head", layer, head]
-        rows.append({
-            "layer": layer,
-            "head": head,
-            "name": head_name(layer, head),
-            "n": found.n,
-            "mean": found.mean.astype(np.float32),
-            "mean_norm": float(np.linalg.norm(found.mean)),
-            "variance": found.variance,
-            "variance_share": share(found, embedding),
-            "effective_rank": effective_rank(found.covariance),
-        })
+        rows.append(
+            {
+                "layer": layer,
+                "head": head,
+                "name": head_name(layer, head),
+                "n": found.n,
+                "mean": found.mean.astype(np.float32),
+                "mean_norm": float(np.linalg.norm(found.mean)),
+                "variance": found.variance,
+                "variance_share": share(found, embedding),
+                "effective_rank": effective_rank(found.covariance),
+            }
+        )
     return pa.Table.from_pylist(rows, schema=heads_schema())
 
 
