@@ -84,7 +84,7 @@ def read_classifier(warehouse: Warehouse, scan: ScanDir, name: str) -> Classifie
             for other in warehouse.scans()
             if classifier_path(warehouse.scan(other), name).is_file()
         ]
-        error = UnknownName.among(f"classifier in scan {scan.name!r}", name, known)
+        error = UnknownName.among(f"classifier of scan {scan.name!r} called", name, known)
         if others:
             raise UnknownName(f"{error}; scan {others[0]!r} has it: give --scan {others[0]}")
         raise UnknownName(f"{error}; headatlas zeroshot makes one")
@@ -172,6 +172,6 @@ def heads_of_role(
             if row["role"] == role:
                 found.add((row["layer"], row["head"]))
     if not found:
-        where = f"scan {scan.name!r}" + (f", basis {basis!r}" if basis else "")
-        raise UnknownName.among(f"head with role in {where}:", role, known)
+        where = f"scan {scan.name!r}" + (f" and basis {basis!r}" if basis else "")
+        raise UnknownName.among(f"head of {where} with role", role, known)
     return tuple(sorted(found))

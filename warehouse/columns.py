@@ -52,7 +52,7 @@ def require_columns(scan: ScanDir, shards: Sequence[str], names: Sequence[str]) 
         missing -= seen
     if missing:
         name = min(missing)
-        raise UnknownName.among(f"column in scan {scan.name!r}", name, {LABEL, *seen})
+        raise UnknownName.among(f"column of scan {scan.name!r} called", name, {LABEL, *seen})
 
 
 def truth(rows: pa.Table, name: str, labels: Sequence[str]) -> Int[np.ndarray, " image"]:
