@@ -1,6 +1,5 @@
 """Contribution maps for 80 texts against a scan of the same pictures: time and memory."""
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -13,15 +12,16 @@ from benchmarks.rows import Row
 from pipeline.decompose import Decomposer
 from pipeline.frames import head_frames
 from pipeline.maps.contribution import contribution
+from pipeline.maps.measure import PeakMemory
 from pipeline.towers import load_model, pick_device
 
 MODELS = (("ViT-B-16", 16), ("ViT-L-14", 4))
-ROUNDS = 5
+ROUNDS = 3
 TEXTS = 80
 
 
 def run(models: tuple[tuple[str, int], ...] = MODELS, rounds: int = ROUNDS) -> list[Row]:
-    """Time a scan's pass alone and followed by nothing else, and maps, in turns, on one batch."""
+    """Time a scan's pass and the maps' in turns on one batch; measure each one's memory."""
     return [row for name, batch in models for row in _compare(name, batch, rounds)]
 
 
@@ -43,15 +43,17 @@ def _work(name: str, batch: int) -> tuple[Callable[[], object], Callable[[], obj
 
 def _compare(name: str, batch: int, rounds: int) -> list[Row]:
     scan, maps = _work(name, batch)
+    # on a CPU its own seconds: other processes on the machine do not count
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
     times: dict[str, list[float]] = {"scan": [], "maps": []}
     with torch.inference_mode():
         for _ in range(rounds + 1):
             for what, work in (("scan", scan), ("maps", maps)):
-                started = time.perf_counter()
+                started = clock()
                 work()
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
-                times[what].append(time.perf_counter() - started)
+                times[what].append(clock() - started)
     ratio = statistics.median(times["maps"][1:]) / statistics.median(times["scan"][1:])
     note = f"{name}, fp32, {pick_device().type}, batch {batch}, {TEXTS} texts, medians of {rounds}"
     memory = _peak("maps", name, batch) / _peak("scan", name, batch)
@@ -69,16 +71,12 @@ def _peak(what: str, name: str, batch: int) -> float:
 
 
 def peak(what: str, name: str, batch: int) -> None:
-    """Print the peak of device memory of one pass, or on a CPU the growth of resident memory."""
+    """Print the bytes that one pass takes at its peak."""
     work = dict(zip(("scan", "maps"), _work(name, batch), strict=True))[what]
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with torch.inference_mode():
+    device = pick_device()
+    with torch.inference_mode(), PeakMemory(device) as memory:
         work()
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(torch.cuda.max_memory_allocated() if cuda else max(grown, 1))
+    print(memory.bytes)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The commands of maps: `headatlas map`."""
+"""The commands of maps: `headatlas map` and `headatlas segment`."""
 
 import json
 import sys
+from dataclasses import astuple, fields
 
 from jobs import console
 from jobs.command import Command
-from schemas.config_maps import MapConfig
+from schemas.config_maps import MapConfig, SegmentConfig
 
 
 def _map(config: MapConfig) -> None:
@@ -21,4 +22,27 @@ def _map(config: MapConfig) -> None:
     console.note(f"drew {len(done.titles)} maps to {done.path}")
 
 
-COMMANDS: tuple[Command, ...] = (Command("map", MapConfig, _map, ("image", "texts")),)
+def _segment(config: SegmentConfig) -> None:
+    """Score maps by every method against masks, and say what each costs."""
+    from jobs import segment
+
+    done = segment.run(config)
+    columns = [field.name for field in fields(segment.MethodScores)]
+    title = f"{config.data.name}: {done.images:,} pictures, protocol {config.protocol}"
+    console.table(title, columns, [astuple(one) for one in done.scores])
+    if done.multilabel_plain is not None:
+        console.note(
+            f"multi-label mAP: plain {done.multilabel_plain:.4f}, by feature surgery "
+            f"{done.multilabel_surgery:.4f}"
+        )
+    for key, reason in done.rejects[:5]:
+        console.warn(f"left out {key}: {reason}")
+    if len(done.rejects) > 5:
+        console.warn(f"{len(done.rejects)} pictures were left out in all")
+    console.note(f"wrote {done.folder}: scores.parquet, scores.csv, examples.png")
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("map", MapConfig, _map, ("image", "texts")),
+    Command("segment", SegmentConfig, _segment, ("data",)),
+)

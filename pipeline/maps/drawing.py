@@ -79,7 +79,7 @@ def draw_panels(
 def draw_rows(
     pictures: Sequence[Image.Image],
     names: Sequence[str],
-    columns: Sequence[tuple[str, Sequence[Float[np.ndarray, "grid_h grid_w"]]]],
+    columns: Sequence[tuple[str, Sequence[Float[np.ndarray, "_ _"]]]],
 ) -> Figure:
     """Draw a page: a row for each picture, a column for each method, each map on its own scale.
 

@@ -76,6 +76,16 @@ def feature_surgery(
     return Maps(on_grid(values, grid_of(visual, pixels)), embedding)
 
 
+def surgery_scores(
+    embedding: Float[Tensor, "image d_joint"], labels: Float[Tensor, "label d_joint"]
+) -> Float[Tensor, "image label"]:
+    """Return w_k ⟨f_cls, t_k⟩ − mean_k(w_k ⟨f_cls, t_k⟩): multi-label scores of whole pictures."""
+    cosine = embedding @ labels.to(embedding.dtype).T
+    p = (SHARPNESS * cosine).softmax(dim=-1)
+    weighted = cosine * p / p.mean(dim=-1, keepdim=True)
+    return weighted - weighted.mean(dim=-1, keepdim=True)
+
+
 def gem(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
