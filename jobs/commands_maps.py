@@ -19,6 +19,8 @@ def _map(config: MapConfig) -> None:
     else:
         rows = list(zip(config.texts, done.scores, strict=True))
         console.table("Cosine of the picture and each text", ("text", "cosine"), rows)
+    for text, words in zip(config.texts, done.words, strict=False):
+        console.table(f"Words of “{text}”", ("word", "relevance"), words)
     console.note(f"drew {len(done.titles)} maps to {done.path}")
 
 

@@ -3,6 +3,7 @@
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,6 +18,7 @@ from pipeline.maps.drawing import Panel, draw_panels
 from pipeline.maps.methods import Described, method_named
 from pipeline.maps.picture import whole_picture
 from pipeline.maps.shared import Points, points
+from pipeline.maps.words import bimodal_words, grad_eclip_words
 from pipeline.towers import LoadedModel, load_model
 from schemas.config_maps import MapConfig
 from schemas.errors import SourceError, UsageError
@@ -41,6 +43,7 @@ class MapResult:
         values: the maps behind them.
         scores: cosine of the picture and each text.
         points: one for each panel, where asked for.
+        words: the words of each text and their relevance, where asked for.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class MapResult:
     values: Float[Tensor, "panel grid_h grid_w"]
     scores: tuple[float, ...]
     points: tuple[Points, ...]
+    words: tuple[tuple[tuple[str, float], ...], ...]
 
     def points_json(self) -> list[dict[str, object]]:
         """Return the points as what is printed: a title, positive and negative (x, y)."""
@@ -95,7 +99,8 @@ def run(config: MapConfig) -> MapResult:
     scores = (result.embedding @ scene.texts.to(result.embedding).T)[0].tolist()
     found = tuple(points(one, picture.width, picture.height) for one in values if config.points)
     _draw(config, method, picture, titles, values, found)
-    return MapResult(config.output, tuple(titles), values, tuple(scores), found)
+    words = _words(config, loaded, result.embedding) if config.words else ()
+    return MapResult(config.output, tuple(titles), values, tuple(scores), found, words)
 
 
 def _check(config: MapConfig, method: Described) -> None:
@@ -201,6 +206,25 @@ def _strongest(
     order = total.argsort(descending=True)[:STRONGEST].tolist()
     titles = tuple(f"{head_name(*every[i])}  {float(total[i]):+.4f}" for i in order)
     return titles, maps[order]
+
+
+def _words(
+    config: MapConfig, loaded: LoadedModel, embedding: Float[Tensor, "1 d_joint"]
+) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """Return each text's tokens, as words, and how much each matters to this picture."""
+    method = grad_eclip_words if config.method == "grad-eclip" else bimodal_words
+    tokens = loaded.tokenizer(list(config.texts)).to(loaded.device)
+    found = method(loaded.clip, tokens, embedding)
+    decode_one: Any = getattr(loaded.tokenizer, "decode", None)
+    if decode_one is None:
+        raise UsageError("words: this model's tokenizer cannot turn its tokens into words")
+    return tuple(
+        tuple(
+            (str(decode_one([int(token)])).strip(), float(value))
+            for token, value in zip(tokens[i, 1:end], found.values[0, i, 1:end], strict=True)
+        )
+        for i, end in enumerate(found.ends.tolist())
+    )
 
 
 def _draw(

@@ -40,6 +40,10 @@ class MapConfig(Config):
     points: bool = Field(
         default=False, description="Print and draw point prompts for a segmenter, as JSON."
     )
+    words: bool = Field(
+        default=False,
+        description="Also say which words matter: by Chefer's method, or method grad-eclip.",
+    )
     size: int | None = Field(
         default=None, ge=1, description="Short side in pixels; default, the model's."
     )

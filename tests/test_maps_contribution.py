@@ -11,6 +11,7 @@ from pipeline.decompose import Decomposer
 from pipeline.frames import head_frames
 from pipeline.maps.base import first_tokens
 from pipeline.maps.contribution import contribution, head_contributions
+from pipeline.maps.statistics import head_map_statistics
 from schemas.errors import UsageError
 from tests.maps_literal import embedding, gain, layers_of, random_texts
 from tests.towers import SUPPORTED, pixels, small_clip
@@ -135,3 +136,27 @@ def test_a_size_that_is_no_multiple_of_the_patch_is_refused() -> None:
             random_texts(20, 2),
             random_texts(20, 2),
         )
+
+
+def test_statistics_of_every_head_are_those_of_its_literal_map() -> None:
+    clip = small_clip()
+    images, texts, labels = pixels(clip), random_texts(20, 4), random_texts(20, 5, seed=2)
+    generator = torch.Generator().manual_seed(0)
+    masks = (torch.rand(3, 12, 12, generator=generator) < 0.5).double()
+    found = head_map_statistics(clip.visual, images, texts, labels, masks)
+    maps = literal(clip.visual, images, texts, labels)[..., 1:]
+    inside = masks.unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2)).flatten(1)
+    for layer in range(3):
+        for head in range(3):
+            one = maps[layer, head]
+            size = one.abs()
+            share = size / size.sum(-1, keepdim=True)
+            entropy = -(share * share.log()).sum(-1)
+            at = (slice(None), layer, head)
+            torch.testing.assert_close(found.total[at], one.sum(-1))
+            torch.testing.assert_close(found.magnitude[at], size.sum(-1))
+            torch.testing.assert_close(
+                found.focus[at], 1 - entropy / torch.tensor(9.0).double().log()
+            )
+            torch.testing.assert_close(found.on_mask[at], (share * inside[:, None]).sum(-1))
+    assert head_map_statistics(clip.visual, images, texts, labels).on_mask.isnan().all()

@@ -114,3 +114,13 @@ def test_wrong_names_and_pictures_are_refused(picture: Path, tmp_path: Path) -> 
         job.run(config(tmp_path / "bad.png", "a"))
     with pytest.raises(UsageError, match="no model"):
         job.run(MapConfig(image=picture, texts=("a",)))
+
+
+@pytest.mark.parametrize("method", ["contribution", "grad-eclip"])
+def test_words_are_those_of_the_text(picture: Path, method: str) -> None:
+    done = job.run(config(picture, "a red cat", "boats on water", method=method, words=True))
+    assert [[word for word, _ in row] for row in done.words] == [
+        ["a", "red", "cat"],
+        ["boats", "on", "water"],
+    ]
+    assert all(value >= 0 for row in done.words for _, value in row)

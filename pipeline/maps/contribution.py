@@ -77,6 +77,27 @@ def head_contributions(
     )
 
 
+def each_layer(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+    visit: Callable[[Tensor], None],
+) -> Float[Tensor, " image"]:
+    """Call `visit` with one layer's maps of all heads after another, [image, head, token, text].
+
+    They lack the factor that is returned, since it is known only at the end. Image tokens only.
+    """
+    folded = _folded(visual, pixels, texts, labels)
+
+    def reach(layer: int, alpha: Tensor, v: Tensor) -> None:
+        through = through_output(visual.transformer.resblocks[layer], folded)
+        through = through.unflatten(-2, (alpha.shape[1], -1))
+        visit((alpha[:, :, 1:, None] * v[:, :, 1:]) @ through)
+
+    return _scale(visual, _walk(visual, pixels, reach))[0]
+
+
 def fold_texts(
     visual: VisionTransformer, texts: Float[Tensor, "*image text d_joint"]
 ) -> Float[Tensor, "*image d_model text"]:
