@@ -5,7 +5,7 @@ A command's job is imported when it runs: asking the database should not wait fo
 
 import pyarrow as pa
 
-from jobs import commands_ablation, commands_roles, console
+from jobs import commands_ablation, commands_maps, commands_roles, console
 from jobs.command import Command
 from schemas.config import (
     CompactConfig,
@@ -251,6 +251,7 @@ ALL = (
     Command("evaluate", EvaluateConfig, _evaluate),
     *commands_ablation.COMMANDS,
     *commands_roles.COMMANDS,
+    *commands_maps.COMMANDS,
     Command("refresh", RefreshConfig, _refresh, ("plan",)),
     Command("verify", VerifyConfig, _verify),
     Command("gc", GcConfig, _gc),
