@@ -36,7 +36,8 @@ def _scan(config: ScanConfig, *, dry_run: bool, no_publish: bool) -> None:
     """Write every head's contribution to every picture's embedding, and publish."""
     from jobs import scan
 
-    done = scan.run(config, dry_run=dry_run)
+    # rejects are judged last, so that what is stored is published all the same
+    done = scan.run(config.model_copy(update={"max_rejects": None}), dry_run=dry_run)
     if dry_run:
         rows: list[tuple[str, object]] = [
             ("scan", done.scan),
@@ -63,6 +64,7 @@ def _scan(config: ScanConfig, *, dry_run: bool, no_publish: bool) -> None:
     console.table(f"Scan {done.scan}", ("", ""), rows)
     if not no_publish:
         _publish(PublishConfig(warehouse=config.warehouse))
+    scan.check_rejects(config, done)
 
 
 def _textspan(config: TextSpanConfig, *, no_publish: bool) -> None:
@@ -207,8 +209,8 @@ def _refresh(config: RefreshConfig) -> None:
 
     done = refresh.run(config)
     console.note(
-        f"{done.scan.scan}: {done.scan.scanned:,} pictures scanned, bases made: "
-        f"{', '.join(done.bases) or 'none'}, "
+        f"{done.scan.scan}: {done.scan.scanned:,} pictures scanned, made anew: "
+        f"{', '.join(done.made) or 'nothing'}, "
         + (f"published version {done.published.version}" if done.published else "nothing new")
     )
 

@@ -107,7 +107,8 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
         sanity_check(scan, record, snapshot, model)
     seconds = time.perf_counter() - started
     result = ScanResult(**{**result.__dict__, "seconds": seconds})
-    _judge(config, result, failures)
+    _judge(result, failures)
+    check_rejects(config, result)
     return result
 
 
@@ -326,8 +327,8 @@ def _total(manifests: Sequence[ShardManifest]) -> Timing:
     return Timing(**{n: sum(getattr(m.timing, n) for m in manifests) for n in names})
 
 
-def _judge(config: ScanConfig, result: ScanResult, failures: Sequence[Failure[ScanTask]]) -> None:
-    """Raise what the run's outcome deserves; all that is done is committed before."""
+def _judge(result: ScanResult, failures: Sequence[Failure[ScanTask]]) -> None:
+    """Raise if shards failed for good; all that is done is committed before."""
     if failures:
         pictures = sum(len(f.task.members) for f in failures)
         raise RunFailed(
@@ -335,12 +336,19 @@ def _judge(config: ScanConfig, result: ScanResult, failures: Sequence[Failure[Sc
             f"{failures[0].reason}; {result.images:,} pictures are stored; "
             "run the same command again to try only what is missing"
         )
+
+
+def check_rejects(config: ScanConfig, result: ScanResult) -> None:
+    """Compare the scan's rejects with --max-rejects.
+
+    Raises:
+        TooManyRejects: there are more than allowed.
+    """
     pictures = result.images + result.rejects
-    if config.max_rejects is not None:
-        allowed = reject_limit(config.max_rejects, pictures)
-        if result.rejects > allowed:
-            raise TooManyRejects(
-                f"{result.rejects:,} of {pictures:,} pictures were rejected, allowed are "
-                f"{config.max_rejects}; everything else is stored; see "
-                f"{Warehouse(config.warehouse).root / 'scans' / result.scan / 'rejects.parquet'}"
-            )
+    if config.max_rejects is None or result.rejects <= reject_limit(config.max_rejects, pictures):
+        return
+    raise TooManyRejects(
+        f"{result.rejects:,} of {pictures:,} pictures were rejected, allowed are "
+        f"{config.max_rejects}; everything else is stored; see "
+        f"{Warehouse(config.warehouse).root / 'scans' / result.scan / 'rejects.parquet'}"
+    )

@@ -190,7 +190,9 @@ class InfoConfig(Config):
 class RefreshConfig(Config):
     """Options of `headatlas refresh`."""
 
-    plan: Path = Field(description="YAML file: warehouse, scan, textspan, publish.")
+    plan: Path = Field(
+        description="YAML file: warehouse, scan, textspan, roles, zeroshot, publish."
+    )
 
 
 class Night(Config):
@@ -199,6 +201,8 @@ class Night(Config):
     warehouse: Path = Field(description="Folder of the warehouse.")
     scan: dict[str, Any] = Field(description="Options of scan.")
     textspan: list[dict[str, Any]] = Field(default=[], description="Options of textspan, a list.")
+    roles: list[dict[str, Any]] = Field(default=[], description="Options of roles build, a list.")
+    zeroshot: list[dict[str, Any]] = Field(default=[], description="Options of zeroshot, a list.")
     publish: dict[str, Any] = Field(default={}, description="Options of publish.")
 
 

@@ -32,6 +32,7 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
             "max-rejects": 0,
         },
         "textspan": [{"pool": "mine", "m": 2}],
+        "zeroshot": [{"classes": str(tmp_path / "texts.txt"), "classifier": "things"}],
     }
     path = tmp_path / "night.yaml"
     path.write_text(yaml.safe_dump(plan))
@@ -46,14 +47,15 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
 def test_nights_do_only_what_is_needed_and_disturb_no_reader(night: Path, world: Path) -> None:
     warehouse = Warehouse(night.parent / "w")
     first = refresh.run(RefreshConfig(plan=night))
-    assert (first.scan.scanned, first.bases) == (10, ("mine",))
+    assert first.scan.scanned == 10
+    assert first.made == ("textspan/mine", "classifiers/things")
     assert first.published is not None
     reader = duckdb.connect(str(warehouse.database.resolve()), read_only=True)
     count = "SELECT count(*), count(DISTINCT image_id) FROM contributions WHERE layer = 1"
     before = reader.execute(count).fetchall()
 
     still = refresh.run(RefreshConfig(plan=night))
-    assert (still.scan.scanned, still.bases, still.published) == (0, (), None)
+    assert (still.scan.scanned, still.made, still.published) == (0, (), None)
 
     added = world.parent / "images" / "000030.png"
     shutil.copy(added, night.parent / "pictures")
