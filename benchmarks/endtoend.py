@@ -33,8 +33,19 @@ def run(work: Path, pictures: int = 3000, rounds: int = 3) -> list[Row]:
         scan.append(_scan(members, work / f"warehouse-{turn}"))
     ratio = statistics.median(scan[1:]) / statistics.median(plain[1:])
     note = f"small CLIP, {pictures:,} pictures of 64 x 64, medians of {rounds}"
+    files = (work / "warehouse-1").rglob("contributions.parquet")
+    stored = sum(path.stat().st_size for path in files)
+    record = Warehouse(work / "warehouse-1").scan("bench").load_record()
+    per_head = stored / (pictures * len(record.layers) * record.model.n_heads)
     return [
         Row("scan, files to shards, over read and encode", ratio, "x", 1.10, note),
+        Row(
+            "bytes a picture and head over d_head",
+            per_head / record.model.d_head,
+            "x",
+            2.2,
+            "contributions.parquet, shards of 1,024",
+        ),
         Row("pictures scanned a second", pictures / statistics.median(scan[1:]), "/s", None, note),
     ]
 
