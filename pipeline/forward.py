@@ -44,7 +44,8 @@ def forward_parts(
     average = visual.pool_type == "avg"
 
     def pooled(tokens: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image d_model"]:
-        return tokens[:, 1:].mean(dim=1) if average else tokens[:, 0]
+        # a copy: a view would keep every layer's tokens in memory to the end of the pass
+        return tokens[:, 1:].mean(dim=1) if average else tokens[:, 0].clone()
 
     init = pooled(x)
     heads, mlps = [], []
@@ -58,7 +59,7 @@ def forward_parts(
         # LayerScale may work in place: what it returns is all that is used afterwards
         mlp = block.ls_2(block.mlp(block.ln_2(x)))
         x = x + mlp
-        heads.append(o[:, :, 1:].mean(dim=2) if average else o[:, :, 0])
+        heads.append(o[:, :, 1:].mean(dim=2) if average else o[:, :, 0].clone())
         mlps.append(pooled(mlp))
     return Parts(torch.stack(heads, 1), torch.stack(mlps, 1), init, pooled(x))
 
