@@ -22,6 +22,7 @@ from schemas.errors import UsageError
 C = TypeVar("C", bound=Config)
 
 ENVIRONMENT = {"warehouse": "HEADATLAS_WAREHOUSE"}
+SHORT = {"output": "-o"}
 
 
 def add_command(
@@ -106,7 +107,8 @@ def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Paramet
         # a switch that is on by default needs a way to be turned off
         spelled = [f"{long}/--no-{long[2:]}"] if field.default else [long]
     else:
-        spelled = [f"-{name}", long] if len(name) == 1 else [long]
+        short = f"-{name}" if len(name) == 1 else SHORT.get(name)
+        spelled = [short, long] if short else [long]
     option = typer.Option(*spelled, help=text, show_default=False)
     annotation = Annotated[declared, option]
     return _keyword(name, annotation, None)
