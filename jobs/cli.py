@@ -12,6 +12,8 @@ from jobs import commands, console
 from jobs.options import add_command
 from schemas.errors import HeadAtlasError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="headatlas",
     help="What every attention head of a CLIP image encoder does, for a whole data set, in SQL.",
@@ -49,16 +51,24 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: list[str], debug: bool) -> int:
     options: dict[str, Any] = {"standalone_mode": False, "prog_name": "headatlas"}
     try:
-        result = app(given, **options)
+        code = app(given, **options)
     except HeadAtlasError as error:
         if debug:
             raise
         console.fail(str(error))
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        console.fail("interrupted; what is finished is kept: run the same command again to go on")
-        return 130
+        code = INTERRUPTED
     except typer.TyperException as error:
         console.fail(f"{error.format_message()}; see headatlas {given[0] if given else ''} -h")
         return 2
-    return result if isinstance(result, int) else 0
+    except Exception as error:
+        if debug:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        console.fail(f"{type(error).__name__}: {reason}; --debug shows where")
+        return 1
+    if code == INTERRUPTED:
+        # Typer itself turns Ctrl-C into this code, without a word
+        console.fail("interrupted; what is finished is kept: run the same command again to go on")
+    return code if isinstance(code, int) else 0

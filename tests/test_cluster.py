@@ -8,9 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from ray import cloudpickle
 
 from jobs.cluster import Resources, Share, run_tasks, share_out
 from schemas.errors import DecompositionError, UsageError
+
+# the tests are no package that workers can import
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 class Doubler:

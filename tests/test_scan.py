@@ -237,7 +237,7 @@ def test_a_trained_checkpoint_file_gives_the_same_scan_as_its_weights(
     assert open_clip.list_models()
     results = []
     for given in ("none", str(tmp_path / "weights.safetensors"), str(tmp_path / "weights.pt")):
-        warehouse = tmp_path / Path(given).name
+        warehouse = tmp_path / f"scan of {Path(given).name}"
         scan.run(config(world, tiny_config, warehouse, pretrained=given))
         results.append(everything(warehouse))
     assert_equal(results[0], results[1])
@@ -267,7 +267,7 @@ def test_wrong_options_give_one_line(
 def test_options_are_checked_by_name() -> None:
     with pytest.raises(UsageError, match="shard_size"):
         ScanConfig.checked({"source": "x", "model": "y", "warehouse": "z", "shard_size": 0})
-    with pytest.raises(UsageError, match="max_rejects"):
+    with pytest.raises(UsageError, match="max-rejects"):
         ScanConfig.checked({"source": "x", "model": "y", "warehouse": "z", "max_rejects": "many"})
 
 
