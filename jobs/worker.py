@@ -26,6 +26,8 @@ from warehouse.plan import ScanTask
 from warehouse.shards import ShardPayload, write_shard
 
 DECODE_THREADS_PER_CPU = 1
+# Pictures of its first batch on which a worker checks the sum of parts.
+CHECKED = 16
 # Pictures decoded ahead of the model, in batches.
 AHEAD = 2
 
@@ -119,7 +121,7 @@ class ScanWorker:
     def _run(self, pixels: Tensor) -> Decomposition:
         inputs = pixels.to(device=self.model.device, dtype=self.model.dtype)
         if not self.checked:
-            self.decomposer.check(inputs)
+            self.decomposer.check(inputs[:CHECKED])
             self.checked = True
         return self.decomposer(inputs)
 
