@@ -30,7 +30,8 @@ def _peak(listing: Path, warehouse: Path) -> int:
     options = ["--path-column", "img_filename", "--model", str(CONFIG), "--shard-size", "1000"]
     options += ["--warehouse", str(warehouse), "--scan", "s", "--batch-size", "64", "--no-publish"]
     command = [sys.executable, "-c", "from jobs.cli import main; main()", "scan", str(listing)]
-    process = psutil.Popen([*command, *options], stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = psutil.Popen([*command, *options], **quiet)
     peak = 0
     while process.poll() is None:
         peak = max(peak, _together(process))
