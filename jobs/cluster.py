@@ -30,6 +30,7 @@ PACKAGES = ("schemas", "pipeline", "warehouse", "demo", "jobs")
 FATAL = (UsageError, DecompositionError, StoreError)
 IN_FLIGHT = 2
 POLL_SECONDS = 0.5
+HEAPS = {"MALLOC_ARENA_MAX": "2"}
 LOCAL_OBJECT_STORE = 256 * 2**20
 
 
@@ -81,10 +82,13 @@ def cluster(address: str | None) -> Iterator[Resources]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # accelerators stay visible to actors that take none: a worker itself says what it runs on
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # decoding threads would each keep a heap of their own, which grows with the data set
+    for name, value in HEAPS.items():
+        os.environ.setdefault(name, value)
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address:
         modules = [str(Path(str(importlib.import_module(p).__file__)).parent) for p in PACKAGES]
-        options |= {"address": address, "runtime_env": {"py_modules": modules}}
+        options |= {"address": address, "runtime_env": {"py_modules": modules, "env_vars": HEAPS}}
     else:
         options |= {
             "address": "local",
