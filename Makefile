@@ -34,7 +34,8 @@ bench: setup ## Measure, and print one table
 docs: setup ## Write the generated pages of docs/
 	$(BIN)/python -m docs.generate
 
-picture: setup ## Make the picture of the README from the demo's warehouse
+picture: setup ## Make the pictures of the README (after make demo)
+	$(BIN)/python -m demo.world sheet docs/images/world.png --rows 3 --columns 7
 	$(BIN)/python -m docs.picture headatlas-demo docs/images/heads.png
 
 demo-model: setup ## Train the small CLIP that ships (up to two hours on two cores)
