@@ -97,7 +97,7 @@ def head(tmp_path: Path) -> Iterator[str]:
         "--num-cpus=2",
         "--include-dashboard=false",
     ]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     subprocess.run(
         start, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120
     )
