@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.config import Config
+from jobs import console
+from schemas.config import Config, PublishConfig
 
 
 @dataclass(frozen=True)
@@ -15,3 +16,13 @@ class Command:
     run: Callable[..., None]
     arguments: tuple[str, ...] = ()
     flags: tuple[tuple[str, str], ...] = ()
+
+
+def publish_and_say(config: PublishConfig) -> None:
+    """Publish, and say which version it is and what in it is stale."""
+    from jobs import publish
+
+    done = publish.run(config)
+    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
+    for stale in done.stale:
+        console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")

@@ -6,7 +6,7 @@ A command's job is imported when it runs: asking the database should not wait fo
 import pyarrow as pa
 
 from jobs import commands_ablation, commands_maps, commands_roles, console
-from jobs.command import Command
+from jobs.command import Command, publish_and_say
 from schemas.config import (
     CompactConfig,
     DemoConfig,
@@ -82,12 +82,7 @@ def _textspan(config: TextSpanConfig, *, no_publish: bool) -> None:
 
 def _publish(config: PublishConfig) -> None:
     """Build the database from the files; readers of older versions are not disturbed."""
-    from jobs import publish
-
-    done = publish.run(config)
-    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
-    for stale in done.stale:
-        console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")
+    publish_and_say(config)
 
 
 def _pool_list(config: PoolListConfig) -> None:

@@ -1,11 +1,10 @@
 """The commands zeroshot, ablate and spurious, and what they say when they are done."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs import console
-from jobs.command import Command
+from jobs.command import Command, publish_and_say
 from schemas.config import PublishConfig
 from schemas.config_classes import AblateConfig, SpuriousConfig, ZeroShotConfig
 
@@ -34,7 +33,7 @@ def _zeroshot(config: ZeroShotConfig, *, no_publish: bool) -> None:
         f"{done.images:,} pictures in {done.seconds:.1f} s"
     )
     if not no_publish:
-        _publish(config.warehouse)
+        publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
 def _ablate(config: AblateConfig) -> None:
@@ -82,14 +81,7 @@ def _spurious(config: SpuriousConfig, *, no_publish: bool) -> None:
                 f"mean; the mean changes by {outcome.total.after - outcome.total.before:+.1%}"
             )
     if not no_publish:
-        _publish(config.warehouse)
-
-
-def _publish(warehouse: Path) -> None:
-    from jobs import publish
-
-    done = publish.run(PublishConfig(warehouse=warehouse))
-    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
+        publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
 def _groups(title: str, columns: Sequence[str], rows: "Iterable[GroupRow]") -> None:

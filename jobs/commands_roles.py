@@ -1,7 +1,7 @@
 """The commands about pools by a language model and about roles, and what they say when done."""
 
 from jobs import console
-from jobs.command import Command
+from jobs.command import Command, publish_and_say
 from schemas.config import PublishConfig
 from schemas.config_roles import (
     PoolBuildConfig,
@@ -92,7 +92,7 @@ def _roles(config: RolesConfig, *, no_publish: bool) -> None:
     if done.attributes:
         console.note(f"attributes measured: {', '.join(done.attributes)}")
     if not no_publish:
-        _publish(config)
+        publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
 def _role_set(config: RoleSetConfig, *, no_publish: bool) -> None:
@@ -103,14 +103,7 @@ def _role_set(config: RoleSetConfig, *, no_publish: bool) -> None:
     rows = [(head, said["role"], said["note"]) for head, said in sorted(roles.items())]
     console.table("Roles set by hand", ("head", "role", "note"), rows)
     if not no_publish:
-        _publish(config)
-
-
-def _publish(config: RolesConfig | RoleSetConfig) -> None:
-    from jobs import publish
-
-    done = publish.run(PublishConfig(warehouse=config.warehouse))
-    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
+        publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
 _NO_PUBLISH = (("no_publish", "Do not publish when done."),)

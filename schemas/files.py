@@ -14,9 +14,6 @@ IMAGES: Final = "images.parquet"
 MOMENTS: Final = "moments.parquet"
 REJECTS: Final = "rejects.parquet"
 
-COMPONENTS: Final = ("head", "mlp", "bias", "init", "const", "embedding")
-STAGES: Final = ("read", "decode", "model")
-
 
 def field(name: str, kind: pa.DataType, comment: str, *, null: bool = False) -> pa.Field:
     """Return an Arrow field with its meaning attached; not nullable unless said."""
