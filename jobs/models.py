@@ -1,15 +1,21 @@
 """The model of a scan, loaded again: for texts, and for pictures that are not in the warehouse."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
 from jobs import console
 from jobs.worker import load_checked
 from pipeline.towers import LoadedModel
+from pipeline.zeroshot import class_weights
 from schemas.errors import UsageError
 from schemas.manifest import ScanRecord
 from warehouse.layout import Warehouse
-from warehouse.pools import Pool, read_embeddings, write_embeddings
+from warehouse.pools import EmbeddedBy, Pool, read_embeddings, write_embeddings
+
+# Prompts encoded at a time.
+_PROMPTS = 256
 
 
 def load_for(
@@ -37,25 +43,41 @@ def pool_embeddings(
     record: ScanRecord,
     model: str | None = None,
     pretrained: str | None = None,
+    templates: Sequence[str] = (),
 ) -> Float[np.ndarray, "text d_joint"]:
-    """Return a pool's unit-norm text embeddings by the scan's model, computed once and kept."""
+    """Return a pool's unit-norm text embeddings by the scan's model, computed once and kept.
+
+    With templates, a text's embedding is the mean of its prompts' unit embeddings, renormalised.
+
+    Raises:
+        UsageError: the pool is one of vectors, and not of this model's or not to be templated.
+    """
     weights = record.model.weights_sha256
-    made_for = pool.provenance.get("weights_sha256", weights)
-    if made_for != weights:
+    made_for = pool.provenance.get("weights_sha256")
+    if made_for not in (None, weights):
         raise UsageError(
             f"pool {pool.name} holds vectors of another model ({made_for[:8]}, this scan has "
             f"{weights[:8]}); make one for this scan"
         )
-    kept = read_embeddings(warehouse, pool.name, weights, record.precision)
+    by = EmbeddedBy(weights, record.precision, tuple(templates))
+    kept = read_embeddings(warehouse, pool.name, by)
     if kept is not None and len(kept) == len(pool.texts):
         return kept
+    if made_for is not None:
+        wanted = f"templates {templates}" if templates else f"texts in {record.precision}"
+        raise UsageError(
+            f"pool {pool.name} holds vectors, no texts to encode: got {wanted}; expected no "
+            "templates, and a scan of the precision that the pool was made for"
+        )
     loaded = load_for(record, model, pretrained)
-    batch = 256
+    prompts = by.templates or ("{}",)
+    batch = max(1, _PROMPTS // len(prompts))
     found = []
     with console.progress(f"Encoding pool {pool.name}", len(pool.texts), "texts") as advance:
         for start in range(0, len(pool.texts), batch):
-            found.append(loaded.encode_text(list(pool.texts[start : start + batch])).numpy())
-            advance(min(start + batch, len(pool.texts)))
+            some = pool.texts[start : start + batch]
+            found.append(class_weights(loaded.encode_text, some, prompts))
+            advance(start + len(some))
     embeddings = np.concatenate(found)
-    write_embeddings(warehouse, pool.name, weights, record.precision, embeddings)
+    write_embeddings(warehouse, pool.name, by, embeddings)
     return embeddings

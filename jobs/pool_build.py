@@ -36,7 +36,7 @@ from schemas.names import check_name
 from warehouse import snapshots
 from warehouse.columns import column, require_columns
 from warehouse.layout import Warehouse
-from warehouse.pools import write_embeddings, write_pool
+from warehouse.pools import EmbeddedBy, write_embeddings, write_pool
 from warehouse.reading import read_images
 
 # Labels or captions shown to the language model in one question.
@@ -292,9 +292,8 @@ def run_random(config: PoolRandomConfig) -> int:
     }
     write_pool(warehouse, config.name, texts, nothing, source="random", provenance=provenance)
     vectors = random_directions(config.count, record.model.d_joint, config.seed)
-    write_embeddings(
-        warehouse, config.name, record.model.weights_sha256, record.precision, np.asarray(vectors)
-    )
+    by = EmbeddedBy(record.model.weights_sha256, record.precision)
+    write_embeddings(warehouse, config.name, by, np.asarray(vectors))
     return len(texts)
 
 

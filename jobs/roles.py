@@ -150,6 +150,16 @@ def _read_basis(warehouse: Warehouse, scan: ScanDir, name: str | None) -> _Store
     return _Stored(name, heads, picks, shares, pool, provenance)
 
 
+def _texts(
+    config: RolesConfig, warehouse: Warehouse, record: ScanRecord, basis: _Stored
+) -> Float[np.ndarray, "text d_joint"]:
+    """Return the embeddings that the basis was made with."""
+    templates = basis.provenance.get("templates", ())
+    return pool_embeddings(
+        warehouse, basis.pool, record, config.model, config.pretrained, templates
+    )
+
+
 def _places(frames: Frames, heads: Sequence[tuple[int, int]]) -> Float[np.ndarray, "head j d"]:
     place = {int(layer): i for i, layer in enumerate(frames.layers)}
     return np.stack([frames.q[place[layer], head] for layer, head in heads])
@@ -167,7 +177,7 @@ def _test(
     found = enrichment(basis.picks, basis.explained, labels, permutations=config.permutations)
     if not config.turns or not found.properties:
         return roles_from(found, None, level=config.level)
-    texts = pool_embeddings(warehouse, basis.pool, record, config.model, config.pretrained)
+    texts = _texts(config, warehouse, record, basis)
     second = turned(
         np.stack([moments["head", *key].covariance for key in basis.heads]),
         _places(frames, basis.heads),
@@ -198,7 +208,7 @@ def _bootstrap(
         raise UsageError(
             f"basis {basis.name!r} is of some pictures only; --bootstrap needs one of all"
         )
-    texts = pool_embeddings(warehouse, basis.pool, record, config.model, config.pretrained)
+    texts = _texts(config, warehouse, record, basis)
     shards = [live.shard for live in snapshot.shards]
     frames_q = _places(frames, basis.heads)
     steps, again = basis.picks.shape[1], []

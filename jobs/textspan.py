@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from jobs import console
 from jobs.models import pool_embeddings
+from jobs.templates import templates_of
 from pipeline import moments as mo
 from pipeline.frames import Frames, load_frames
 from pipeline.heads import stack
@@ -46,14 +47,15 @@ def run(config: TextSpanConfig) -> TextSpanResult:
 
     Raises:
         UnknownName: no such scan or pool.
-        UsageError: no picture satisfies --where.
+        UsageError: no picture satisfies --where, or a template has no `{}`.
     """
     warehouse = Warehouse(config.warehouse)
     pool = read_pool(warehouse, config.pool)
+    templates = templates_of(config.template)
     scan, snapshot = snapshots.open_scan(warehouse, config.scan)
     record = scan.load_record()
     frames = load_frames(scan.frames, record.frames_sha256)
-    texts = pool_embeddings(warehouse, pool, record, config.model, config.pretrained)
+    texts = pool_embeddings(warehouse, pool, record, config.model, config.pretrained, templates)
     started = time.perf_counter()
     shards = [live.shard for live in snapshot.shards]
     if config.where is None:
@@ -71,7 +73,7 @@ def run(config: TextSpanConfig) -> TextSpanResult:
     name = path.stem
     images = next(iter(moments.values())).n
     table = basis_table(basis, mo.head_keys(moments), pool)
-    write_result(path, table, _provenance(config, name, snapshot, images))
+    write_result(path, table, _provenance(config, name, templates, snapshot, images))
     seconds = time.perf_counter() - started
     return TextSpanResult(name, scan.name, snapshot.number, len(basis.picks), images, path, seconds)
 
@@ -85,11 +87,16 @@ def basis_path(scan: ScanDir, config: TextSpanConfig) -> Path:
 
 
 def _provenance(
-    config: TextSpanConfig, basis: str, snapshot: Snapshot, images: int
+    config: TextSpanConfig,
+    basis: str,
+    templates: tuple[str, ...],
+    snapshot: Snapshot,
+    images: int,
 ) -> dict[str, object]:
     return {
         "basis": basis,
         "pool": config.pool,
+        "templates": templates,
         "m": config.m,
         "where": config.where,
         "renormalise": config.renormalise,

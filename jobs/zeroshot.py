@@ -11,9 +11,11 @@ from jaxtyping import Float
 from jobs import console
 from jobs.logits import store_logits
 from jobs.models import load_for
+from jobs.templates import OPENAI, read_lines
 from jobs.whatif import GroupRow
 from pipeline.towers import LoadedModel
 from pipeline.zeroshot import (
+    PLAIN_TEMPLATE,
     ClassNames,
     class_weights,
     label_prompt,
@@ -109,7 +111,7 @@ def classifier_name(config: ZeroShotConfig) -> str:
 
 def _classes(config: ZeroShotConfig, scan: ScanDir, shards: list[str]) -> ClassNames:
     if config.classes != LABELS:
-        return parse_classes(_lines(config.classes, "classes"), config.classes)
+        return parse_classes(read_lines(config.classes, "classes", LABELS), config.classes)
     found: set[str] = set()
     for shard in shards:
         rows = read_images(scan, [shard], READ)
@@ -124,21 +126,11 @@ def _classes(config: ZeroShotConfig, scan: ScanDir, shards: list[str]) -> ClassN
 
 
 def _templates(given: str) -> tuple[str, ...]:
-    if given == "openai":
+    if given == OPENAI:
         return openai_templates()
     if given == "none":
-        return ("a photo of a {}.",)
-    return parse_templates(_lines(given, "templates"), given)
-
-
-def _lines(given: str, what: str) -> list[str]:
-    try:
-        return Path(given).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        words = "labels" if what == "classes" else "openai, none"
-        raise UsageError(
-            f"{what} {given!r}: {type(error).__name__}; expected a text file or {words}"
-        ) from None
+        return PLAIN_TEMPLATE
+    return parse_templates(read_lines(given, "templates", f"{OPENAI}, none"), given)
 
 
 def encode_classes(

@@ -87,6 +87,11 @@ class TextSpanConfig(Config):
     where: str | None = Field(
         default=None, description="Only pictures for which this SQL condition over images holds."
     )
+    template: tuple[str, ...] = Field(
+        default=(),
+        description="Prompt of a text, as `a photo of {}`, openai, or a file with one per line; "
+        "may be given again: their embeddings are averaged. Default, texts as they are.",
+    )
     basis: str | None = Field(default=None, description="Name of the result; default, the pool's.")
     model: str | None = Field(default=None, description="Model, when its files have moved.")
     pretrained: str | None = Field(default=None, description="Weights, when they have moved.")

@@ -13,7 +13,7 @@ from schemas.files import images_schema, vector_of
 from schemas.manifest import Timing, members_digest
 from warehouse import snapshots
 from warehouse.layout import ScanDir, Warehouse
-from warehouse.pools import write_embeddings, write_pool
+from warehouse.pools import EmbeddedBy, write_embeddings, write_pool
 from warehouse.shards import ShardPayload, write_shard
 
 SHAPE = synthetic.Shape(layers=(1, 2), n_layers=3, n_heads=3, d_head=16, d_joint=48, shard_size=60)
@@ -78,7 +78,7 @@ def _write_pool(
     warehouse = Warehouse(root)
     write_pool(warehouse, "plain", texts, about, source="planted", provenance={"planted": True})
     embeddings = _unit(np.array(rows)).astype(np.float32)
-    write_embeddings(warehouse, "plain", weights, "fp32", embeddings)
+    write_embeddings(warehouse, "plain", EmbeddedBy(weights, "fp32"), embeddings)
 
 
 def _shard(

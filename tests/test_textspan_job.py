@@ -12,7 +12,7 @@ from schemas.errors import HeadAtlasError
 from tests.test_scan import everything
 from tests.test_textspan import algorithm_1
 from warehouse.layout import Warehouse
-from warehouse.pools import read_embeddings
+from warehouse.pools import EmbeddedBy, read_embeddings
 from warehouse.query import query
 from warehouse.results import read_result
 
@@ -21,9 +21,8 @@ def test_the_stored_basis_is_algorithm_1_on_the_stored_contributions(published: 
     scan = Warehouse(published).scan("s")
     record = scan.load_record()
     frames = load_frames(scan.frames, record.frames_sha256)
-    texts = read_embeddings(
-        Warehouse(published), "small", record.model.weights_sha256, record.precision
-    )
+    by = EmbeddedBy(record.model.weights_sha256, record.precision)
+    texts = read_embeddings(Warehouse(published), "small", by)
     table, provenance = read_result(scan.textspan / "small.parquet")
     assert provenance["snapshot"] == 1
     stored = everything(published)

@@ -1,7 +1,7 @@
 """Description pools on disk: pools/POOL/pool.parquet, and their embeddings by model beside it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from schemas.errors import UnknownName
 from schemas.files import pool_schema, vector_of
+from schemas.manifest import digest
 from schemas.names import check_name
 from warehouse.layout import Warehouse
 from warehouse.results import read_result, write_result
@@ -75,15 +76,32 @@ def pools(warehouse: Warehouse) -> list[str]:
     return sorted(p.parent.name for p in warehouse.pools.glob("*/pool.parquet"))
 
 
-def _embeddings_file(warehouse: Warehouse, name: str, weights_sha256: str, precision: str) -> Path:
-    return warehouse.pools / name / f"embeddings-{weights_sha256[:16]}-{precision}.parquet"
+@dataclass(frozen=True)
+class EmbeddedBy:
+    """What a pool's embeddings depend on beside its texts: the key of the file that keeps them.
+
+    Attributes:
+        weights_sha256: digest of the model's weights.
+        precision: arithmetic of the model.
+        templates: prompts, each with one `{}` for the text; (): the texts as they are.
+    """
+
+    weights_sha256: str
+    precision: str
+    templates: tuple[str, ...] = ()
+
+    def file(self, warehouse: Warehouse, pool: str) -> Path:
+        """Return where a pool's embeddings are, existing or not."""
+        prompts = f"-{digest(self.templates)[:16]}" if self.templates else ""
+        name = f"embeddings-{self.weights_sha256[:16]}-{self.precision}{prompts}.parquet"
+        return warehouse.pools / pool / name
 
 
 def read_embeddings(
-    warehouse: Warehouse, name: str, weights_sha256: str, precision: str
+    warehouse: Warehouse, name: str, by: EmbeddedBy
 ) -> Float[np.ndarray, "text d_joint"] | None:
-    """Return the unit-norm embeddings of a pool's texts by one model; None when not yet made."""
-    path = _embeddings_file(warehouse, name, weights_sha256, precision)
+    """Return the unit-norm embeddings of a pool's texts; None when not yet made."""
+    path = by.file(warehouse, name)
     if not path.is_file():
         return None
     table, _ = read_result(path)
@@ -95,11 +113,10 @@ def read_embeddings(
 def write_embeddings(
     warehouse: Warehouse,
     name: str,
-    weights_sha256: str,
-    precision: str,
+    by: EmbeddedBy,
     embeddings: Float[np.ndarray, "text d_joint"],
 ) -> None:
-    """Keep a pool's embeddings beside it, keyed by the digest of the model's weights."""
+    """Keep a pool's embeddings beside it, keyed by model and templates."""
     kind = vector_of(pa.float32(), embeddings.shape[1])
     flat = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).ravel())
     table = pa.table(
@@ -108,5 +125,4 @@ def write_embeddings(
             "embedding": pa.FixedSizeListArray.from_arrays(flat, type=kind),
         }
     )
-    path = _embeddings_file(warehouse, name, weights_sha256, precision)
-    write_result(path, table, {"weights_sha256": weights_sha256, "precision": precision})
+    write_result(by.file(warehouse, name), table, asdict(by))
