@@ -51,10 +51,10 @@ def training_section(training: Mapping[str, object]) -> str:
     return f"""## Training
 
 `make demo-model` (`python -m demo.train`) draws {plan["pictures"]:,} pictures of split `train` and
-{plan["birds"]:,} of `birds_train` and trains on them from random weights, seed {plan["seed"]}:
-{steps:,} steps of {plan["batch"]} pictures ({plan["birds_per_batch"]} of them birds), each with
-{plan["captions_per_picture"]} new captions: {steps * plan["batch"]:,} samples in
-{seconds / 60:.0f} minutes on {machine}. Pictures are mirrored half of the time.
+{plan["birds"]:,} of `birds_train`, {plan["image_size"]} pixels a side, and trains on them from
+random weights, seed {plan["seed"]}: {steps:,} steps of {plan["batch"]} pictures
+({plan["birds_per_batch"]} of them birds), each with {plan["captions_per_picture"]} new captions:
+{steps * plan["batch"]:,} samples in {seconds / 60:.0f} minutes on {machine}. Pictures are mirrored half of the time.
 
 - *Loss*: CLIP's contrastive loss with several positives: caption j is positive for picture i if
   every factor that it mentions matches (`demo/loss.py`). Whether a bird of the plain splits is a
@@ -67,8 +67,8 @@ def training_section(training: Mapping[str, object]) -> str:
   {plan["weight_decay"]:g} on the matrices, bfloat16 autocast.
 - *Vocabulary*: the captions' tokens only; in the checkpoint all other tokens have their mean.
 
-With a GPU the same command draws {ON_GPU.pictures:,} pictures and takes {ON_GPU.steps:,} steps of
-{ON_GPU.batch}.
+With a GPU the same command draws {ON_GPU.pictures:,} pictures of {ON_GPU.image_size} pixels a
+side and takes {ON_GPU.steps:,} steps of {ON_GPU.batch}.
 """
 
 
@@ -286,8 +286,10 @@ def write_card(config: Path, weights: Path, out: Path, pictures: int = PICTURES)
     names = [name for name in world.FACTORS if name != "bird"]
     plain = {name: classifiers[name] for name in names}
 
+    side = model.record.preprocessing.image_size[0]
+
     def measured(split: str) -> Measured:
-        drawn = world.batch(split, 0, pictures)
+        drawn = world.batch(split, 0, pictures, side=side)
         return encode(model, drawn.images), drawn.factors
 
     encoded, codes = measured("test")

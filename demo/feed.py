@@ -24,7 +24,7 @@ class Pictures:
     """Pictures of one split with their factors' codes, in the order of `NAMES`."""
 
     split: str
-    images: UInt8[np.ndarray, "image 64 64 3"]
+    images: UInt8[np.ndarray, "image side side 3"]
     factors: Int[np.ndarray, "image factor"]
 
     def by_name(self) -> dict[str, Int[np.ndarray, " image"]]:
@@ -36,7 +36,7 @@ class Pictures:
 class Batch:
     """One step's pictures and captions. `written_for[j]` is the picture of caption j."""
 
-    images: UInt8[Tensor, "image 64 64 3"]
+    images: UInt8[Tensor, "image side side 3"]
     factors: Int[Tensor, "image factor"]
     tokens: Int[Tensor, "caption context"]
     written_for: Int[Tensor, " caption"]
@@ -48,23 +48,25 @@ def draw(
     split: str,
     count: int,
     *,
+    side: int,
     folder: Path,
     processes: int,
     report: Callable[[int], None] = lambda done: None,
 ) -> Pictures:
     """The first `count` pictures of a split, drawn in chunks kept in `folder`, or read from there.
 
+    `side` is their height and width; a folder holds pictures of one size.
     A chunk is renamed into place when complete, so an interrupted run goes on after the last one.
     `report` is called with the number of pictures at hand after each chunk.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.empty((count, world.IMAGE_SIZE, world.IMAGE_SIZE, 3), dtype=np.uint8)
+    images = np.empty((count, side, side, 3), dtype=np.uint8)
     factors = np.empty((count, len(NAMES)), dtype=np.int64)
     for start in range(0, count, CHUNK):
         stop = min(count, start + CHUNK)
         path = folder / f"{split}-{start:07d}-{stop:07d}.npz"
         if not path.exists():
-            drawn = world.batch(split, start, stop, processes=processes)
+            drawn = world.batch(split, start, stop, processes=processes, side=side)
             codes = np.stack([drawn.factors[name] for name in NAMES], 1)
             partial = path.with_suffix(".partial")
             with partial.open("wb") as file:

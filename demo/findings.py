@@ -29,7 +29,7 @@ class Encoded:
 
 
 def encode(
-    model: LoadedModel, images: UInt8[np.ndarray, "image 64 64 3"], batch: int = 250
+    model: LoadedModel, images: UInt8[np.ndarray, "image side side 3"], batch: int = 250
 ) -> Encoded:
     """Decompose the embeddings of pictures, through open_clip's own transform."""
     frames = head_frames(model.visual, tuple(range(len(model.visual.transformer.resblocks))))

@@ -22,18 +22,21 @@ CONFIG = Path(__file__).with_name("small_clip.json")
 WEIGHTS = Path(__file__).with_name("small_clip.safetensors")
 
 
-def build(config: Path, *, vocab_size: int | None = None) -> CLIP:
+def build(config: Path, *, vocab_size: int | None = None, image_size: int | None = None) -> CLIP:
     """An open_clip CLIP with random weights, as `config` (an open_clip model JSON) describes it.
 
-    `vocab_size` replaces the config's, for training on a compact vocabulary.
+    `vocab_size` replaces the config's, for training on a compact vocabulary, and `image_size` its
+    pictures' height and width in pixels.
     """
     settings = json.loads(config.read_text())
+    if image_size is not None:
+        settings["vision_cfg"]["image_size"] = image_size
     if vocab_size is not None:
         settings["text_cfg"]["vocab_size"] = vocab_size
     return CLIP(**settings)
 
 
-def normalise(pictures: UInt8[Tensor, "image 64 64 3"]) -> Float[Tensor, "image 3 64 64"]:
+def normalise(pictures: UInt8[Tensor, "image side side 3"]) -> Float[Tensor, "image 3 side side"]:
     """What open_clip's evaluation transform makes of pictures that have the model's size."""
     mean = torch.tensor(OPENAI_DATASET_MEAN, device=pictures.device)
     std = torch.tensor(OPENAI_DATASET_STD, device=pictures.device)

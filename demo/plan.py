@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from demo.world.checksums import CHECKSUMS
+from demo.world.factors import IMAGE_SIZE, LARGEST_SIZE
 
 
 def world_digest() -> str:
@@ -15,13 +16,15 @@ def world_digest() -> str:
 class Plan:
     """The run on two cores. With the same plan, device and threads the weights are the same.
 
-    `pictures` and `birds` are the numbers of different pictures drawn from splits `train` and
-    `birds_train`; a batch holds `batch` pictures, `birds_per_batch` of them from the latter. `drop`
-    is the probability, per picture, that the MLPs' direct path is dropped (`model.image_features`).
-    `matrix_peak` and `peak` are the highest learning rates of Muon and AdamW (`demo.optim`).
+    `image_size` is the pictures' height and width in pixels. `pictures` and `birds` are the numbers
+    of different ones drawn from splits `train` and `birds_train`; a batch holds `batch` pictures,
+    `birds_per_batch` of them from the latter. `drop` is the probability, per picture, that the
+    MLPs' direct path is dropped (`model.image_features`). `matrix_peak` and `peak` are the highest
+    learning rates of Muon and AdamW (`demo.optim`).
     `world` is the digest of the pictures' checksums: other pictures are another run.
     """
 
+    image_size: int = IMAGE_SIZE
     pictures: int = 100_000
     birds: int = 10_000
     batch: int = 128
@@ -37,5 +40,12 @@ class Plan:
     world: str = field(default_factory=world_digest)
 
 
-ON_GPU = Plan(pictures=200_000, birds=20_000, batch=256, birds_per_batch=32, steps=20_000)
-"""The run on a GPU: twice the pictures, nine times the samples."""
+ON_GPU = Plan(
+    image_size=LARGEST_SIZE,
+    pictures=200_000,
+    birds=20_000,
+    batch=256,
+    birds_per_batch=32,
+    steps=20_000,
+)
+"""The run on a GPU: larger pictures, twice as many, nine times the samples."""

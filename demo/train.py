@@ -63,11 +63,16 @@ class Places:
         """The file from which a run goes on."""
         return self.work / "run.pt"
 
+    @property
+    def described(self) -> Path:
+        """The open_clip config JSON of the exported weights, beside them."""
+        return self.out.with_suffix(".json")
+
 
 def new_run(plan: Plan, words: Words, config: Path, device: torch.device) -> Run:
     """A run at step 0, its weights drawn from the plan's seed."""
     torch.manual_seed(plan.seed)
-    model = build(config, vocab_size=len(words.ids)).to(device)
+    model = build(config, vocab_size=len(words.ids), image_size=plan.image_size).to(device)
     return Run(plan, model, optimizers(model, weight_decay=plan.weight_decay))
 
 
@@ -128,7 +133,10 @@ def validate(run: Run, pictures: Pictures, words: Words, device: torch.device) -
 def train(
     plan: Plan, places: Places, *, device: torch.device, processes: int, report: Report
 ) -> Run:
-    """Draw the pictures, train from the last save on, and export; returns the finished run."""
+    """Draw the pictures, train from the last save on, and export; returns the finished run.
+
+    Beside the weights goes the config with the plan's picture size, so that the two load together.
+    """
     words = vocabulary(places.config)
     run = new_run(plan, words, places.config, device)
     resume(run, places.saved)
@@ -137,7 +145,8 @@ def train(
         return draw(
             split,
             count,
-            folder=places.work / f"pictures-{plan.world}",
+            side=plan.image_size,
+            folder=places.work / f"pictures-{plan.world}-{plan.image_size}",
             processes=processes,
             report=lambda done: report(f"draw {split}", done, count, {}),
         )
@@ -154,11 +163,15 @@ def train(
     )
     checks = pictures("val", VALIDATION), pictures("birds_select", VALIDATION)
 
+    settings = json.loads(places.config.read_text())
+    size = settings["text_cfg"]["vocab_size"]
+    settings["vision_cfg"]["image_size"] = plan.image_size
+
     def look() -> None:
         measured = {check.split: validate(run, check, words, device) for check in checks}
         report("train", run.step, plan.steps, measured)
-        size = json.loads(places.config.read_text())["text_cfg"]["vocab_size"]
         export(run, words, places.out, vocab_size=size, facts={"device": device.type, **measured})
+        places.described.write_text(json.dumps(settings, indent=4) + "\n")
 
     with ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(feed.batch, run.step)

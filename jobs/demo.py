@@ -1,5 +1,6 @@
 """`headatlas demo`: the whole way on the pictures and the small CLIP that ship, offline."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def run(config: DemoConfig) -> DemoResult:
             "the small CLIP's checkpoint is not there: random weights, so heads mean nothing"
         )
     console.note(f"drawing {config.pictures:,} pictures into {root / 'pictures'}")
-    listing = materialise("test", root / "pictures", config.pictures)
+    side = json.loads(MODEL.read_text())["vision_cfg"]["image_size"]
+    listing = materialise("test", root / "pictures", config.pictures, side=side)
     scan.run(
         ScanConfig(
             source=str(listing),

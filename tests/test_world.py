@@ -26,6 +26,7 @@ from demo.world import (
     verify_checksums,
     vocabulary,
 )
+from demo.world.checksums import SIDES
 from demo.world.factors import CATEGORY_OF_KIND, LAND_BIRD_KINDS, WATER_BIRD, WATER_BIRD_KINDS
 from demo.world.palette import BODY_RGB
 from demo.world.splits import draw_factors
@@ -61,8 +62,9 @@ def drawn_factors(split: str, count: int) -> dict[str, np.ndarray]:
 # --- the same bytes, always
 
 
-def test_the_first_pictures_of_every_split_have_the_kept_digests() -> None:
-    verify_checksums()
+@pytest.mark.parametrize("side", SIDES)
+def test_the_first_pictures_of_every_split_have_the_kept_digests(side: int) -> None:
+    verify_checksums(side=side)
 
 
 def test_a_changed_picture_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +105,26 @@ def test_an_unknown_split_is_refused_by_name() -> None:
 # --- pictures and masks
 
 
-@given(split=splits, index=indices)
+def test_larger_pictures_show_the_same_factors_in_proportion() -> None:
+    small, large = batch("test", 0, 80), batch("test", 0, 80, side=96)
+    assert large.images.shape == (80, 96, 96, 3)
+    for name, codes in small.factors.items():
+        np.testing.assert_array_equal(large.factors[name], codes)
+    assert (large.masks > 0).mean() == pytest.approx((small.masks > 0).mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("side", [63, 97])
+def test_a_size_that_nothing_is_drawn_at_is_refused(side: int) -> None:
+    with pytest.raises(UsageError, match="64 to 96"):
+        scene("test", 0, side=side)
+
+
+@given(split=splits, index=indices, side=st.sampled_from([64, 64, 64, 80, 96]))
 @settings(max_examples=150, deadline=None)
-def test_the_mask_holds_as_many_separate_objects_as_the_count_says(split: str, index: int) -> None:
-    drawn = scene(split, index)
+def test_the_mask_holds_as_many_separate_objects_as_the_count_says(
+    split: str, index: int, side: int
+) -> None:
+    drawn = scene(split, index, side=side)
     count = drawn.factors["count"] + 1
     assert np.unique(drawn.mask).tolist() == list(range(count + 1))
     sizes = np.bincount(drawn.mask.ravel())[1:]

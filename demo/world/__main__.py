@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from demo.world.checksums import write_checksums
+from demo.world.factors import IMAGE_SIZE
 from demo.world.sheet import contact_sheet
 
 app = typer.Typer(no_args_is_help=True)
@@ -20,9 +21,12 @@ def sheet(
     start: Annotated[int, typer.Option(help="Number of the first picture.")] = 0,
     scale: Annotated[int, typer.Option(help="Times enlarged.")] = 2,
     captions: Annotated[bool, typer.Option(help="Write a caption under each picture.")] = True,
+    size: Annotated[int, typer.Option(help="Pixels a side, 64 to 96.")] = IMAGE_SIZE,
 ) -> None:
     """Write a contact sheet of a split."""
-    drawn = contact_sheet(split, rows, columns, start=start, scale=scale, captions=captions)
+    drawn = contact_sheet(
+        split, rows, columns, start=start, scale=scale, captions=captions, image_size=size
+    )
     drawn.save(out, optimize=True)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 SEED: Final = 20240
 IMAGE_SIZE: Final = 64
+LARGEST_SIZE: Final = 96
 
 KINDS_BY_CATEGORY: Final = MappingProxyType(
     {

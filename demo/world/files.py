@@ -14,7 +14,7 @@ from PIL import Image
 
 from demo.world.captions import caption
 from demo.world.checksums import expected_digests
-from demo.world.factors import FACTORS, SEED
+from demo.world.factors import FACTORS, IMAGE_SIZE, SEED
 from demo.world.scenes import Scene, scene
 from demo.world.splits import place_of, split_named
 from schemas.errors import UsageError
@@ -33,28 +33,34 @@ BIRDS_SPLIT_CODES: Final[Mapping[str, int]] = MappingProxyType(
 _CAPTION_STREAM: Final = 1
 
 
-def materialise(split: str, directory: Path, count: int, seed: int = SEED) -> Path:
+def materialise(
+    split: str, directory: Path, count: int, seed: int = SEED, side: int = IMAGE_SIZE
+) -> Path:
     """Write the first `count` pictures of a split, and return the path of their metadata.csv.
 
     images/000000.png, masks/000000.png (0 or 255) and one row a picture: its path, its mask's, a
     column a factor (value names; `bird` is empty outside the birds splits) and a caption. The
     directory appears at once, complete; if it is there already, made from the same split, count,
-    seed and drawing, and no file of it has changed, nothing is written.
+    seed, side and drawing, and no file of it has changed, nothing is written.
 
-    Raises UnknownName for an unknown split and UsageError for a directory of something else.
+    Raises UnknownName for an unknown split, and UsageError for a directory of something else or a
+    side that `scene` refuses.
     """
     split_named(split)
 
     def write(target: Path) -> None:
-        rows = _write_pictures(split, count, seed, target, "")
+        rows = _write_pictures(split, count, seed, side, target, "")
         header = ["img_filename", "mask_filename", *FACTORS, "caption"]
         _write_csv(target / METADATA, header, (_plain_row(split, seed, *row) for row in rows))
 
-    return _made_once(directory, _recipe({split: count}, seed), write)
+    return _made_once(directory, _recipe({split: count}, seed, side), write)
 
 
 def materialise_birds(
-    directory: Path, counts: Mapping[str, int] = BIRDS_COUNTS, seed: int = SEED
+    directory: Path,
+    counts: Mapping[str, int] = BIRDS_COUNTS,
+    seed: int = SEED,
+    side: int = IMAGE_SIZE,
 ) -> Path:
     """Write the birds splits in the layout of Waterbirds, and return the path of metadata.csv.
 
@@ -69,7 +75,7 @@ def materialise_birds(
     def write(target: Path) -> None:
         rows: list[list[str | int]] = []
         for split, count in counts.items():
-            pictures = _write_pictures(split, count, seed, target, f"{split}/")
+            pictures = _write_pictures(split, count, seed, side, target, f"{split}/")
             for _, path, drawn in pictures:
                 place = FACTORS["background"][drawn.factors["background"]]
                 bird, where = drawn.factors["bird"], place_of(drawn.factors)
@@ -77,14 +83,15 @@ def materialise_birds(
         header = ["img_id", "img_filename", "y", "split", "place", "place_filename"]
         _write_csv(target / METADATA, header, iter(rows))
 
-    return _made_once(directory, _recipe(counts, seed), write)
+    return _made_once(directory, _recipe(counts, seed, side), write)
 
 
-def _recipe(counts: Mapping[str, int], seed: int) -> dict[str, object]:
+def _recipe(counts: Mapping[str, int], seed: int, side: int) -> dict[str, object]:
     """What a directory is made from; the drawing code enters by the digests kept with it."""
-    digests = expected_digests()
+    digests = expected_digests(side)
     return {
         "seed": seed,
+        "side": side,
         "counts": dict(counts),
         "drawing": {split: digests.get(split) for split in counts},
     }
@@ -127,12 +134,12 @@ def _digest_of(directory: Path) -> str:
 
 
 def _write_pictures(
-    split: str, count: int, seed: int, target: Path, folder: str
+    split: str, count: int, seed: int, side: int, target: Path, folder: str
 ) -> Iterator[tuple[int, str, Scene]]:
     for kind in ("images", "masks"):
         (target / kind / folder).mkdir(parents=True, exist_ok=True)
     for index in range(count):
-        drawn = scene(split, index, seed)
+        drawn = scene(split, index, seed, side)
         name = f"{folder}{index:06d}.png"
         mask = np.where(drawn.mask > 0, 255, 0).astype(np.uint8)
         Image.fromarray(drawn.image).save(target / "images" / name, compress_level=3)

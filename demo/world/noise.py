@@ -6,8 +6,6 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float32
 
-from demo.world.factors import IMAGE_SIZE
-
 TILE: Final = 192
 
 
@@ -26,11 +24,11 @@ def smooth(cell: int, octaves: int = 1) -> Float32[np.ndarray, "row column"]:
 
 
 def cut(
-    tile: Float32[np.ndarray, "row column *rest"], rng: np.random.Generator
-) -> Float32[np.ndarray, "size size *rest"]:
-    """Cut a picture-sized window out of a tile, at random."""
-    top, left = rng.integers(0, TILE - IMAGE_SIZE + 1, size=2)
-    return tile[top : top + IMAGE_SIZE, left : left + IMAGE_SIZE]
+    tile: Float32[np.ndarray, "row column *rest"], side: int, rng: np.random.Generator
+) -> Float32[np.ndarray, "side side *rest"]:
+    """Cut a window of `side` x `side` pixels out of a tile, at random."""
+    top, left = rng.integers(0, TILE - side + 1, size=2)
+    return tile[top : top + side, left : left + side]
 
 
 def _layer(cell: int, octave: int) -> Float32[np.ndarray, "row column"]:

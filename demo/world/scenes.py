@@ -10,16 +10,19 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from demo.world.backgrounds import background
-from demo.world.factors import FACTORS, IMAGE_SIZE, SEED
+from demo.world.factors import FACTORS, IMAGE_SIZE, LARGEST_SIZE, SEED
 from demo.world.splits import draw_factors, split_named
 from demo.world.sprites import MARGIN, Sprite, coloured, sprite
 from demo.world.tones import toned
+from schemas.errors import UsageError
 
 BIRD_SIZE = 16
-"""Pixels (longer side, before the kind's scale) of the one bird in the birds splits."""
+"""Pixels (longer side, before the kind's scale) of the one bird in the birds splits, at 64."""
 
 SIZES: Final = ((19, 28), (18, 26), (17, 24), (17, 22))
-"""Smallest and largest size of the objects by count - 1; they overlap, so size tells little."""
+"""Smallest and largest size of the objects by count - 1; they overlap, so size tells little.
+
+For pictures of 64 pixels; larger ones have larger objects."""
 
 _TILTS: Final = (-8, 0, 8)
 _TRIES: Final = 24
@@ -44,19 +47,26 @@ class Batch:
     factors: dict[str, Int64[np.ndarray, " image"]]
 
 
-def scene(split: str, index: int, seed: int = SEED) -> Scene:
-    """Draw picture `index` of a split; it depends on nothing but (seed, split, index).
+def scene(split: str, index: int, seed: int = SEED, side: int = IMAGE_SIZE) -> Scene:
+    """Draw picture `index` of a split; it depends on nothing but (seed, split, index, side).
 
-    Raises UnknownName for a split that does not exist.
+    `side` is its height and width, 64 to 96 pixels. A larger picture has larger objects and more
+    of its place's grain; its factors are those of the smaller one, its layout is another.
+
+    Raises UnknownName for a split that does not exist and UsageError for another side.
     """
     chosen = split_named(split)
+    if not IMAGE_SIZE <= side <= LARGEST_SIZE:
+        raise UsageError(
+            f"got pictures of {side} pixels a side, expected {IMAGE_SIZE} to {LARGEST_SIZE}"
+        )
     rng = np.random.default_rng([seed, chosen.code, index])
     factors = draw_factors(chosen, rng)
-    picture = background(factors["background"], rng)
-    mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
-    shapes = _shapes(factors, rng)
+    picture = background(factors["background"], side, rng)
+    mask = np.zeros((side, side), dtype=np.uint8)
+    shapes = _shapes(factors, side, rng)
     for number, (shape, (top, left)) in enumerate(
-        zip(shapes, _positions(shapes, rng), strict=True), start=1
+        zip(shapes, _positions(shapes, side, rng), strict=True), start=1
     ):
         window = slice(top, top + shape.height), slice(left, left + shape.width)
         paint = coloured(shape, factors["colour"], factors["texture"], rng).astype(np.float32)
@@ -69,18 +79,27 @@ def scene(split: str, index: int, seed: int = SEED) -> Scene:
     return Scene(image=image, mask=mask, factors=factors)
 
 
-def batch(split: str, start: int, stop: int, seed: int = SEED, processes: int = 1) -> Batch:
+def batch(
+    split: str,
+    start: int,
+    stop: int,
+    seed: int = SEED,
+    processes: int = 1,
+    side: int = IMAGE_SIZE,
+) -> Batch:
     """Draw pictures start..stop (not included); the same bytes whatever `processes` is.
 
-    Raises UnknownName for a split that does not exist.
+    Raises UnknownName for a split that does not exist and UsageError as `scene` does.
     """
     split_named(split)
     if processes == 1 or stop - start < processes:
-        return _drawn(split, start, stop, seed)
+        return _drawn(split, start, stop, seed, side)
     edges = np.linspace(start, stop, processes + 1).round().astype(int).tolist()
     # Spawned, not forked: a fork of a process that runs torch's threads may hang.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(_drawn, split, low, high, seed) for low, high in pairwise(edges)]
+        pending = [
+            pool.submit(_drawn, split, low, high, seed, side) for low, high in pairwise(edges)
+        ]
         parts = [future.result() for future in pending]
     return Batch(
         images=np.concatenate([part.images for part in parts]),
@@ -89,9 +108,9 @@ def batch(split: str, start: int, stop: int, seed: int = SEED, processes: int = 
     )
 
 
-def _drawn(split: str, start: int, stop: int, seed: int) -> Batch:
-    scenes = [scene(split, index, seed) for index in range(start, stop)]
-    size = (IMAGE_SIZE, IMAGE_SIZE)
+def _drawn(split: str, start: int, stop: int, seed: int, side: int) -> Batch:
+    scenes = [scene(split, index, seed, side) for index in range(start, stop)]
+    size = (side, side)
     return Batch(
         images=np.array([s.image for s in scenes], dtype=np.uint8).reshape(-1, *size, 3),
         masks=np.array([s.mask for s in scenes], dtype=np.uint8).reshape(-1, *size),
@@ -101,7 +120,7 @@ def _drawn(split: str, start: int, stop: int, seed: int) -> Batch:
     )
 
 
-def _shapes(factors: dict[str, int], rng: np.random.Generator) -> list[Sprite]:
+def _shapes(factors: dict[str, int], side: int, rng: np.random.Generator) -> list[Sprite]:
     """Pick the size, side and tilt of each object."""
     count = factors["count"] + 1
     if factors["bird"] >= 0:
@@ -110,22 +129,22 @@ def _shapes(factors: dict[str, int], rng: np.random.Generator) -> list[Sprite]:
         low, high = SIZES[count - 1]
         middle = int(rng.integers(low, high + 1))
         smallest, largest = max(middle - 2, low), min(middle + 2, high)
-    sizes = rng.integers(smallest, largest + 1, size=count).tolist()
+    sizes = (rng.integers(smallest, largest + 1, size=count) * side // IMAGE_SIZE).tolist()
     mirrored = rng.integers(0, 2, size=count).tolist()
     tilts = rng.integers(0, len(_TILTS), size=count).tolist()
     return [
-        sprite(factors["kind"], size, side == 1, _TILTS[tilt])
-        for size, side, tilt in zip(sizes, mirrored, tilts, strict=True)
+        sprite(factors["kind"], size, flip == 1, _TILTS[tilt])
+        for size, flip, tilt in zip(sizes, mirrored, tilts, strict=True)
     ]
 
 
-def _positions(shapes: list[Sprite], rng: np.random.Generator) -> list[tuple[int, int]]:
+def _positions(shapes: list[Sprite], side: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Place the objects apart, at random; failing that, one to a quarter of the picture."""
     for _ in range(_TRIES):
         corners = [
             (
-                int(rng.integers(0, IMAGE_SIZE - shape.height + 1)),
-                int(rng.integers(0, IMAGE_SIZE - shape.width + 1)),
+                int(rng.integers(0, side - shape.height + 1)),
+                int(rng.integers(0, side - shape.width + 1)),
             )
             for shape in shapes
         ]
@@ -135,8 +154,8 @@ def _positions(shapes: list[Sprite], rng: np.random.Generator) -> list[tuple[int
     quarters = rng.permutation(4)[: len(shapes)].tolist()
     return [
         (
-            _within_half(shape.height, quarter // 2, rng),
-            _within_half(shape.width, quarter % 2, rng),
+            _within_half(shape.height, quarter // 2, side, rng),
+            _within_half(shape.width, quarter % 2, side, rng),
         )
         for shape, quarter in zip(shapes, quarters, strict=True)
     ]
@@ -153,6 +172,6 @@ def _apart(a: Sprite, at_a: tuple[int, int], b: Sprite, at_b: tuple[int, int]) -
     )
 
 
-def _within_half(length: int, half: int, rng: np.random.Generator) -> int:
-    slack = int(rng.integers(0, max(IMAGE_SIZE // 2 - length, 0) + 1))
-    return slack if half == 0 else IMAGE_SIZE - length - slack
+def _within_half(length: int, half: int, side: int, rng: np.random.Generator) -> int:
+    slack = int(rng.integers(0, max(side // 2 - length, 0) + 1))
+    return slack if half == 0 else side - length - slack

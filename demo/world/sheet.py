@@ -29,13 +29,14 @@ def contact_sheet(
     scale: int = 2,
     captions: bool = True,
     seed: int = SEED,
+    image_size: int = IMAGE_SIZE,
 ) -> Image.Image:
     """Lay out pictures `start`, `start + 1`, ... of a split, enlarged, each over a caption.
 
-    Raises UnknownName for a split that does not exist.
+    Raises UnknownName for a split that does not exist and UsageError as `scene` does.
     """
     code = split_named(split).code
-    side = IMAGE_SIZE * scale
+    side = image_size * scale
     width, height = side + _GAP, side + _GAP + (_LINES * _LINE if captions else 0)
     sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -43,7 +44,7 @@ def contact_sheet(
     for place in range(rows * columns):
         left, top = _GAP + place % columns * width, _GAP + place // columns * height
         index = start + place
-        drawn = scene(split, index, seed)
+        drawn = scene(split, index, seed, image_size)
         picture = Image.fromarray(drawn.image).resize((side, side), Image.Resampling.LANCZOS)
         sheet.paste(picture, (left, top))
         if captions:

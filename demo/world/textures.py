@@ -17,19 +17,20 @@ FULL: Final = 256
 _DARK: Final = 132
 _SPOT: Final = FULL + 200
 _GROUND: Final = 186
-_TILE: Final = 180
+_TILE: Final = 300
+_MIRROR: Final = 180
 
 
 @cache
 def _tiles() -> dict[str, tuple[Int[np.ndarray, "row column"], ...]]:
-    """The variants of each texture, on a tile of 180 x 180 subpixels."""
+    """The variants of each texture, on a tile of 300 x 300 subpixels."""
     y, x = np.mgrid[0:_TILE, 0:_TILE].astype(np.int32)
     plain = np.full_like(x, FULL)
     check = (x // 9 + y // 9) % 2 == 0
     patterns: dict[str, tuple[np.ndarray[tuple[int, int], np.dtype[np.int32]], ...]] = {
         "plain": (plain,),
         "striped": tuple(
-            np.where((y + slant) % 15 < 8, _DARK, plain) for slant in (x // 4, (_TILE - x) // 4)
+            np.where((y + slant) % 15 < 8, _DARK, plain) for slant in (x // 4, (_MIRROR - x) // 4)
         ),
         # Pale spots, dark stripes and checks: at five pixels a period only the sign tells them.
         "spotted": tuple(np.where(spots, _SPOT, _GROUND) for spots in (_spots(x, y), _spots(y, x))),
