@@ -54,7 +54,8 @@ def training_section(training: Mapping[str, object]) -> str:
 {plan["birds"]:,} of `birds_train`, {plan["image_size"]} pixels a side, and trains on them from
 random weights, seed {plan["seed"]}: {steps:,} steps of {plan["batch"]} pictures
 ({plan["birds_per_batch"]} of them birds), each with {plan["captions_per_picture"]} new captions:
-{steps * plan["batch"]:,} samples in {seconds / 60:.0f} minutes on {machine}. Pictures are mirrored half of the time.
+{steps * plan["batch"]:,} samples in {seconds / 60:.0f} minutes on {machine}. Pictures are
+mirrored half of the time.
 
 - *Loss*: CLIP's contrastive loss with several positives: caption j is positive for picture i if
   every factor that it mentions matches (`demo/loss.py`). Whether a bird of the plain splits is a
