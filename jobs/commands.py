@@ -162,13 +162,14 @@ def _verify(config: VerifyConfig) -> None:
 
     reports = maintain.run_verify(config)
     problems = [(p.shard, p.file, p.problem) for report in reports for p in report.problems]
+    problems += [(p.shard, p.file, p.problem) for p in maintain.run_verify_segmentation(config)]
     for report in reports:
         console.note(f"{report.scan}: {report.shards} shards, {report.images:,} pictures checked")
     if problems:
         console.table("Problems", ("shard", "file", "problem"), problems)
         raise CorruptStore(
-            f"{len(problems)} problems; restore those files, or delete the shards named and run "
-            "the scan again"
+            f"{len(problems)} problems; restore those files, or delete the shards or files named "
+            "and make them again"
         )
 
 
@@ -179,6 +180,11 @@ def _gc(config: GcConfig) -> None:
     for found in maintain.run_gc(config):
         console.note(
             f"{found.scan}: deleted {len(found.shards)} shards, {console.size(found.bytes)}"
+        )
+    swept = maintain.run_sweep(config)
+    if swept.files:
+        console.note(
+            f"left by killed runs: deleted {swept.files} files, {console.size(swept.bytes)}"
         )
 
 

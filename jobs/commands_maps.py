@@ -5,7 +5,8 @@ import sys
 from dataclasses import astuple, fields
 
 from jobs import console
-from jobs.command import Command
+from jobs.command import Command, publish_and_say
+from schemas.config import PublishConfig
 from schemas.config_maps import MapConfig, SegmentConfig
 
 
@@ -24,7 +25,7 @@ def _map(config: MapConfig) -> None:
     console.note(f"drew {len(done.titles)} maps to {done.path}")
 
 
-def _segment(config: SegmentConfig) -> None:
+def _segment(config: SegmentConfig, *, no_publish: bool) -> None:
     """Score maps by every method against masks, and say what each costs."""
     from jobs import segment
 
@@ -42,9 +43,19 @@ def _segment(config: SegmentConfig) -> None:
     if len(done.rejects) > 5:
         console.warn(f"{len(done.rejects)} pictures were left out in all")
     console.note(f"wrote {done.folder}: scores.parquet, scores.csv, examples.png")
+    if config.warehouse is not None:
+        console.note(f"run {done.run} of segmentation_scores")
+        if not no_publish:
+            publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
 COMMANDS: tuple[Command, ...] = (
     Command("map", MapConfig, _map, ("image", "texts")),
-    Command("segment", SegmentConfig, _segment, ("data",)),
+    Command(
+        "segment",
+        SegmentConfig,
+        _segment,
+        ("data",),
+        (("no_publish", "Do not publish when done."),),
+    ),
 )

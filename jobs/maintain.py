@@ -3,7 +3,7 @@
 from pipeline import moments as mo
 from schemas.config import CompactConfig, GcConfig, VerifyConfig
 from schemas.manifest import Snapshot
-from warehouse import copy, gc, verify
+from warehouse import copy, gc, segmentation, verify
 from warehouse.layout import Warehouse
 
 
@@ -20,10 +20,20 @@ def run_verify(config: VerifyConfig) -> list[verify.Report]:
     ]
 
 
+def run_verify_segmentation(config: VerifyConfig) -> list[verify.Problem]:
+    """Check the runs of segment, which belong to no scan; none when one scan is asked for."""
+    return segmentation.verify_runs(Warehouse(config.warehouse)) if config.scan is None else []
+
+
 def run_gc(config: GcConfig) -> list[gc.Collected]:
     """Delete the shards that no kept snapshot and no published version names."""
     warehouse = Warehouse(config.warehouse)
     return [gc.collect(warehouse, name, keep_snapshots=config.keep) for name in warehouse.scans()]
+
+
+def run_sweep(config: GcConfig) -> gc.Swept:
+    """Delete what killed runs have left beside results."""
+    return gc.sweep(Warehouse(config.warehouse))
 
 
 def run_compact(config: CompactConfig) -> list[Snapshot]:

@@ -8,7 +8,8 @@ import io
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from jobs import console
 from jobs.cluster import cluster, run_tasks, share_out
-from jobs.segment_worker import Chunk, SegmentSpec, SegmentWorker
+from jobs.segment_worker import SCORES, Chunk, SegmentSpec, SegmentWorker
 from pipeline import scoring
 from pipeline.maps.data import IGNORE, open_data
 from pipeline.maps.drawing import draw_rows
@@ -27,25 +28,49 @@ from pipeline.maps.methods import METHODS, methods_named
 from schemas.config import Precision
 from schemas.config_maps import SegmentConfig
 from schemas.errors import RunFailed, StaleScan, UsageError
+from schemas.manifest import digest
+from schemas.maps import segmentation_scores_schema
 from schemas.names import safe_name
-from warehouse import snapshots
+from warehouse import segmentation, snapshots
 from warehouse.atomic import write_bytes, write_table, write_text
 from warehouse.layout import Warehouse
-from warehouse.results import write_result
 
 # Options that do not change a number.
 FREE = {
     *("output", "restart", "workers", "gpus_per_worker", "ray_address", "examples", "batch_size"),
     "warehouse",
 }
+# Options that do not change a score, or that the resolved model stands for.
+NAMELESS = FREE | {"shard_size", "scan", "pretrained", "columns"}
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the maps are made with.
+
+    Attributes:
+        path: as `load_model` takes it.
+        pretrained_path: the same of its weights.
+        scan: the scan whose model it is; None where the model was named.
+        name: as in the table.
+        pretrained: as in the table.
+    """
+
+    path: str
+    pretrained_path: str
+    precision: Precision
+    scan: str | None
+    name: str
+    pretrained: str
 
 
 @dataclass(frozen=True)
 class MethodScores:
-    """One line of the table; shares, but for the last three.
+    """One line of the table; scores are shares.
 
     Attributes:
         method: its name.
+        device: what the maps were made on.
         pixel_accuracy: foreground is above the map's mean.
         miou: of background and foreground, pooled.
         map: mean over pictures of the average precision.
@@ -69,6 +94,7 @@ class MethodScores:
     milliseconds: float
     peak_mb: float
     maps: int
+    device: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +108,7 @@ class SegmentResult:
         multilabel_plain: mAP over classes of plain cosines; None without class masks.
         multilabel_surgery: the same by feature surgery.
         folder: scores.parquet, scores.csv, examples.png and the shards' rows.
+        run: its name in a warehouse.
     """
 
     scores: tuple[MethodScores, ...]
@@ -90,6 +117,7 @@ class SegmentResult:
     multilabel_plain: float | None
     multilabel_surgery: float | None
     folder: Path
+    run: str
     seconds: float
 
 
@@ -107,8 +135,9 @@ def run(config: SegmentConfig) -> SegmentResult:
     data = open_data(config.data.absolute(), config.labels, config.classes)
     if config.asked == "true" and not data.by_class and None in data.labels:
         raise UsageError("asked true: the pictures' labels are not known; give --labels COLUMN")
-    spec = SegmentSpec(config, data, methods, *_model(config), 1)
-    _claim(config, spec)
+    model = _model(config)
+    spec = SegmentSpec(config, data, methods, model.path, model.pretrained_path, model.precision, 1)
+    claim = _claim(config, spec)
     count = min(len(data.keys), config.limit or len(data.keys))
     chunks = [
         Chunk(i, min(i + config.shard_size, count), _parts(config) / f"part-{i:08d}.parquet")
@@ -116,36 +145,52 @@ def run(config: SegmentConfig) -> SegmentResult:
     ]
     _score_missing(config, spec, [c for c in chunks if not c.path.is_file()], count)
     rows = pa.concat_tables([pq.read_table(c.path) for c in chunks])
-    result = _result(config, methods, rows, time.perf_counter() - started)
-    _store(config, spec, result)
+    run_name = _run_name(config, model, claim)
+    result = _result(config, methods, rows, run_name, time.perf_counter() - started)
+    _store(config, model, result)
     if config.examples and result.images:
         _page(config, spec, count)
     return result
 
 
-def _model(config: SegmentConfig) -> tuple[str, str, Precision]:
+def _model(config: SegmentConfig) -> _Model:
     if config.model is not None:
-        model = config.model
+        model, pretrained = config.model, config.pretrained or "none"
+        name, weights = model, pretrained
         if model.endswith(".json"):
-            model = str(Path(model).absolute())
-        pretrained = config.pretrained or "none"
+            model, name = str(Path(model).absolute()), Path(model).stem
         if Path(pretrained).is_file():
-            pretrained = str(Path(pretrained).absolute())
-        return model, pretrained, "fp32"
+            pretrained, weights = str(Path(pretrained).absolute()), Path(pretrained).name
+        return _Model(model, pretrained, "fp32", None, name, weights)
     if config.warehouse is None:
         raise UsageError(
             "no model: give --model and --pretrained, or --warehouse for a scan's model"
         )
     scan, _ = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
     record = scan.load_record()
-    return record.model_path, record.pretrained_path, record.precision
+    return _Model(
+        record.model_path,
+        record.pretrained_path,
+        record.precision,
+        scan.name,
+        record.model.model,
+        record.model.pretrained,
+    )
 
 
 def _parts(config: SegmentConfig) -> Path:
     return config.output.absolute() / "parts"
 
 
-def _claim(config: SegmentConfig, spec: SegmentSpec) -> None:
+def _run_name(config: SegmentConfig, model: _Model, claim: dict[str, Any]) -> str:
+    """Return the name of the run: another one for each set of options that changes a score."""
+    parts = (config.data.absolute().name, model.name, f"{config.protocol}-{config.asked}")
+    claim = {k: v for k, v in claim.items() if k not in NAMELESS}
+    claim["data"] = str(config.data.absolute())
+    return "--".join([*map(safe_name, parts), digest(claim)[:8]])
+
+
+def _claim(config: SegmentConfig, spec: SegmentSpec) -> dict[str, Any]:
     """Say in the folder what its rows are of; refuse a folder of something else."""
     path = config.output / "segment.json"
     mine = {
@@ -157,6 +202,7 @@ def _claim(config: SegmentConfig, spec: SegmentSpec) -> None:
     }
     if config.restart:
         shutil.rmtree(_parts(config), ignore_errors=True)
+        "columns": SCORES.names,
         path.unlink(missing_ok=True)
     if path.is_file():
         there = json.loads(path.read_text())
@@ -166,12 +212,13 @@ def _claim(config: SegmentConfig, spec: SegmentSpec) -> None:
                 f"{config.output} holds results with another {', '.join(other)}; give another "
                 "--output, or --restart"
             )
-        return
+        return mine
     _parts(config).mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(mine, indent=2) + "\n")
 
 
 def _score_missing(
+    return mine
     config: SegmentConfig, spec: SegmentSpec, missing: list[Chunk], count: int
 ) -> None:
     if not missing:
@@ -204,7 +251,7 @@ def _score_missing(
 
 
 def _result(
-    config: SegmentConfig, methods: tuple[str, ...], rows: pa.Table, seconds: float
+    config: SegmentConfig, methods: tuple[str, ...], rows: pa.Table, run: str, seconds: float
 ) -> SegmentResult:
     """Add up the rows of all pictures."""
     records = rows.to_pylist()
@@ -225,6 +272,7 @@ def _result(
         seconds=seconds,
     )
 
+        run=run,
 
 def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
     def column(name: str) -> np.ndarray:
@@ -255,6 +303,7 @@ def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
     )
 
 
+        device=", ".join(sorted({row["device"] for row in rows})),
 def _multilabel(rows: list[dict[str, Any]], name: str) -> float | None:
     if not rows:
         return None
@@ -262,37 +311,40 @@ def _multilabel(rows: list[dict[str, Any]], name: str) -> float | None:
     return scoring.multilabel_map(scores, np.array([row["present"] for row in rows]))
 
 
-def scores_table(config: SegmentConfig, result: SegmentResult) -> pa.Table:
+def scores_table(config: SegmentConfig, model: _Model, result: SegmentResult) -> pa.Table:
     """Return the table as rows of `segmentation_scores`."""
-    names = [field.name for field in fields(MethodScores)]
-    columns: dict[str, Any] = {
-        name: [getattr(one, name) for one in result.scores] for name in names
-    }
     constant = {
-        "data": config.data.name,
+        "run": result.run,
+        "scan_id": model.scan,
+        "model": model.name,
+        "pretrained": model.pretrained,
+        "data": config.data.absolute().name,
         "protocol": config.protocol,
         "asked": config.asked,
         "images": result.images,
         "multilabel_plain": result.multilabel_plain,
         "multilabel_surgery": result.multilabel_surgery,
     }
-    columns |= {name: [value] * len(result.scores) for name, value in constant.items()}
-    floats = {"semantic_miou", "multilabel_plain", "multilabel_surgery"}
-    return pa.table(
-        {k: pa.array(v, pa.float64() if k in floats else None) for k, v in columns.items()}
-    )
+        "rejects": len(result.rejects),
+    rows = [constant | asdict(one) for one in result.scores]
+    return pa.Table.from_pylist(rows, schema=segmentation_scores_schema())
 
 
-def _store(config: SegmentConfig, spec: SegmentSpec, result: SegmentResult) -> None:
-    table = scores_table(config, result)
+def _store(config: SegmentConfig, model: _Model, result: SegmentResult) -> None:
+    table = scores_table(config, model, result)
     write_table(config.output / "scores.parquet", table)
     drawn = io.BytesIO()
     pa.csv.write_csv(table, drawn)
     write_bytes(config.output / "scores.csv", drawn.getvalue())
     if config.warehouse is not None:
-        name = f"{safe_name(config.data.name)}-{config.protocol}-{config.asked}.parquet"
-        provenance = {"model": spec.model, "pretrained": spec.pretrained, "data": str(config.data)}
-        write_result(config.warehouse / "segmentation" / name, table, provenance)
+        provenance = {
+            "model": model.path,
+            "pretrained": model.pretrained_path,
+            "precision": model.precision,
+            "options": config.model_dump(mode="json", exclude={"warehouse", "output", "restart"}),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        segmentation.write_run(Warehouse(config.warehouse), result.run, table, provenance)
 
 
 def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:

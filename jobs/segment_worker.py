@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
+from jobs.worker import device_name
 from pipeline import scoring
 from pipeline.maps.data import IGNORE, Example, Labelled
 from pipeline.maps.measure import PeakMemory
@@ -47,7 +48,8 @@ SCORES = pa.schema(
         ),
         pa.field("milliseconds", pa.float64(), metadata={"comment": "Of its share of a batch."}),
         pa.field("peak_bytes", pa.int64(), metadata={"comment": "Of its batch."}),
-        pa.field("present", pa.list_(pa.bool_()), metadata={"comment": "Classes in the mask."}),
+        pa.field("device", pa.string(), metadata={"comment": "What the maps were made on."}),
+        pa.field("present", pa.list_(pa.bool_()), metadata={"comment": "Classes in the picture."}),
         pa.field("plain", pa.list_(pa.float32()), metadata={"comment": "Cosine of each class."}),
         pa.field("surgery", pa.list_(pa.float32()), metadata={"comment": "By feature surgery."}),
         pa.field("reason", pa.string(), metadata={"comment": "Why a picture was left out."}),
@@ -173,7 +175,11 @@ class SegmentWorker:
             if self.loaded.device.type == "cuda":
                 torch.cuda.synchronize()
         spent = (time.perf_counter() - started) * 1000 / len(batch.numbers)
-        cost = {"milliseconds": spent, "peak_bytes": memory.bytes}
+        cost = {
+            "milliseconds": spent,
+            "peak_bytes": memory.bytes,
+            "device": device_name(self.loaded.device),
+        }
         for i, classes in enumerate(self.asked(batch)):
             mask = batch.masks[i]
             full = _full_size(values[i], (mask.shape[0], mask.shape[1]))

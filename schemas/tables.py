@@ -16,6 +16,7 @@ from schemas.files import (
     rejects_schema,
     textspan_schema,
 )
+from schemas.map_tables import MAP_TABLES
 from schemas.relations import (
     BASIS,
     SCAN,
@@ -196,6 +197,7 @@ TABLES: Final = (
     ),
     *CLASS_TABLES,
     *ROLE_TABLES,
+    *MAP_TABLES,
 )
 
 # one for each stored layer, named SCAN/L22, and one without rows, named none, in schema by_layer

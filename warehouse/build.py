@@ -9,7 +9,7 @@ import duckdb
 
 from schemas.relations import Column, Table
 from schemas.tables import LAYER_VIEW, MACROS, TABLES
-from warehouse.found import Result, Source, utc
+from warehouse.found import Result, Source, find_segmentations, utc
 from warehouse.layout import Warehouse
 from warehouse.materialise import Head, chosen_heads, fill
 from warehouse.metadata import load_metadata
@@ -44,6 +44,8 @@ def build(
         _load_scans(con, sources, default)
         _load_results(con, results)
         _load_pools(con, warehouse)
+        for values in find_segmentations(warehouse):
+            con.execute(load("load/segmentation_scores"), values)
         con.execute(
             load("load/published"),
             {

@@ -10,7 +10,7 @@ from typing import Any
 from schemas.classifiers import CLASSIFIERS, HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
 from schemas.manifest import ScanRecord, Snapshot
 from schemas.roles import ATTRIBUTES, ROLES, STABILITY
-from warehouse import snapshots
+from warehouse import segmentation, snapshots
 from warehouse.layout import ScanDir, Warehouse
 from warehouse.results import list_results, read_provenance
 
@@ -84,6 +84,18 @@ def find_sources(warehouse: Warehouse, scans: Sequence[str] | None) -> list[Sour
         if snapshot is not None:
             found.append(Source(scan, scan.load_record(), snapshot))
     return sorted(found, key=lambda s: (utc(s.record.created_at), s.scan.name))
+
+
+def find_segmentations(warehouse: Warehouse) -> list[dict[str, Any]]:
+    """Return, for each run of segment, the values for `load/segmentation_scores.sql`.
+
+    Raises:
+        CorruptStore: a file cannot be read, or its columns are not those declared.
+    """
+    return [
+        {"path": str(path), "created_at": utc(segmentation.checked(path)["created_at"])}
+        for path in segmentation.runs(warehouse)
+    ]
 
 
 def utc(text: str) -> datetime:

@@ -30,6 +30,32 @@ class Collected:
     bytes: int
 
 
+@dataclass(frozen=True)
+class Swept:
+    """What killed runs had left beside results, and was deleted."""
+
+    files: int
+    bytes: int
+
+
+def sweep(warehouse: Warehouse) -> Swept:
+    """Delete half-written results: temporary files older than a day, of scans and of segment."""
+    folders = [warehouse.segmentation]
+    for name in warehouse.scans():
+        scan = warehouse.scan(name)
+        folders += [f for f in sorted(scan.path.iterdir()) if f.is_dir() and f != scan.shards]
+    doomed = [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob(f"{TEMPORARY}*"))
+        if path.is_file() and _age(path) > DAY
+    ]
+    freed = sum(path.stat().st_size for path in doomed)
+    for path in doomed:
+        path.unlink()
+    return Swept(len(doomed), freed)
+
+
 def published_snapshots(warehouse: Warehouse) -> dict[str, set[int]]:
     """Return, per scan, the snapshots that some published version reads, or is about to read.
 
@@ -84,11 +110,16 @@ def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Coll
 def _dead(scan: ScanDir, folder: Path, newest: int) -> bool:
     """Whether nobody can still want this folder, which no kept snapshot names."""
     if folder.name.startswith(TEMPORARY) or not (folder / MANIFEST).is_file():
-        return time.time() - folder.stat().st_mtime > DAY
+        return _age(folder) > DAY
     try:
         return load_manifest(scan, folder.name).base_snapshot != newest
     except CorruptStore:
         return True
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since something was last written there."""
+    return time.time() - path.stat().st_mtime
 
 
 def _delete(folder: Path) -> int:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from schemas.errors import CorruptStore, StaleScan, StoreError, UnknownName
 from schemas.manifest import ScanRecord
+from schemas.maps import SEGMENTATION
 from schemas.names import check_name
 from warehouse.atomic import write_text
 
@@ -156,6 +157,11 @@ class Warehouse:
     def pools(self) -> Path:
         """Folder of the description pools."""
         return self.root / "pools"
+
+    @property
+    def segmentation(self) -> Path:
+        """Folder of the scores of maps against masks, one file per run."""
+        return self.root / SEGMENTATION
 
     def scans(self) -> list[str]:
         """Return the names of the scans that have a record, sorted."""

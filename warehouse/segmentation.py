@@ -1,0 +1,58 @@
+"""The runs of `headatlas segment` that a warehouse keeps: segmentation/RUN.parquet."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.errors import CorruptStore
+from schemas.maps import segmentation_scores_schema
+from warehouse.layout import Warehouse
+from warehouse.results import read_provenance, read_result, write_result
+from warehouse.verify import Problem
+
+
+def run_path(warehouse: Warehouse, run: str) -> Path:
+    """Return the file of a run."""
+    return warehouse.segmentation / f"{run}.parquet"
+
+
+def runs(warehouse: Warehouse) -> list[Path]:
+    """Return the files of all runs, sorted."""
+    return sorted(warehouse.segmentation.glob("*.parquet"))
+
+
+def write_run(warehouse: Warehouse, run: str, table: pa.Table, provenance: dict[str, Any]) -> None:
+    """Write the scores of a run, replacing those of the same options."""
+    write_result(run_path(warehouse, run), table, provenance)
+
+
+def checked(path: Path) -> dict[str, Any]:
+    """Return where a run comes from.
+
+    Raises:
+        CorruptStore: the file cannot be read, or its columns are not those declared.
+    """
+    provenance = read_provenance(path)
+    there, declared = pq.read_schema(path), segmentation_scores_schema()
+    other = [f.name for f in declared if f.name not in there.names or there.field(f.name) != f]
+    if other or "created_at" not in provenance:
+        raise CorruptStore(
+            f"{path} has another {', '.join(other) or 'provenance'} than this version writes; "
+            "delete it, and run segment again"
+        )
+    return provenance
+
+
+def verify_runs(warehouse: Warehouse) -> list[Problem]:
+    """Check every run: it can be read whole, and has the columns declared."""
+    problems = []
+    for path in runs(warehouse):
+        try:
+            checked(path)
+            read_result(path)
+        except CorruptStore as error:
+            file = str(path.relative_to(warehouse.root))
+            problems.append(Problem("", file, " ".join(str(error).split())))
+    return problems
