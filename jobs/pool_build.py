@@ -231,6 +231,10 @@ def _shown(config: PoolBuildConfig) -> Iterator[list[str]]:
         for value in column(rows, config.from_labels):
             if value:
                 counted[value] = counted.get(value, 0) + 1
+    if not counted:
+        raise UsageError(
+            f"--from-labels {config.from_labels}: no picture of scan {scan.name} has a value there"
+        )
     common = sorted(counted, key=lambda v: (-counted[v], v))[: config.most_labels]
     for start in range(0, len(common), SHOWN):
         yield common[start : start + SHOWN]
@@ -245,14 +249,16 @@ def _cleaned(config: PoolBuildConfig, gathered: Gathered) -> Kept:
         return Kept(tuple(found), gathered.empty, gathered.duplicates)
     scan, _ = snapshots.open_scan(warehouse, config.scan)
     model = load_for(scan.load_record())
-    texts = [d.text for d in found]
-    # the tokenizer cuts what does not fit: then the last place is taken
-    tokens = model.tokenizer(texts)
-    fits = (tokens[:, -1] == 0).numpy()
+    fits = model.fits([d.text for d in found]).tolist()
     short = [d for d, ok in zip(found, fits, strict=True) if ok]
     too_long = len(found) - len(short)
+    if not short:
+        raise LanguageModelError(
+            f"all {too_long} descriptions of {config.llm} are longer than {model.record.model} "
+            "can read; nothing is written: try another --llm"
+        )
     dropped: set[int] = set()
-    if config.near < 1 and short:
+    if config.near < 1:
         embedded = model.encode_text([d.text for d in short]).numpy()
         dropped = set(near_duplicates(embedded, config.near).tolist())
     kept = [d for i, d in enumerate(short) if i not in dropped]

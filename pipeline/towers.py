@@ -10,7 +10,7 @@ from typing import Any
 
 import open_clip
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import (
     LayerNorm,
@@ -42,13 +42,13 @@ class LoadedModel:
     Attributes:
         clip: open_clip's model, in evaluation mode, on `device`.
         transform: a picture to the model's input, open_clip's own evaluation transform.
-        tokenizer: texts to token ids.
+        tokenizer: texts to token ids; `context_length` stands in for the model's.
         record: what is written in scan.json.
     """
 
     clip: Any
     transform: Callable[[Image.Image], Tensor]
-    tokenizer: Callable[[list[str]], Tensor]
+    tokenizer: Callable[..., Tensor]
     record: ModelRecord
     device: torch.device
     dtype: torch.dtype
@@ -66,6 +66,18 @@ class LoadedModel:
             tokens = self.tokenizer(texts[start : start + batch]).to(self.device)
             parts.append(self.clip.encode_text(tokens).float().cpu())
         return nn.functional.normalize(torch.cat(parts), dim=-1)
+
+    def fits(self, texts: list[str]) -> Bool[Tensor, " text"]:
+        """Return whether each text is encoded whole, not cut at the model's context length.
+
+        A text is cut where a place more changes any token that the model sees: what pads and what
+        ends a text differ between tokenizers.
+        """
+        if not texts:
+            return torch.empty(0, dtype=torch.bool)
+        seen = self.tokenizer(texts)
+        length = seen.shape[1]
+        return (self.tokenizer(texts, context_length=length + 1)[:, :length] == seen).all(dim=1)
 
 
 def pick_device() -> torch.device:

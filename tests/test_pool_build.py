@@ -72,14 +72,12 @@ def test_a_build_killed_twice_pays_once_and_equals_an_undisturbed_one(tmp_path: 
             process.send_signal(signal.SIGKILL)
             process.wait()
             kept = _replies(root)
-        before = sum(script.good.values())
         finished = run(config(root, url))
     assert _replies(root) == 100
     assert finished.counts.cached == kept
     assert finished.counts.paid == 100 - kept
     # only what was in flight at a kill, at most two answers each, was never received
-    assert before - kept <= 4
-    assert sum(script.good.values()) - before == finished.counts.paid
+    assert 0 <= sum(script.good.values()) - 100 <= 4
     found = read_pool(Warehouse(root), "made")
     assert (found.texts, found.properties) == (expected.texts, expected.properties)
 
