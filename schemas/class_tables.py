@@ -127,6 +127,17 @@ CLASS_MACROS: Final = (
         "SELECT scan_id, role_heads('place', scan_id, NULL) FROM scans",
     ),
     Macro(
+        "role_complaint",
+        "What is wrong with the role asked for; NULL when some head carries it.",
+        (
+            Parameter("asked_role", "Role."),
+            Parameter("scan", "Scan."),
+            Parameter("asked_basis", "TextSpan basis, or NULL for any."),
+        ),
+        (),
+        "SELECT role_complaint('place', scan_id, NULL) FROM scans",
+    ),
+    Macro(
         "ablate",
         "Predictions with a set of heads replaced by their means over all pictures of the scan; "
         "sigma and norm stay as they are.",

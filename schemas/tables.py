@@ -212,6 +212,20 @@ LAYER_VIEW: Final = Table(
     "SELECT view_name FROM duckdb_views() WHERE schema_name = 'by_layer'",
 )
 
+# one for each role of a scan, numbered, and one without rows, named none, in schema by_role
+ROLE_VIEW: Final = Table(
+    "by_role",
+    "view",
+    "All heads of one scan that carry one role: what nearest_by_role reads.",
+    (
+        *columns_of(contributions_schema(1), "layer", "head"),
+        Column("bases", "VARCHAR[]", "TextSpan bases in which the head has the role."),
+        *columns_of(contributions_schema(1), "image_id", "vector"),
+        Column("file", "VARCHAR", "The row's Parquet file."),
+    ),
+    "SELECT view_name, comment FROM duckdb_views() WHERE schema_name = 'by_role'",
+)
+
 _LAYER_P: Final = Parameter("layer", "Layer, from 0; or the head's name, as 'L22H11'.")
 _HEAD_P: Final = Parameter("head", "Head, from 0; left out when a name is given.", "NULL")
 _K_P: Final = Parameter("k", "Rows wanted.", "10")
@@ -293,6 +307,13 @@ HELPERS: Final = (
         (),
         "SELECT stored_source('L2H1', NULL, 'scan', true)",
     ),
+    Macro(
+        "role_source",
+        "The view of by_role that holds the heads of a role; the one of no rows if none has it.",
+        (Parameter("asked_role", "Role."), Parameter("scan", "Scan.")),
+        (),
+        "SELECT role_source('colour', 'scan')",
+    ),
 )
 
 QUESTIONS: Final = (
@@ -311,6 +332,25 @@ QUESTIONS: Final = (
         ),
         _NEIGHBOURS,
         "SELECT rank, key, score FROM nearest_by_head('birds/0000003.png', 'L2H1', k := 5)",
+    ),
+    Macro(
+        "nearest_by_role",
+        "Pictures most alike to a given one by all heads that carry a role, their coordinates laid "
+        "end to end; as headatlas nearest --role. It reads those heads and no others, so it costs "
+        "as many times nearest_by_head as there are; publish --materialize role:NAME makes that "
+        "cheaper. Role, scan, basis and centred are constants, parameters or getvariable('v'), no "
+        "subquery.",
+        (
+            Parameter("key", "Key of the picture to start from."),
+            Parameter("role", "Role of the heads, as in head_roles."),
+            _K_P,
+            _SCAN_P,
+            Parameter("basis", "TextSpan basis of the role; by default any.", "NULL"),
+            Parameter("metric", "'cosine', or 'dot'.", "'cosine'"),
+            Parameter("centred", "Subtract each head's mean over all pictures.", "true"),
+        ),
+        _NEIGHBOURS,
+        "SELECT rank, key, score FROM nearest_by_role('birds/0000003.png', 'colour', k := 5)",
     ),
     Macro(
         "nearest_by_text",

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
 
 from schemas.relations import Column, Table
-from schemas.tables import LAYER_VIEW, MACROS, TABLES
+from schemas.tables import LAYER_VIEW, MACROS, ROLE_VIEW, TABLES
 from warehouse.found import Result, Source, find_segmentations, utc
 from warehouse.layout import Warehouse
 from warehouse.materialise import Head, chosen_heads, fill
 from warehouse.metadata import load_metadata
 from warehouse.pools import pools
 from warehouse.results import read_provenance
+from warehouse.role_views import create_roles, view_name
 from warehouse.sqltext import Sql, Value, identifier, load, render
 from warehouse.versions import Version
 
@@ -56,13 +58,15 @@ def build(
             },
         )
         heads = chosen_heads(con, materialise)
+        roles = create_roles(con, layers, _no_rows(ROLE_VIEW.columns))
         _create_macros(
             con,
             default_scan=default,
             layers=layers,
+            roles=[f"{scan}/{role}" for scan, role in roles],
             materialised=[head.label for head in heads],
         )
-        _comment(con, layers)
+        _comment(con, layers, roles)
         con.commit()
         fill(con, heads)
         con.execute("CHECKPOINT building")
@@ -182,12 +186,18 @@ def _create_macros(con: duckdb.DuckDBPyConnection, **values: Value) -> None:
             con.execute(load(f"macros/{macro.name}", **values))
 
 
-def _comment(con: duckdb.DuckDBPyConnection, layers: Sequence[str]) -> None:
+def _comment(
+    con: duckdb.DuckDBPyConnection, layers: Sequence[str], roles: Sequence[tuple[str, str]]
+) -> None:
     """Say on every table, view, column and macro what it is."""
     for table in TABLES:
         _describe(con, identifier(table.name), table)
     for name in ("none", *layers):
         _describe(con, Sql(f"by_layer.{identifier(name)}"), LAYER_VIEW)
+    _describe(con, Sql("by_role.none"), ROLE_VIEW)
+    for number, (scan, role) in enumerate(roles, 1):
+        named = replace(ROLE_VIEW, comment=f"All heads of scan {scan!r} that carry role {role!r}.")
+        _describe(con, Sql(f"by_role.{identifier(view_name(number))}"), named)
     for macro in MACROS:
         kind = "MACRO TABLE" if macro.kind == "table" else "MACRO"
         _say(con, kind, identifier(macro.name), macro.comment)
