@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
+from jobs.chosen import chosen_heads
 from jobs.models import load_for
 from pipeline.decode import Rejected, decode
 from pipeline.maps.background import BACKGROUND
@@ -22,7 +23,7 @@ from pipeline.maps.words import bimodal_words, grad_eclip_words
 from pipeline.towers import LoadedModel, load_model
 from schemas.config_maps import MapConfig
 from schemas.errors import SourceError, UsageError
-from schemas.names import head_name, parse_head, parse_layers
+from schemas.names import head_name
 from warehouse import snapshots
 from warehouse.atomic import write_bytes
 from warehouse.classifiers import heads_of_role
@@ -76,7 +77,7 @@ def run(config: MapConfig) -> MapResult:
         UsageError: options that do not go together; a model that is not named.
         UnknownName: no such method, scan or role.
     """
-    method = method_named(config.method)
+    method = method_named(config.method, config.eclip)
     _check(config, method)
     picture = _read(config.image)
     loaded, role_heads = _model(config)
@@ -172,19 +173,7 @@ def _chosen(
     n_layers, n_heads = loaded.record.n_layers, loaded.record.n_heads
     if config.layers == "all" and not config.heads and config.role is None:
         return None
-    named = {parse_head(name) for name in config.heads} | set(role_heads)
-    for layer, head in named:
-        if layer >= n_layers or head >= n_heads:
-            raise UsageError(
-                f"no head {head_name(layer, head)}: this model has layers 0 to {n_layers - 1} "
-                f"and heads 0 to {n_heads - 1}"
-            )
-    keep = torch.zeros(n_layers, n_heads, dtype=torch.bool)
-    for layer in parse_layers(config.layers, n_layers):
-        for head in range(n_heads):
-            keep[layer, head] = not named or (layer, head) in named
-    if not bool(keep.any()):
-        raise UsageError("no head is left: the heads named are not in the layers named")
+    keep = chosen_heads(config.layers, config.heads, role_heads, n_layers, n_heads)
     return keep.to(loaded.device)
 
 

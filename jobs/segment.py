@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,15 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from jobs import console
-from jobs.cluster import cluster, run_tasks, share_out
-from jobs.segment_worker import SCORES, Chunk, SegmentSpec, SegmentWorker
+from jobs.chunks import do_missing, split
+from jobs.segment_worker import SCORES, SegmentSpec, SegmentWorker
 from pipeline import scoring
 from pipeline.maps.data import IGNORE, open_data
 from pipeline.maps.drawing import draw_rows
-from pipeline.maps.methods import METHODS, methods_named
+from pipeline.maps.methods import methods_named
 from schemas.config import Precision
 from schemas.config_maps import SegmentConfig
-from schemas.errors import RunFailed, StaleScan, UsageError
+from schemas.errors import StaleScan, UsageError
 from schemas.manifest import digest
 from schemas.maps import segmentation_scores_schema
 from schemas.names import safe_name
@@ -129,21 +128,19 @@ def run(config: SegmentConfig) -> SegmentResult:
         RunFailed: some shards failed for good; the others are kept.
     """
     started = time.perf_counter()
-    methods = tuple(methods_named(config.methods))
+    methods = tuple(methods_named(config.methods, config.eclip))
     if config.template.count("{}") != 1:
         raise UsageError(f"template {config.template!r}: expected exactly one {{}} for the class")
-    data = open_data(config.data.absolute(), config.labels, config.classes)
+    by_class = config.masks == "classes"
+    data = open_data(config.data.absolute(), config.labels, config.classes, class_masks=by_class)
     if config.asked == "true" and not data.by_class and None in data.labels:
         raise UsageError("asked true: the pictures' labels are not known; give --labels COLUMN")
     model = _model(config)
     spec = SegmentSpec(config, data, methods, model.path, model.pretrained_path, model.precision, 1)
     claim = _claim(config, spec)
     count = min(len(data.keys), config.limit or len(data.keys))
-    chunks = [
-        Chunk(i, min(i + config.shard_size, count), _parts(config) / f"part-{i:08d}.parquet")
-        for i in range(0, count, config.shard_size)
-    ]
-    _score_missing(config, spec, [c for c in chunks if not c.path.is_file()], count)
+    chunks = split(count, config.shard_size, _parts(config))
+    do_missing("Scoring maps", chunks, config, lambda cpus: SegmentWorker(replace(spec, cpus=cpus)))
     rows = pa.concat_tables([pq.read_table(c.path) for c in chunks])
     run_name = _run_name(config, model, claim)
     result = _result(config, methods, rows, run_name, time.perf_counter() - started)
@@ -199,10 +196,10 @@ def _claim(config: SegmentConfig, spec: SegmentSpec) -> dict[str, Any]:
         "model": [spec.model, spec.pretrained, spec.precision],
         "pictures": len(spec.data.keys),
         "classes": list(spec.data.classes),
+        "columns": SCORES.names,
     }
     if config.restart:
         shutil.rmtree(_parts(config), ignore_errors=True)
-        "columns": SCORES.names,
         path.unlink(missing_ok=True)
     if path.is_file():
         there = json.loads(path.read_text())
@@ -215,39 +212,7 @@ def _claim(config: SegmentConfig, spec: SegmentSpec) -> dict[str, Any]:
         return mine
     _parts(config).mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(mine, indent=2) + "\n")
-
-
-def _score_missing(
     return mine
-    config: SegmentConfig, spec: SegmentSpec, missing: list[Chunk], count: int
-) -> None:
-    if not missing:
-        return
-    before = count - sum(c.stop - c.start for c in missing)
-    finished = before
-    with cluster(config.ray_address) as have:
-        share = share_out(have, config.workers, config.gpus_per_worker)
-        spec = SegmentSpec(**{**vars(spec), "cpus": max(1, int(share.cpus))})
-        sizes = {chunk.path: chunk.stop - chunk.start for chunk in missing}
-        with console.progress("Scoring maps", count) as advance:
-
-            def done(path: Path) -> None:
-                nonlocal finished
-                finished += sizes[path]
-                advance(finished)
-
-            failures = run_tasks(
-                lambda: SegmentWorker(spec),
-                missing,
-                share,
-                finished=done,
-                advanced=lambda running: advance(min(finished + running, count)),
-            )
-    if failures:
-        raise RunFailed(
-            f"{len(failures)} of {len(missing)} shards failed, the first: {failures[0].reason}; "
-            "run the same command again to try them again"
-        )
 
 
 def _result(
@@ -269,10 +234,10 @@ def _result(
         multilabel_plain=plain,
         multilabel_surgery=by_surgery,
         folder=config.output,
+        run=run,
         seconds=seconds,
     )
 
-        run=run,
 
 def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
     def column(name: str) -> np.ndarray:
@@ -300,10 +265,10 @@ def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
         milliseconds=float(np.median(column("milliseconds"))),
         peak_mb=float(column("peak_bytes").max() / 1e6),
         maps=len(rows),
+        device=", ".join(sorted({row["device"] for row in rows})),
     )
 
 
-        device=", ".join(sorted({row["device"] for row in rows})),
 def _multilabel(rows: list[dict[str, Any]], name: str) -> float | None:
     if not rows:
         return None
@@ -322,10 +287,10 @@ def scores_table(config: SegmentConfig, model: _Model, result: SegmentResult) ->
         "protocol": config.protocol,
         "asked": config.asked,
         "images": result.images,
+        "rejects": len(result.rejects),
         "multilabel_plain": result.multilabel_plain,
         "multilabel_surgery": result.multilabel_surgery,
     }
-        "rejects": len(result.rejects),
     rows = [constant | asdict(one) for one in result.scores]
     return pa.Table.from_pylist(rows, schema=segmentation_scores_schema())
 
@@ -349,7 +314,7 @@ def _store(config: SegmentConfig, model: _Model, result: SegmentResult) -> None:
 
 def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     """Draw pictures spread over the data set, every method side by side."""
-    worker = SegmentWorker(SegmentSpec(**{**vars(spec), "cpus": 2}))
+    worker = SegmentWorker(replace(spec, cpus=2))
     numbers = np.unique(np.linspace(0, count - 1, config.examples).astype(int)).tolist()
     batch = worker.read(numbers, [])
     if batch is None:
@@ -360,7 +325,7 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     for method in spec.methods:
         values = worker.maps(method, batch).float().cpu().numpy()
         each = [values[i, asked[i][0] if spec.data.by_class else 0] for i in shown]
-        columns.append((METHODS[method].title, each))
+        columns.append((worker.methods[method].title, each))
     masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
     names = [spec.data.classes[asked[i][0]] for i in shown]
     pictures = [worker.picture_of(batch, i) for i in shown]

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from jobs.chunks import Chunk
 from jobs.worker import device_name
 from pipeline import scoring
 from pipeline.maps.data import IGNORE, Example, Labelled
 from pipeline.maps.measure import PeakMemory
-from pipeline.maps.methods import METHODS
+from pipeline.maps.methods import methods_named
 from pipeline.maps.protocol import mask_for_model
 from pipeline.maps.shared import resize
 from pipeline.maps.surgery import surgery_scores
@@ -71,15 +72,6 @@ class SegmentSpec:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Pictures of one task, by number, and the file of their scores."""
-
-    start: int
-    stop: int
-    path: Path
-
-
-@dataclass(frozen=True)
 class _Batch:
     """Pictures that could be read.
 
@@ -102,6 +94,7 @@ class SegmentWorker:
         """Load the model and embed the classes."""
         torch.set_num_threads(spec.cpus)
         self.spec = spec
+        self.methods = methods_named(",".join(spec.methods), spec.config.eclip)
         self.loaded: LoadedModel = load_model(spec.model, spec.pretrained, spec.precision)
         weights = class_weights(self.loaded.encode_text, spec.data.classes, (spec.config.template,))
         self.labels = torch.from_numpy(weights).to(self.loaded.device, self.loaded.dtype)
@@ -164,7 +157,7 @@ class SegmentWorker:
         if not self.spec.data.by_class:
             texts = self.labels[[c for (c,) in self.asked(batch)]].unsqueeze(1)
         with torch.inference_mode():
-            found = METHODS[method].run(self.loaded.visual, batch.pixels, texts, self.labels)
+            found = self.methods[method].run(self.loaded.visual, batch.pixels, texts, self.labels)
         return found.values
 
     def _score(self, method: str, batch: _Batch) -> Iterator[dict[str, Any]]:
@@ -189,7 +182,8 @@ class SegmentWorker:
                 if self.spec.data.by_class:
                     row |= _picture_row(full[c], mask == c + 1, mask == IGNORE)
                     if j == 0:
-                        row["confusion"] = _confusion(full, mask).ravel().tolist()
+                        counts = scoring.semantic_counts(full, mask, self.spec.config.background)
+                        row["confusion"] = counts.ravel().tolist()
                 else:
                     row |= _picture_row(full[0], mask == 1, mask == IGNORE)
                 yield row
@@ -202,9 +196,11 @@ class SegmentWorker:
         plain = batch.embedding @ labels.T
         by_surgery = surgery_scores(batch.embedding, labels)
         for i, number in enumerate(batch.numbers):
+            annotated = batch.examples[i].present
+            there = set(np.unique(batch.masks[i]).tolist()) if annotated is None else annotated
             yield {
                 "key": self.spec.data.keys[number],
-                "present": [bool((batch.masks[i] == c + 1).any()) for c in range(len(labels))],
+                "present": [c + 1 in there for c in range(len(labels))],
                 "plain": plain[i].tolist(),
                 "surgery": by_surgery[i].tolist(),
             }
@@ -237,11 +233,3 @@ def _picture_row(values: np.ndarray, foreground: np.ndarray, ignored: np.ndarray
         "contrast": found.contrast,
         "at_threshold": found.at_threshold.ravel().tolist(),
     }
-
-
-def _confusion(
-    full: Float[np.ndarray, "text height width"], mask: np.ndarray
-) -> Int[np.ndarray, "n n"]:
-    """Count pixels by class, the background ignored (VOC20)."""
-    truth = np.where((mask == 0) | (mask == IGNORE), IGNORE, mask.astype(np.int64) - 1)
-    return scoring.confusion(full.argmax(axis=0), truth, len(full))

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 # Thresholds tried on min-maxed maps by the best-threshold mIoU.
 THRESHOLDS = np.round(np.arange(1, 20) * 0.05, 2)
-IGNORE = 255
+IGNORE = -1
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,34 @@ def _iou(
 def confusion(
     predicted: Int[np.ndarray, "height width"], truth: Int[np.ndarray, "height width"], n: int
 ) -> Int[np.ndarray, "n n"]:
-    """Count pixels by (true class, predicted class); pixels of class 255 are left out."""
+    """Count pixels by (true class, predicted class); those whose true class is `IGNORE` are out."""
     keep = truth != IGNORE
     flat = truth[keep].astype(np.int64) * n + predicted[keep]
     return np.bincount(flat, minlength=n * n).reshape(n, n)
+
+
+def semantic_counts(
+    values: Float[np.ndarray, "n height width"],
+    mask: Int[np.ndarray, "height width"],
+    background: float | None = None,
+) -> Int[np.ndarray, "all all"]:
+    """Count one picture's pixels by (true class, class whose map is highest).
+
+    Args:
+        values: a map for each class.
+        mask: 0 background, `IGNORE`, or a class, from 1 on.
+        background: None, and the mask's background is ignored. Else the background is a class, the
+            last one, and predicted where no map reaches this share of the way from the lowest
+            value of all the picture's maps to the highest.
+    """
+    n = len(values)
+    predicted = values.argmax(axis=0)
+    if background is not None:
+        low, high = float(values.min()), float(values.max())
+        predicted[values.max(axis=0) - low < background * (high - low)] = n
+    behind = IGNORE if background is None else n
+    truth = np.where(mask == IGNORE, IGNORE, np.where(mask == 0, behind, mask.astype(int) - 1))
+    return confusion(predicted, truth, n if background is None else n + 1)
 
 
 def mean_iou(counts: Int[np.ndarray, "n n"]) -> float:

@@ -14,8 +14,9 @@ from PIL import Image
 from demo.model import CONFIG
 from demo.world import materialise
 from jobs import segment
-from jobs.segment_worker import Chunk, SegmentSpec, SegmentWorker
-from pipeline.maps.data import open_data
+from jobs.chunks import Chunk
+from jobs.segment_worker import SegmentSpec, SegmentWorker
+from pipeline.maps.data import IGNORE, open_data
 from pipeline.maps.methods import METHODS
 from pipeline.maps.protocol import mask_for_model
 from pipeline.maps.shared import resize
@@ -78,7 +79,7 @@ def test_the_shipped_layout_is_read_with_its_labels(world: Path) -> None:
 def test_voc_masks_are_palette_indices(voc: Path) -> None:
     data = open_data(voc)
     assert data.keys == ("a", "b", "c") and len(data.classes) == 20
-    assert np.unique(data.read(1).mask).tolist() == [0, 3, 12, 255]
+    assert np.unique(data.read(1).mask).tolist() == [IGNORE, 0, 3, 12]
 
 
 def test_imagenet_segmentation_is_read_from_hdf5_by_any_process(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_imagenet_segmentation_is_read_from_hdf5_by_any_process(tmp_path: Path) 
         example = data.read(i)
         np.testing.assert_array_equal(np.asarray(example.picture), pictures[i])
         np.testing.assert_array_equal(example.mask, masks[i])
-    with pytest.raises(UsageError, match=r"got 1 names, gtsegs_ijcv\.mat has 2 synsets"):
+    with pytest.raises(UsageError, match=r"got 1 names, gtsegs_ijcv\.mat with its synsets has 2"):
         open_data(path, classes=("first",))
 
 
@@ -130,9 +131,9 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path, world: Path) -> None:
 def test_an_aligned_mask_goes_through_the_pictures_own_geometry(size: tuple[int, int]) -> None:
     loaded = load_model(str(CONFIG), "none")
     width, height = size
-    mask = np.zeros((height, width), dtype=np.uint8)
+    mask = np.zeros((height, width), dtype=np.int32)
     mask[height // 4 : height // 2, width // 3 : width // 2] = 255
-    seen = loaded.transform(Image.fromarray(mask).convert("RGB"))[0]
+    seen = loaded.transform(Image.fromarray(mask.astype(np.uint8)).convert("RGB"))[0]
     picture = (seen - seen.min()) / (seen.max() - seen.min()) > 0.5
     record = loaded.record.preprocessing
     aligned = mask_for_model(mask, record, "aligned") > 0

@@ -122,9 +122,9 @@ def test_a_perfect_map_and_a_flat_one() -> None:
 def test_semantic_segmentation_and_multilabel_are_their_definitions(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(0, 4, (2, 9, 8))
-    truth[rng.random((9, 8)) < 0.1] = 255
+    truth[rng.random((9, 8)) < 0.1] = scoring.IGNORE
     counts = scoring.confusion(predicted, truth, 5)
-    keep = truth != 255
+    keep = truth != scoring.IGNORE
     each = [
         (keep & (predicted == c) & (truth == c)).sum()
         / (keep & ((predicted == c) | (truth == c))).sum()
@@ -132,7 +132,7 @@ def test_semantic_segmentation_and_multilabel_are_their_definitions(seed: int) -
         if (keep & ((predicted == c) | (truth == c))).any()
     ]
     assert scoring.mean_iou(counts) == pytest.approx(np.mean(each))
-    torch_says = MulticlassJaccardIndex(5, "none", ignore_index=255)(
+    torch_says = MulticlassJaccardIndex(5, "none", ignore_index=scoring.IGNORE)(
         torch.tensor(predicted), torch.tensor(truth)
     )
     assert torch_says[:4].mean() == pytest.approx(np.mean(each))

@@ -1,10 +1,12 @@
 """Every method by its name on the command line."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.maps import attention, gradient, last_block, lrp, surgery, tokens
 from pipeline.maps.base import Method
 from pipeline.maps.contribution import contribution
+from pipeline.maps.eclip import eclip, load_projections
 from schemas.errors import UnknownName, UsageError
 
 
@@ -61,34 +63,43 @@ METHODS: dict[str, Described] = {
 }
 
 
-def method_named(name: str) -> Described:
+TRAINED = "eclip"
+"""The one method that needs weights besides the model's."""
+
+
+def method_named(name: str, projections: Path | None = None) -> Described:
     """Return a method.
+
+    Args:
+        name: of `METHODS`, or eclip.
+        projections: checkpoint of ECLIP's two projections.
 
     Raises:
         UnknownName: there is none of this name.
-        UsageError: ECLIP, which needs projections of its own that were trained.
+        UsageError: eclip without its projections, or they cannot be used.
     """
-    if name == "eclip":
-        raise UsageError(
-            "eclip needs the two projections that its authors train, and none were given; "
-            "rclip is the same paper's method without training"
-        )
+    if name == TRAINED:
+        if projections is None:
+            raise UsageError(
+                "eclip needs two projections that were trained for the model; give their file "
+                "with --eclip, or take rclip, the same paper's method without training"
+            )
+        return Described(eclip(load_projections(projections)), "ECLIP", "arXiv 2209.07046")
     if name not in METHODS:
-        raise UnknownName.among("method", name, METHODS)
+        raise UnknownName.among("method", name, [*METHODS, TRAINED])
     return METHODS[name]
 
 
-def methods_named(spec: str) -> list[str]:
-    """Read `all`, or names separated by commas.
+def methods_named(spec: str, projections: Path | None = None) -> dict[str, Described]:
+    """Read `all`, or names separated by commas; eclip is among all where its projections are.
 
     Raises:
         UnknownName: there is no method of one of the names.
+        UsageError: there is no name, or eclip without its projections.
     """
-    if spec.strip().lower() == "all":
-        return list(METHODS)
     names = [name.strip() for name in spec.split(",") if name.strip()]
-    for name in names:
-        method_named(name)
+    if spec.strip().lower() == "all":
+        names = [*METHODS, TRAINED] if projections is not None else list(METHODS)
     if not names:
         raise UsageError(f"methods {spec!r}: expected all, or names separated by commas")
-    return list(dict.fromkeys(names))
+    return {name: method_named(name, projections) for name in names}

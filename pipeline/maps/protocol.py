@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32
 from PIL import Image
 
 from schemas.errors import UsageError
@@ -13,8 +13,8 @@ Protocol = Literal["aligned", "reference"]
 
 
 def mask_for_model(
-    mask: UInt8[np.ndarray, "height width"], preprocessing: Preprocessing, protocol: Protocol
-) -> UInt8[np.ndarray, "rows columns"]:
+    mask: Int32[np.ndarray, "height width"], preprocessing: Preprocessing, protocol: Protocol
+) -> Int32[np.ndarray, "rows columns"]:
     """Return a mask at the model's picture size, nearest pixel.
 
     `aligned` resizes and crops it as the picture was. `reference` squashes the whole mask, while

@@ -21,12 +21,19 @@ def tokens(
     object (CLIP Surgery, arXiv 2304.05653, section 3).
     """
     check_texts(texts, len(pixels))
+    features, embedding = token_features(visual, pixels)
+    return Maps(on_grid(bl.cosines(features, texts), grid_of(visual, pixels)), embedding)
+
+
+def token_features(
+    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
+) -> tuple[Float[Tensor, "image token d_joint"], Float[Tensor, "image d_joint"]]:
+    """Return every token's last state as if it were an embedding, and the embedding; unit norm."""
     x = first_tokens(visual, pixels)
     for block in visual.transformer.resblocks:
         x = bl.after(block, x)
     pooled = x[:, 1:].mean(dim=1) if visual.pool_type == "avg" else x[:, 0]
-    similar = bl.cosines(bl.to_joint(visual, x), texts)
-    return Maps(on_grid(similar, grid_of(visual, pixels)), bl.to_joint(visual, pooled))
+    return bl.to_joint(visual, x), bl.to_joint(visual, pooled)
 
 
 def reversed_tokens(
