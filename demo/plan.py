@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import dataclass, field
 
+from demo.world import IMAGE_SIZE, LARGEST_SIZE
 from demo.world.checksums import CHECKSUMS
-from demo.world.factors import IMAGE_SIZE, LARGEST_SIZE
 
 
 def world_digest() -> str:

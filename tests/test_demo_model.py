@@ -221,6 +221,20 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_a_run_on_larger_pictures_exports_weights_and_config_that_load(
+    tiny_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("demo.train.VALIDATION", 4)
+    plan = replace(TINY, image_size=96, steps=2)
+    places = Places(tiny_config, tmp_path / "work", tmp_path / "large.safetensors")
+    run = train(plan, places, device=CPU, processes=1, report=_quiet)
+    model = load_model(str(places.described), str(places.out))
+    assert model.record.preprocessing.image_size == (96, 96)
+    trained = run.model.visual.positional_embedding.detach()
+    assert trained.shape[0] == 1 + (96 // 8) ** 2
+    torch.testing.assert_close(model.visual.positional_embedding, trained.half().float())
+
+
 def test_a_save_of_another_plan_is_refused(tiny_config, tmp_path):
     words = vocabulary(tiny_config)
     store(new_run(TINY, words, tiny_config, CPU), tmp_path / "run.pt")
