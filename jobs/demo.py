@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 import demo
-from demo.world import descriptions, materialise
+from demo.world import SEED, descriptions, materialise
 from jobs import console, publish, scan, textspan
 from pipeline.pool import Description, clean
 from pipeline.towers import NO_WEIGHTS
@@ -70,6 +70,28 @@ GROUP BY ALL ORDER BY share DESC LIMIT 10
 """
 
 
+def draw(directory: Path, count: int, seed: int = SEED) -> Path:
+    """Draw pictures of the world as large as the small CLIP sees; return their listing."""
+    side = json.loads(MODEL.read_text())["vision_cfg"]["image_size"]
+    return materialise("test", directory, count, seed, side=side)
+
+
+def write_world_pool(warehouse: Warehouse) -> None:
+    """Write the pool of the world's own words, each text about one property.
+
+    Texts about two properties at once would hide which of them a head writes.
+    """
+    found = clean(Description(t, about) for t, about in descriptions() if about != "mixed")
+    write_pool(
+        warehouse,
+        POOL,
+        [d.text for d in found.descriptions],
+        [d.property for d in found.descriptions],
+        source="demo/world",
+        provenance={"source": "the demo world's own words"},
+    )
+
+
 def run(config: DemoConfig) -> DemoResult:
     """Draw the pictures, scan them, find the heads' texts, publish and ask."""
     root = config.warehouse
@@ -80,8 +102,7 @@ def run(config: DemoConfig) -> DemoResult:
             "the small CLIP's checkpoint is not there: random weights, so heads mean nothing"
         )
     console.note(f"drawing {config.pictures:,} pictures into {root / 'pictures'}")
-    side = json.loads(MODEL.read_text())["vision_cfg"]["image_size"]
-    listing = materialise("test", root / "pictures", config.pictures, side=side)
+    listing = draw(root / "pictures", config.pictures)
     scan.run(
         ScanConfig(
             source=str(listing),
@@ -96,17 +117,7 @@ def run(config: DemoConfig) -> DemoResult:
             batch_size=128,
         )
     )
-    # texts about two properties at once would hide which of them a head writes
-    single = (Description(t, about) for t, about in descriptions() if about != "mixed")
-    found = clean(single)
-    write_pool(
-        Warehouse(root),
-        POOL,
-        [d.text for d in found.descriptions],
-        [d.property for d in found.descriptions],
-        source="demo/world",
-        provenance={"source": "the demo world's own words"},
-    )
+    write_world_pool(Warehouse(root))
     textspan.run(TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
     publish.run(PublishConfig(warehouse=root))
     answers = tuple((q, sql, query(Warehouse(root), sql)) for q, sql in QUERIES)
