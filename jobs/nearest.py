@@ -18,10 +18,10 @@ from pipeline.decode import Rejected, decode
 from pipeline.decompose import Decomposer
 from pipeline.frames import Frames, load_frames
 from pipeline.retrieval import Scores, best
+from pipeline.sources.again import read_again
 from pipeline.sources.reader import Reader
 from schemas.config import NearestConfig
 from schemas.errors import UnknownName, UsageError
-from schemas.members import Member
 from schemas.names import head_name, parse_head
 from warehouse import snapshots
 from warehouse.layout import ScanDir, Warehouse
@@ -43,6 +43,7 @@ class Neighbour:
     score: float
     label: str | None
     uri: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,18 @@ def _means(scan: ScanDir) -> dict[Head, Float[np.ndarray, " d_head"]]:
 def _rows(
     scan: ScanDir, shards: Sequence[str], ids: np.ndarray, scores: np.ndarray
 ) -> tuple[Neighbour, ...]:
-    table = read_images(scan, shards, ["image_id", "key", "label", "uri"])
+    table = read_images(scan, shards, ["image_id", "key", "label", "uri", "fingerprint"])
     table = table.filter(pc.is_in(table["image_id"], value_set=pc.cast(list(ids), "int64")))
     known = {row["image_id"]: row for row in table.to_pylist()}
     return tuple(
-        Neighbour(rank, (row := known[int(i)])["key"], float(score), row["label"], row["uri"])
+        Neighbour(
+            rank,
+            (row := known[int(i)])["key"],
+            float(score),
+            row["label"],
+            row["uri"],
+            row["fingerprint"],
+        )
         for rank, (i, score) in enumerate(zip(ids, scores, strict=True))
     )
 
@@ -195,9 +203,11 @@ def _draw(config: NearestConfig, found: NearestResult) -> None:
     """Write the contact sheet and the page asked for."""
     if config.png is None and config.html is None:
         return
-    tiles = [
-        Tile(_thumbnail(n.uri, n.key), f"{n.score:.3f}", n.label or n.key) for n in found.neighbours
-    ]
+    with Reader() as reader:
+        tiles = [
+            Tile(_thumbnail(reader, n), f"{n.score:.3f}", n.label or n.key)
+            for n in found.neighbours
+        ]
     title = f"nearest to {found.query} by {', '.join(found.heads)}"
     if config.png is not None:
         contact_sheet([(title, tiles)], columns=min(10, len(tiles))).save(config.png)
@@ -215,12 +225,10 @@ def _draw(config: NearestConfig, found: NearestResult) -> None:
         )
 
 
-def _thumbnail(uri: str, key: str) -> Image.Image:
+def _thumbnail(reader: Reader, found: Neighbour) -> Image.Image:
     """Read a stored picture again, small; a grey tile when it is not there any more."""
-    member = Member(key=key, uri=uri, fingerprint="")
     try:
-        with Reader() as reader:
-            picture = decode(reader.read(member))
+        picture = decode(read_again(reader, found.key, found.uri, found.fingerprint))
     except Rejected:
         return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
