@@ -127,8 +127,8 @@ def _nearest(config: NearestConfig) -> None:
     console.table(title, ("rank", "key", "score", "label"), rows)
 
 
-def _evaluate(config: EvaluateConfig) -> None:
-    """Measure how well each head retrieves by each attribute of the pictures."""
+def _evaluate(config: EvaluateConfig, *, no_publish: bool) -> None:
+    """Measure how well each head retrieves by each attribute of the pictures, and store it."""
     from jobs import evaluate
 
     done = evaluate.run(config)
@@ -154,6 +154,8 @@ def _evaluate(config: EvaluateConfig) -> None:
         "chance",
     )
     console.table(f"Retrieval in {done.scan}, {done.queries} queries", columns, rows)
+    if not no_publish:
+        _publish(PublishConfig(warehouse=config.warehouse))
 
 
 def _verify(config: VerifyConfig) -> None:
@@ -251,7 +253,13 @@ ALL = (
     Command("publish", PublishConfig, _publish),
     Command("sql", SqlConfig, _sql, ("statement",)),
     Command("nearest", NearestConfig, _nearest, ("query",)),
-    Command("evaluate", EvaluateConfig, _evaluate),
+    Command(
+        "evaluate",
+        EvaluateConfig,
+        _evaluate,
+        (),
+        (("no_publish", "Do not publish when done."),),
+    ),
     *commands_ablation.COMMANDS,
     *commands_roles.COMMANDS,
     *commands_maps.COMMANDS,

@@ -2,18 +2,23 @@
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Int
 
 from jobs import console
 from pipeline.retrieval import Precision, precision_of
 from schemas.config import EvaluateConfig
 from schemas.errors import UnknownName, UsageError
-from schemas.names import head_name
+from schemas.names import head_name, parse_head
+from schemas.retrieval import EMBEDDING, HEAD, RETRIEVAL_SCORES, retrieval_scores_schema
 from warehouse import snapshots
 from warehouse.layout import Warehouse
 from warehouse.reading import iterate_layer, matrix, read_images
+from warehouse.results import write_result
 
 SEED = 0
 # An attribute with more values than this is a name, not a property.
@@ -36,6 +41,7 @@ class Evaluation:
     Attributes:
         embedding: the baseline, by attribute.
         heads: all heads and attributes.
+        path: where they are stored.
     """
 
     scan: str
@@ -43,6 +49,7 @@ class Evaluation:
     queries: int
     embedding: dict[str, Precision]
     heads: tuple[HeadPrecision, ...]
+    path: Path
 
     def best(self) -> list[HeadPrecision]:
         """Return the head with the highest precision for each attribute."""
@@ -57,7 +64,7 @@ class Evaluation:
 
 
 def run(config: EvaluateConfig) -> Evaluation:
-    """Ask with a sample of pictures, by every stored head, and score against the attributes.
+    """Ask with a sample of pictures, by every stored head, score against the attributes, store.
 
     Attributes are the label (as `label`) and the metadata columns with 2 to 200 values.
 
@@ -91,7 +98,38 @@ def run(config: EvaluateConfig) -> Evaluation:
                     for name, score in scores.items()
                 ]
                 advance(len(found) // len(values))
-    return Evaluation(scan.name, config.k, count, baseline, tuple(found))
+    path = scan.results(RETRIEVAL_SCORES) / f"{RETRIEVAL_SCORES}.parquet"
+    done = Evaluation(scan.name, config.k, count, baseline, tuple(found), path)
+    provenance = {
+        "snapshot": snapshot.number,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": SEED,
+        **config.model_dump(mode="json", exclude={"warehouse", "scan"}),
+    }
+    write_result(path, _table(done), provenance)
+    return done
+
+
+def _table(done: Evaluation) -> pa.Table:
+    rows = [(EMBEDDING, None, None, name, score) for name, score in done.embedding.items()]
+    rows += [(HEAD, *parse_head(row.head), row.attribute, row.score) for row in done.heads]
+    return pa.Table.from_pylist(
+        [
+            {
+                "attribute": attribute,
+                "component": component,
+                "layer": layer,
+                "head": head,
+                "k": done.k,
+                "precision_at_k": score.precision,
+                "mean_average_precision": score.average_precision,
+                "chance": score.chance,
+                "queries": done.queries,
+            }
+            for component, layer, head, attribute, score in rows
+        ],
+        schema=retrieval_scores_schema(),
+    )
 
 
 def _attributes(

@@ -1,8 +1,9 @@
-"""Tables about what heads do: roles, attributes of the pictures, stability of picks."""
+"""Tables about what heads do: roles, attributes of the pictures, retrieval, stability of picks."""
 
 from typing import Final
 
 from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Table, columns_of
+from schemas.retrieval import retrieval_scores_schema
 from schemas.roles import attributes_schema, roles_schema, stability_schema
 
 _BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis that this was found from.")
@@ -23,6 +24,17 @@ ROLE_TABLES: Final = (
         (SCAN, *columns_of(attributes_schema()), SNAPSHOT, STALE),
         "SELECT attribute, max_by(layer || ' ' || head, r2) AS best, max(r2) AS r2 "
         "FROM head_attributes GROUP BY attribute ORDER BY r2 DESC",
+    ),
+    Table(
+        "retrieval_scores",
+        "table",
+        "One row per attribute and head, or the whole embedding: how well it retrieves pictures "
+        "that share the attribute's value. Of the newest run of headatlas evaluate.",
+        (SCAN, *columns_of(retrieval_scores_schema()), SNAPSHOT, STALE),
+        "SELECT attribute, max_by('L' || layer || 'H' || head, precision_at_k) AS best_head, "
+        "max(precision_at_k) FILTER (component = 'head') AS precision, "
+        "max(precision_at_k) FILTER (component = 'embedding') AS embedding, "
+        "any_value(chance) AS chance FROM retrieval_scores GROUP BY attribute ORDER BY attribute",
     ),
     Table(
         "textspan_stability",

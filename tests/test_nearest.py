@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import evaluate, nearest
+from jobs import nearest
 from pipeline.retrieval import Scores, best, precision_of
-from schemas.config import EvaluateConfig, NearestConfig
+from schemas.config import NearestConfig
 from schemas.errors import HeadAtlasError
 from tests.test_scan import everything
 from warehouse.layout import Warehouse
@@ -131,12 +131,3 @@ def test_precision_and_map_equal_their_definitions() -> None:
         average.append(np.mean(ranked) if ranked else 0)
     np.testing.assert_allclose(found.precision, np.mean(at_5))
     np.testing.assert_allclose(found.average_precision, np.mean(average))
-
-
-def test_every_head_and_attribute_is_evaluated(published: Path) -> None:
-    done = evaluate.run(EvaluateConfig(warehouse=published, queries=50, k=5))
-    assert len(done.heads) == 9 * len(done.embedding)
-    assert {"background", "colour", "count", "label", "texture", "tone"} <= done.embedding.keys()
-    assert "caption" not in done.embedding
-    with pytest.raises(HeadAtlasError, match="no attribute 'hue'; there is background"):
-        evaluate.run(EvaluateConfig(warehouse=published, attribute=("hue",)))

@@ -9,6 +9,7 @@ from typing import Any
 
 from schemas.classifiers import CLASSIFIERS, HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
 from schemas.manifest import ScanRecord, Snapshot
+from schemas.retrieval import RETRIEVAL_SCORES
 from schemas.roles import ATTRIBUTES, ROLES, STABILITY
 from warehouse import segmentation, snapshots
 from warehouse.layout import ScanDir, Warehouse
@@ -21,6 +22,7 @@ RESULTS = (
     ROLES,
     ATTRIBUTES,
     STABILITY,
+    RETRIEVAL_SCORES,
     CLASSIFIERS,
     IMAGE_LOGITS,
     HEAD_LOGITS,
