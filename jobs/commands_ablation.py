@@ -1,4 +1,4 @@
-"""The commands zeroshot, ablate and spurious, and what they say when they are done."""
+"""The commands zeroshot, ablate, spurious and export, and what they say when they are done."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jobs import console
 from jobs.command import Command, publish_and_say
 from schemas.config import PublishConfig
-from schemas.config_classes import AblateConfig, SpuriousConfig, ZeroShotConfig
+from schemas.config_classes import AblateConfig, ExportConfig, SpuriousConfig, ZeroShotConfig
 
 if TYPE_CHECKING:
     from jobs.ablate import Ablated
@@ -84,6 +84,19 @@ def _spurious(config: SpuriousConfig, *, no_publish: bool) -> None:
         publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
+def _export(config: ExportConfig) -> None:
+    """Write image embeddings with some heads mean-ablated, as Parquet for use elsewhere."""
+    from jobs import export
+
+    done = export.run(config)
+    names = ", ".join(done.ablated[:SHOWN]) + (", ..." if len(done.ablated) > SHOWN else "")
+    length = "unit-norm" if done.unit else "not made unit-norm again"
+    console.note(
+        f"{done.images:,} embeddings of {done.scan} with {len(done.ablated)} heads mean-ablated "
+        f"({names}), {length}: {done.path} ({done.seconds:.1f} s)"
+    )
+
+
 def _groups(title: str, columns: Sequence[str], rows: "Iterable[GroupRow]") -> None:
     listed = list(rows)
     worst_first = sorted(listed, key=lambda row: row.accuracy[0])
@@ -118,4 +131,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("zeroshot", ZeroShotConfig, _zeroshot, ("classes",), _NO_PUBLISH),
     Command("ablate", AblateConfig, _ablate),
     Command("spurious", SpuriousConfig, _spurious, (), _NO_PUBLISH),
+    Command("export", ExportConfig, _export, ("output",)),
 )

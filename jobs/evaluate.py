@@ -111,7 +111,9 @@ def run(config: EvaluateConfig) -> Evaluation:
 
 
 def _table(done: Evaluation) -> pa.Table:
-    rows = [(EMBEDDING, None, None, name, score) for name, score in done.embedding.items()]
+    rows: list[tuple[str, int | None, int | None, str, Precision]] = [
+        (EMBEDDING, None, None, name, score) for name, score in done.embedding.items()
+    ]
     rows += [(HEAD, *parse_head(row.head), row.attribute, row.score) for row in done.heads]
     return pa.Table.from_pylist(
         [

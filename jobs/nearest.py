@@ -120,7 +120,9 @@ def _heads(
         heads = sorted(zip(found["layer"].to_pylist(), found["head"].to_pylist(), strict=True))
         if not heads:
             known = query(
-                warehouse, "SELECT DISTINCT role FROM head_roles WHERE scan_id = ?", [scan.name]
+                warehouse,
+                "SELECT DISTINCT role FROM head_roles WHERE scan_id = ? AND role IS NOT NULL",
+                [scan.name],
             )
             raise UnknownName.among("role", config.role, known["role"].to_pylist())
         return heads

@@ -1,4 +1,4 @@
-"""Configuration of the commands about classes: zeroshot, ablate and spurious."""
+"""Configuration of the commands about classes and ablation: zeroshot, ablate, spurious, export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -98,5 +98,24 @@ class SpuriousConfig(Config):
     seed: int = Field(default=0, description="Seed of the random sets.")
     name: str | None = Field(
         default=None, description="Name of the result; default, CLASSIFIER-ATTRIBUTE."
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+
+
+class ExportConfig(Config):
+    """Options of `headatlas export`."""
+
+    output: Path = Field(description="File to write, ending in .parquet.")
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    heads: Names = Field(default=(), description="Heads to ablate, as L22H12,L23H6.")
+    role: str | None = Field(default=None, description="Ablate all heads that carry this role.")
+    basis: str | None = Field(default=None, description="TextSpan basis of the roles; any.")
+    keep: bool = Field(
+        default=False, description="Ablate all stored heads but these; the rest stays as it is."
+    )
+    unit: bool = Field(
+        default=False,
+        description="Make the ablated embeddings unit-norm again; default, they stay as they are, "
+        "so that dot products with class weights are ablated logits.",
     )
     scan: str | None = Field(default=None, description="Scan; default, the newest.")

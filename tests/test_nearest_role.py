@@ -9,9 +9,11 @@ import pytest
 
 from jobs import nearest
 from schemas.config import NearestConfig
+from schemas.errors import UnknownName
 from schemas.roles import roles_schema
 from tests.cue import CHEAT, HONEST, Planted, plant
 from tests.test_macros import reads
+from warehouse.classifiers import heads_of_role
 from warehouse.layout import Warehouse
 from warehouse.publish import publish
 from warehouse.query import connect
@@ -152,6 +154,14 @@ def test_what_does_not_exist_is_said(
 ) -> None:
     with pytest.raises(duckdb.Error, match=complaint):
         con.execute(" ".join(["SELECT count(*) FROM", call])).fetchall()
+
+
+def test_the_command_lists_the_roles_there_are(birds: Planted) -> None:
+    asked = {"warehouse": birds.root, "query": KEYS[0], "role": "x"}
+    with pytest.raises(UnknownName, match=r"there is HUE \S+ \S+, hue \S+ \S+, place$"):
+        nearest.run(NearestConfig.checked(asked))
+    with pytest.raises(UnknownName, match=r"there is HUE \S+ \S+, hue \S+ \S+, place$"):
+        heads_of_role(birds.scan, "x")
 
 
 def test_a_role_by_subquery_is_refused(con: duckdb.DuckDBPyConnection) -> None:

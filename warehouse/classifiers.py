@@ -168,7 +168,8 @@ def heads_of_role(
         if basis is not None and basis not in (provenance.get("basis"), path.stem):
             continue
         for row in table.select(["layer", "head", "role"]).to_pylist():
-            known.add(row["role"])
+            if row["role"] is not None:
+                known.add(row["role"])
             if row["role"] == role:
                 found.add((row["layer"], row["head"]))
     if not found:
