@@ -1,4 +1,4 @@
-"""The commands of maps: `headatlas map` and `headatlas segment`."""
+"""The commands of maps: `headatlas map`, `map-statistics` and `segment`."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ from dataclasses import astuple, fields
 from jobs import console
 from jobs.command import Command, publish_and_say
 from schemas.config import PublishConfig
-from schemas.config_maps import MapConfig, SegmentConfig
+from schemas.config_maps import MapConfig, MapStatisticsConfig, SegmentConfig
 
 
 def _map(config: MapConfig) -> None:
@@ -23,6 +23,25 @@ def _map(config: MapConfig) -> None:
     for text, words in zip(config.texts, done.words, strict=False):
         console.table(f"Words of “{text}”", ("word", "relevance"), words)
     console.note(f"drew {len(done.titles)} maps to {done.path}")
+
+
+def _map_statistics(config: MapStatisticsConfig, *, no_publish: bool) -> None:
+    """Measure where every head looks for every text, over a data set, as a table."""
+    from jobs import map_statistics
+
+    done = map_statistics.run(config)
+    for key, reason in done.rejects[:5]:
+        console.warn(f"left out {key}: {reason}")
+    if len(done.rejects) > 5:
+        console.warn(f"{len(done.rejects)} pictures were left out in all")
+    by = f", by {len(done.labels)} labels too" if done.labels else ""
+    console.note(
+        f"{done.name} of {done.scan}: {done.heads} heads, {len(done.texts):,} texts, "
+        f"{done.images:,} pictures{by}, "
+        + ("there already" if done.reused else f"in {done.seconds:.1f} s")
+    )
+    if not no_publish:
+        publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
 def _segment(config: SegmentConfig, *, no_publish: bool) -> None:
@@ -51,6 +70,13 @@ def _segment(config: SegmentConfig, *, no_publish: bool) -> None:
 
 COMMANDS: tuple[Command, ...] = (
     Command("map", MapConfig, _map, ("image", "texts")),
+    Command(
+        "map-statistics",
+        MapStatisticsConfig,
+        _map_statistics,
+        ("data",),
+        (("no_publish", "Do not publish when done."),),
+    ),
     Command(
         "segment",
         SegmentConfig,

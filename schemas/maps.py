@@ -11,6 +11,7 @@ import pyarrow as pa
 from schemas.files import field
 
 SEGMENTATION: Final = "segmentation"
+HEAD_MAP_STATISTICS: Final = "head_map_statistics"
 
 
 def segmentation_scores_schema() -> pa.Schema:
@@ -55,6 +56,76 @@ def segmentation_scores_schema() -> pa.Schema:
                 "multilabel_surgery",
                 pa.float64(),
                 "The same by CLIP Surgery's feature surgery.",
+                null=True,
+            ),
+        ]
+    )
+
+
+def head_map_statistics_schema() -> pa.Schema:
+    """Return the schema of `head_map_statistics/NAME.parquet`: a row per head, text and label."""
+    on = "NULL without masks"
+    return pa.schema(
+        [
+            field("layer", pa.int16(), "Layer of the image encoder, from 0."),
+            field("head", pa.int16(), "Head within the layer, from 0."),
+            field("name", pa.string(), "Name of the head, as L22H11."),
+            field("text", pa.string(), "The text looked for."),
+            field(
+                "label",
+                pa.string(),
+                "Pictures of this label alone, or whose mask has this class; NULL: all pictures.",
+                null=True,
+            ),
+            field("pictures", pa.int64(), "Pictures counted."),
+            field(
+                "total",
+                pa.float64(),
+                "Sum of the head's map: what its image tokens add to the cosine with the text, "
+                "beyond the mean of the texts compared with; mean over pictures.",
+            ),
+            field("total_sd", pa.float64(), "Standard deviation of that sum over pictures."),
+            field(
+                "magnitude",
+                pa.float64(),
+                "Sum of the map's absolute values, in units of cosine; mean over pictures.",
+            ),
+            field(
+                "positive_share",
+                pa.float64(),
+                "Share of the absolute values that is positive, over all pictures together; NULL "
+                "for maps of zeros.",
+                null=True,
+            ),
+            field(
+                "focus",
+                pa.float64(),
+                "1 - entropy / log(tokens) of the absolute values: 0 spread evenly, 1 on one "
+                "token; mean over pictures.",
+            ),
+            field(
+                "effective_tokens",
+                pa.float64(),
+                "Tokens in use: exp of that entropy; mean over pictures.",
+            ),
+            field("tokens", pa.int32(), "Image tokens of a picture."),
+            field(
+                "on_mask",
+                pa.float64(),
+                f"Share of the absolute values that lies on the mask; mean over pictures; {on}.",
+                null=True,
+            ),
+            field(
+                "positive_on_mask",
+                pa.float64(),
+                "Share of the positive values that lies on the mask, over all pictures together; "
+                f"{on}, or where nothing is positive.",
+                null=True,
+            ),
+            field(
+                "mask_area",
+                pa.float64(),
+                f"Share of the picture that the mask covers, what on_mask is by chance; {on}.",
                 null=True,
             ),
         ]

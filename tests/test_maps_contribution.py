@@ -138,25 +138,32 @@ def test_a_size_that_is_no_multiple_of_the_patch_is_refused() -> None:
         )
 
 
-def test_statistics_of_every_head_are_those_of_its_literal_map() -> None:
+@pytest.mark.parametrize("cells", [1, 200, 10_000])
+def test_statistics_of_every_head_are_those_of_its_literal_map(cells: int) -> None:
     clip = small_clip()
     images, texts, labels = pixels(clip), random_texts(20, 4), random_texts(20, 5, seed=2)
     generator = torch.Generator().manual_seed(0)
-    masks = (torch.rand(3, 12, 12, generator=generator) < 0.5).double()
-    found = head_map_statistics(clip.visual, images, texts, labels, masks)
+    regions = (torch.rand(3, 2, 12, 12, generator=generator) < 0.5).double()
+    layers = (2, 0)
+    found = head_map_statistics(clip.visual, images, texts, labels, regions, layers, cells)
     maps = literal(clip.visual, images, texts, labels)[..., 1:]
-    inside = masks.unfold(1, 4, 4).unfold(2, 4, 4).mean((-1, -2)).flatten(1)
-    for layer in range(3):
+    inside = regions.unfold(2, 4, 4).unfold(3, 4, 4).mean((-1, -2)).flatten(2)
+    torch.testing.assert_close(found.area, inside.mean(-1))
+    for i, layer in enumerate(layers):
         for head in range(3):
             one = maps[layer, head]
             size = one.abs()
             share = size / size.sum(-1, keepdim=True)
             entropy = -(share * share.log()).sum(-1)
-            at = (slice(None), layer, head)
+            at = (slice(None), i, head)
             torch.testing.assert_close(found.total[at], one.sum(-1))
             torch.testing.assert_close(found.magnitude[at], size.sum(-1))
             torch.testing.assert_close(
                 found.focus[at], 1 - entropy / torch.tensor(9.0).double().log()
             )
-            torch.testing.assert_close(found.on_mask[at], (share * inside[:, None]).sum(-1))
-    assert head_map_statistics(clip.visual, images, texts, labels).on_mask.isnan().all()
+            torch.testing.assert_close(found.effective_tokens[at], entropy.exp())
+            for r in range(2):
+                among, region = (slice(None), r, i, head), inside[:, r, None]
+                torch.testing.assert_close(found.on_mask[among], (share * region).sum(-1))
+                positive = (one.clamp_min(0) * region).sum(-1)
+                torch.testing.assert_close(found.positive_in[among], positive)

@@ -9,6 +9,7 @@ from typing import Any
 
 from schemas.classifiers import CLASSIFIERS, HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
 from schemas.manifest import ScanRecord, Snapshot
+from schemas.maps import HEAD_MAP_STATISTICS
 from schemas.retrieval import RETRIEVAL_SCORES
 from schemas.roles import ATTRIBUTES, ROLES, STABILITY
 from warehouse import segmentation, snapshots
@@ -27,6 +28,7 @@ RESULTS = (
     IMAGE_LOGITS,
     HEAD_LOGITS,
     SPURIOUS_HEADS,
+    HEAD_MAP_STATISTICS,
 )
 
 
@@ -119,7 +121,8 @@ def find_results(source: Source) -> list[Result]:
                 name=path.stem,
                 path=path,
                 provenance=provenance,
-                stale=provenance.get("snapshot") != source.snapshot.number,
+                # statistics of maps depend on the scan's model alone, on no snapshot
+                stale="snapshot" in provenance and provenance["snapshot"] != source.snapshot.number,
                 is_default=path == made[-1][1],
             )
             for provenance, path in made

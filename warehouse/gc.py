@@ -18,6 +18,7 @@ from warehouse.lock import scan_lock
 from warehouse.shards import MANIFEST, load_manifest
 
 DAY = 24 * 3600
+WEEK = 7 * DAY
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,16 @@ class Swept:
 
 
 def sweep(warehouse: Warehouse) -> Swept:
-    """Delete half-written results: temporary files older than a day, of scans and of segment."""
-    folders = [warehouse.segmentation]
+    """Delete half-written results, of scans and of segment.
+
+    These are temporary files older than a day, and the parts of results that nobody has gone on
+    with for a week.
+    """
+    folders, given_up = [warehouse.segmentation], list[Path]()
     for name in warehouse.scans():
         scan = warehouse.scan(name)
         folders += [f for f in sorted(scan.path.iterdir()) if f.is_dir() and f != scan.shards]
+        given_up += [f for f in scan.unfinished.glob("*") if _last_written(f) > WEEK]
     doomed = [
         path
         for folder in folders
@@ -53,7 +59,16 @@ def sweep(warehouse: Warehouse) -> Swept:
     freed = sum(path.stat().st_size for path in doomed)
     for path in doomed:
         path.unlink()
-    return Swept(len(doomed), freed)
+    parts = [path for folder in given_up for path in folder.rglob("*") if path.is_file()]
+    freed += sum(path.stat().st_size for path in parts)
+    for folder in given_up:
+        shutil.rmtree(folder)
+    return Swept(len(doomed) + len(parts), freed)
+
+
+def _last_written(folder: Path) -> float:
+    """Return the seconds since a file was last written into a folder."""
+    return min(map(_age, (folder, *folder.rglob("*"))))
 
 
 def published_snapshots(warehouse: Warehouse) -> dict[str, set[int]]:

@@ -76,6 +76,11 @@ class ScanDir:
         """Folder of the zero-shot classifiers."""
         return self.results("classifiers")
 
+    @property
+    def unfinished(self) -> Path:
+        """Folder of the parts of results whose making goes on at the next run."""
+        return self.path / "unfinished"
+
     def results(self, kind: str) -> Path:
         """Return the folder of the results of one kind: textspan, roles, classifiers, ..."""
         return self.path / check_name(kind, "kind of result")

@@ -6,7 +6,7 @@ over the label set k. The texts go through T first, so a layer costs one product
 with [d_model, text]; nothing of size [layer, token, head, d_joint] is ever made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, check_labels, check_texts, first_tokens, grid_of, on_grid, unit
+
+# Numbers of a layer's maps (picture x head x token x text) that are there at a time.
+CELLS = 2**24
 
 
 def contribution(
@@ -82,18 +85,28 @@ def each_layer(
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
-    visit: Callable[[Tensor], None],
+    visit: Callable[[int, slice, Tensor], None],
+    layers: Collection[int] | None = None,
+    cells: int = CELLS,
 ) -> Float[Tensor, " image"]:
-    """Call `visit` with one layer's maps of all heads after another, [image, head, token, text].
+    """Call `visit` with the maps of all heads, [image, head, token, text], one part at a time.
 
-    They lack the factor that is returned, since it is known only at the end. Image tokens only.
+    A part is a layer and as many texts as make at most `cells` numbers, or one text: `visit` gets
+    the layer's number, which texts, and the maps. They lack the factor that is returned, since it
+    is known only at the end. Image tokens only; of all layers, or of those in `layers`.
     """
     folded = _folded(visual, pixels, texts, labels)
 
     def reach(layer: int, alpha: Tensor, v: Tensor) -> None:
+        if layers is not None and layer not in layers:
+            return
         through = through_output(visual.transformer.resblocks[layer], folded)
         through = through.unflatten(-2, (alpha.shape[1], -1))
-        visit((alpha[:, :, 1:, None] * v[:, :, 1:]) @ through)
+        spread = alpha[:, :, 1:, None] * v[:, :, 1:]
+        step = max(1, cells // spread[..., 0].numel())
+        for start in range(0, through.shape[-1], step):
+            some = slice(start, start + step)
+            visit(layer, some, spread @ through[..., some])
 
     return _scale(visual, _walk(visual, pixels, reach))[0]
 
