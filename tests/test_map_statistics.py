@@ -210,6 +210,10 @@ def test_the_command_publishes_what_sql_can_ask(pairs: Path, warehouse: Path) ->
     assert not list((warehouse / "scans/s").glob("unfinished/*"))
     check_all = VerifyConfig(warehouse=warehouse)
     assert maintain.run_verify(check_all)[0].problems == ()
+    (path,) = (warehouse / "scans/s/head_map_statistics").iterdir()
+    path.write_bytes(path.read_bytes()[:-9])
+    (problem,) = maintain.run_verify(check_all)[0].problems
+    assert problem.file == f"head_map_statistics/{path.name}"
 
 
 def start(pairs: Path, warehouse: Path) -> subprocess.Popen[bytes]:

@@ -66,6 +66,21 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return found
 
 
+def check_columns(path: Path, declared: pa.Schema, command: str) -> None:
+    """Check that a result has the columns that its table is loaded from.
+
+    Raises:
+        CorruptStore: the file cannot be read, or was written by another version of `command`.
+    """
+    there = _opened(path, lambda: pq.read_schema(path))
+    other = [f.name for f in declared if f.name not in there.names or there.field(f.name) != f]
+    if other:
+        raise CorruptStore(
+            f"{path} has another {', '.join(other)} than this version writes; delete it, and run "
+            f"{command} again"
+        )
+
+
 def _opened(path: Path, read: Any) -> Any:
     try:
         return read()

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.errors import CorruptStore
 from schemas.maps import segmentation_scores_schema
 from warehouse.layout import Warehouse
-from warehouse.results import read_provenance, read_result, write_result
+from warehouse.results import check_columns, read_provenance, read_result, write_result
 from warehouse.verify import Problem
 
 
@@ -34,14 +33,8 @@ def checked(path: Path) -> dict[str, Any]:
     Raises:
         CorruptStore: the file cannot be read, or its columns are not those declared.
     """
+    check_columns(path, segmentation_scores_schema(), "segment")
     provenance = read_provenance(path)
-    there, declared = pq.read_schema(path), segmentation_scores_schema()
-    other = [f.name for f in declared if f.name not in there.names or there.field(f.name) != f]
-    if other or "created_at" not in provenance:
-        raise CorruptStore(
-            f"{path} has another {', '.join(other) or 'provenance'} than this version writes; "
-            "delete it, and run segment again"
-        )
     return provenance
 
 

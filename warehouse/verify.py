@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 from schemas.errors import CorruptStore
 from schemas.files import IMAGES, MOMENTS, REJECTS
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot
+from schemas.maps import HEAD_MAP_STATISTICS, head_map_statistics_schema
 from warehouse import snapshots
 from warehouse.atomic import sha256_file
 from warehouse.layout import ScanDir
 from warehouse.reading import matrix, single_value
-from warehouse.results import read_provenance
+from warehouse.results import check_columns, list_results, read_provenance, read_result
 from warehouse.shards import MANIFEST, contributions_path, finite, load_manifest, mlp_path
 
 EXTRA: Final = "not in the manifest"
@@ -49,6 +50,7 @@ def verify(scan: ScanDir, *, deep: bool = True) -> Report:
         none = Problem("", "snapshots", "no snapshot: the scan was never finished")
         return Report(scan.name, 0, 0, 0, (none,))
     problems: list[Problem] = list(_scan_problems(scan, record, snapshot))
+    problems += _statistics_problems(scan)
     keys: Counter[str] = Counter()
     ids: list[np.ndarray] = []
     for live in snapshot.shards:
@@ -101,6 +103,15 @@ def _scan_problems(scan: ScanDir, record: ScanRecord, snapshot: Snapshot) -> Ite
         yield Problem(
             "", scan.rejects.name, f"{rows} rejects of snapshot {of}, not the newest snapshot's"
         )
+
+
+def _statistics_problems(scan: ScanDir) -> Iterator[Problem]:
+    for path in list_results(scan, HEAD_MAP_STATISTICS):
+        try:
+            check_columns(path, head_map_statistics_schema(), "map-statistics")
+            read_result(path)
+        except CorruptStore as error:
+            yield Problem("", str(path.relative_to(scan.path)), " ".join(str(error).split()))
 
 
 def _file_problems(scan: ScanDir, manifest: ShardManifest, deep: bool) -> Iterator[Problem]:
