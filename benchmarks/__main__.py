@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ablation, encode, endtoend, memory, nearest, spans
+from benchmarks import ablation, encode, endtoend, maps, memory, nearest, roles, spans
 from benchmarks.rows import Row
 
 ALL: dict[str, Callable[[Path], list[Row]]] = {
@@ -20,6 +20,8 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "memory": memory.run,
     "nearest": lambda work: nearest.run(work, 1_000_000),
     "ablation": ablation.run,
+    "roles": lambda work: roles.run(),
+    "maps": lambda work: maps.run(),
 }
 
 

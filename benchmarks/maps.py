@@ -77,8 +77,3 @@ def peak(what: str, name: str, batch: int) -> None:
     with torch.inference_mode(), PeakMemory(device) as memory:
         work()
     print(memory.bytes)
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

@@ -209,6 +209,7 @@ def _draw(done: Comparison) -> None:
     right.set(xlabel="texts per head, m", ylabel="share of the heads' variance", ylim=(0, 1.02))
     right.legend(frameon=False, fontsize=9)
     for axes in (left, right):
+        axes.set_xticks(sorted({p.m for p in done.points}))
         axes.spines[["top", "right"]].set_visible(False)
     done.plot.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(done.plot, dpi=150)

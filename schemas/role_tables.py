@@ -22,7 +22,7 @@ ROLE_TABLES: Final = (
         "table",
         "One row per head and attribute of the pictures: how much of the head it explains.",
         (SCAN, *columns_of(attributes_schema()), SNAPSHOT, STALE),
-        "SELECT attribute, max_by(layer || ' ' || head, r2) AS best, max(r2) AS r2 "
+        "SELECT attribute, max_by(format('L{}H{}', layer, head), r2) AS best, max(r2) AS r2 "
         "FROM head_attributes GROUP BY attribute ORDER BY r2 DESC",
     ),
     Table(
@@ -41,6 +41,7 @@ ROLE_TABLES: Final = (
         "table",
         "One row per pick of a basis: how often it survives when the pictures are drawn again.",
         (SCAN, _BASIS, *columns_of(stability_schema()), SNAPSHOT, STALE),
-        "SELECT layer, head, avg(survival) AS survival FROM textspan_stability GROUP BY ALL",
+        "SELECT layer, head, avg(survival) AS survival FROM textspan_stability GROUP BY ALL "
+        "ORDER BY survival LIMIT 10",
     ),
 )

@@ -9,15 +9,18 @@ import pytest
 from llm_server import Script, serving
 from planted import DOES, SHAPE, write_planted
 
+from jobs import publish
 from jobs.manual_roles import run_set
 from jobs.roles import run
 from jobs.textspan import run as run_textspan
-from schemas.config import TextSpanConfig
+from schemas.config import PublishConfig, TextSpanConfig
 from schemas.config_roles import RolesConfig, RoleSetConfig
 from schemas.errors import CorruptStore, UnknownName, UsageError
+from schemas.role_tables import ROLE_TABLES
 from schemas.roles import MANUAL_ROLES
 from warehouse.layout import Warehouse
 from warehouse.pools import write_pool
+from warehouse.query import query
 from warehouse.results import read_result
 
 
@@ -114,6 +117,20 @@ def test_a_language_model_names_roles_once(root: Path, monkeypatch: pytest.Monke
     assert all("\n" not in str(r["note"]) for r in said)
     stored = json.dumps(rows(root)) + str(read_result(done.path)[1])
     assert "sk-secret" not in stored
+
+
+def test_the_examples_of_the_docs_answer_from_published_roles(root: Path) -> None:
+    run(RolesConfig(warehouse=root, turns=0, bootstrap=3))
+    publish.run(PublishConfig(warehouse=root))
+    roles, attributes, stability = (
+        query(Warehouse(root), table.example).to_pylist() for table in ROLE_TABLES
+    )
+    assert {row["role"] for row in roles} == {"colour", "place"}
+    best = {row["attribute"]: row["best"] for row in attributes}
+    assert best["colour"] in ("L1H0", "L2H0")
+    assert best["place"] in ("L1H1", "L2H1")
+    assert len(stability) == 6
+    assert all(0 <= row["survival"] <= 1 for row in stability)
 
 
 def test_a_changed_pool_or_an_unknown_basis_is_refused(root: Path) -> None:
