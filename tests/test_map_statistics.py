@@ -77,6 +77,21 @@ def config(data: Path, warehouse: Path, **options: object) -> MapStatisticsConfi
     return MapStatisticsConfig.checked({**values, "batch_size": 2, "shard_size": 4, **options})
 
 
+def by_label(pairs: Path, warehouse: Path) -> MapStatisticsConfig:
+    options = {"masks": "foreground", "labels": "kind", "shard_size": 1, "workers": None}
+    return config(pairs, warehouse, **options)
+
+
+@pytest.fixture(scope="module")
+def measured(
+    pairs: Path, scanned: Path, tmp_path_factory: pytest.TempPathFactory
+) -> map_statistics.MapStatisticsResult:
+    """Return an undisturbed run by label."""
+    warehouse = tmp_path_factory.mktemp("measured") / "w"
+    shutil.copytree(scanned, warehouse)
+    return map_statistics.run(by_label(pairs, warehouse))
+
+
 def literal_maps(tiny_config: Path, pictures: list[Path]) -> np.ndarray:
     """Return maps of the texts against their mean, [image, layer, head, token, text].
 
@@ -156,15 +171,17 @@ def check(
 
 
 def test_the_table_is_that_of_maps_that_are_materialised(
-    pairs: Path, warehouse: Path, tiny_config: Path
+    pairs: Path,
+    warehouse: Path,
+    tiny_config: Path,
+    measured: map_statistics.MapStatisticsResult,
 ) -> None:
     maps = literal_maps(tiny_config, [pairs / "images" / f"{i}.png" for i in range(5)])
     every, birds, cars = [0, 1, 2, 3, 4], [0, 2, 4], [1, 3]
 
-    done = map_statistics.run(config(pairs, warehouse, masks="foreground", labels="kind"))
-    assert (done.images, done.heads, done.labels) == (5, 9, ("bird", "car"))
-    assert [key for key, _ in done.rejects] == ["5.png"]
-    table, provenance = read_result(done.path)
+    assert (measured.images, measured.heads, measured.labels) == (5, 9, ("bird", "car"))
+    assert [key for key, _ in measured.rejects] == ["5.png"]
+    table, provenance = read_result(measured.path)
     groups = {None: every, "bird": birds, "car": cars}
     # of a foreground every value but 0 is part; of classes, 255 is ignored
     check(table, maps, {k: (v, insides(pairs, v, (1, 2, 255))) for k, v in groups.items()})
@@ -227,7 +244,9 @@ def start(pairs: Path, warehouse: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.timeout(600)
-def test_a_killed_run_goes_on_to_the_same_table(pairs: Path, warehouse: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_table(
+    pairs: Path, warehouse: Path, measured: map_statistics.MapStatisticsResult
+) -> None:
     def parts() -> list[Path]:
         return sorted(warehouse.glob("scans/s/unfinished/*/part-*.parquet"))
 
@@ -245,9 +264,6 @@ def test_a_killed_run_goes_on_to_the_same_table(pairs: Path, warehouse: Path) ->
     assert not path.exists()
     kept = first.stat().st_mtime_ns
     # the run that goes on does not touch what is there
-    options = config(
-        pairs, warehouse, masks="foreground", labels="kind", shard_size=1, workers=None
-    )
     finish, seen = map_statistics._finish, []
 
     def watch(*given: object) -> None:
@@ -256,11 +272,9 @@ def test_a_killed_run_goes_on_to_the_same_table(pairs: Path, warehouse: Path) ->
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(map_statistics, "_finish", watch)
-        resumed, _ = read_result(map_statistics.run(options).path)
+        resumed, _ = read_result(map_statistics.run(by_label(pairs, warehouse)).path)
     assert seen == [kept]
-    undisturbed = map_statistics.run(options.model_copy(update={"restart": True}))
-    assert not undisturbed.reused
-    whole, _ = read_result(undisturbed.path)
+    whole, _ = read_result(measured.path)
     for name in whole.column_names:
         one, other = resumed[name].to_pylist(), whole[name].to_pylist()
         same = pytest.approx(other, rel=1e-6) if pa.types.is_floating(whole[name].type) else other
