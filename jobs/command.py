@@ -24,5 +24,9 @@ def publish_and_say(config: PublishConfig) -> None:
 
     done = publish.run(config)
     console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
+    for gone in done.gone:
+        console.warn(
+            f"{gone} was materialised and is not there any more; publish --materialize chooses anew"
+        )
     for stale in done.stale:
         console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")

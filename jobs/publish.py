@@ -4,6 +4,8 @@ from schemas.config import PublishConfig
 from warehouse import publish
 from warehouse.layout import Warehouse
 
+NONE = "none"
+
 
 def run(config: PublishConfig) -> publish.Published:
     """Publish a new version; readers of older ones are not disturbed.
@@ -12,4 +14,5 @@ def run(config: PublishConfig) -> publish.Published:
         UnknownName: a head or role to materialise does not exist.
     """
     warehouse = Warehouse(config.warehouse)
-    return publish.publish(warehouse, materialise=config.materialize, keep=config.keep)
+    chosen = [word for word in config.materialize if word != NONE] if config.materialize else None
+    return publish.publish(warehouse, materialise=chosen, keep=config.keep)

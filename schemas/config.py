@@ -72,7 +72,8 @@ class PublishConfig(Config):
     warehouse: Path = Field(description="Folder of the warehouse.")
     materialize: tuple[str, ...] = Field(
         default=(),
-        description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all.",
+        description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all, "
+        "or none. Default, those of the version before.",
     )
     keep: int = Field(default=3, ge=1, description="Published versions to keep.")
 

@@ -231,7 +231,7 @@ def test_versions_are_numbered_linked_and_pruned(warehouse: Warehouse) -> None:
     ]  # fmt: skip
     assert warehouse.database.readlink() == Path("atlas/atlas-000004.duckdb")
     sidecar = json.loads((warehouse.versions / "atlas-000004.json").read_text())
-    assert sidecar == {"version": 4, "scans": {"scan": 1}}
+    assert sidecar == {"version": 4, "scans": {"scan": 1}, "materialise": []}
     assert gc.published_snapshots(warehouse) == {"scan": {1}}
 
 

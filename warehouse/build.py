@@ -12,7 +12,7 @@ from schemas.relations import Column, Table
 from schemas.tables import LAYER_VIEW, MACROS, ROLE_VIEW, TABLES
 from warehouse.found import Result, Source, find_segmentations, utc
 from warehouse.layout import Warehouse
-from warehouse.materialise import Head, chosen_heads, fill
+from warehouse.materialise import Head, chosen_heads, fill, missing
 from warehouse.metadata import load_metadata
 from warehouse.pools import pools
 from warehouse.results import read_provenance
@@ -30,8 +30,18 @@ def build(
     sources: Sequence[Source],
     results: Sequence[Result],
     materialise: Sequence[str],
-) -> list[Head]:
-    """Write the whole database to `version.building`; return the heads materialised."""
+    *,
+    carried: bool,
+) -> tuple[list[Head], tuple[str, ...]]:
+    """Write the whole database to `version.building`.
+
+    Returns:
+        The heads materialised; and what of `materialise` is not there any more, where it is
+        `carried` over from an older version.
+
+    Raises:
+        UnknownName: no such head or role to materialise, and it is asked for now.
+    """
     path, default = str(version.building), sources[-1].scan.name if sources else None
     with duckdb.connect() as con:
         con.execute(render("ATTACH :path AS building (STORAGE_VERSION 'v1.5.0')", path=path))
@@ -57,7 +67,8 @@ def build(
                 "default_scan": default,
             },
         )
-        heads = chosen_heads(con, materialise)
+        gone = missing(con, materialise) if carried else ()
+        heads = chosen_heads(con, [word for word in materialise if word not in gone])
         roles = create_roles(con, layers, _no_rows(ROLE_VIEW.columns))
         _create_macros(
             con,
@@ -72,7 +83,7 @@ def build(
         con.execute("CHECKPOINT building")
         con.execute("USE memory")
         con.execute("DETACH building")
-    return heads
+    return heads, gone
 
 
 def _table(table: Table) -> Sql:

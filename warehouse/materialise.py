@@ -50,6 +50,17 @@ def chosen_heads(con: duckdb.DuckDBPyConnection, wanted: Sequence[str]) -> list[
     return sorted(found)
 
 
+def missing(con: duckdb.DuckDBPyConnection, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `wanted` of which no scan of the database being built has a head."""
+    found = []
+    for name in wanted:
+        try:
+            chosen_heads(con, [name])
+        except UnknownName:
+            found.append(name)
+    return tuple(found)
+
+
 def _of_role(con: duckdb.DuckDBPyConnection, role: str) -> list[Head]:
     if not con.execute(load("materialise/has_roles")).fetchone():
         raise UnknownName.among("role", role, ())

@@ -33,6 +33,7 @@ class Published:
         scans: the snapshot that it shows of each scan.
         stale: results made from an older snapshot, as `SCAN/KIND/NAME`.
         materialised: heads stored as native unit vectors, as `SCAN/L22H11`.
+        gone: what the version before materialised and no scan has any more, as `role:colour`.
         seconds: time taken.
     """
 
@@ -41,6 +42,7 @@ class Published:
     scans: dict[str, int]
     stale: tuple[str, ...]
     materialised: tuple[str, ...]
+    gone: tuple[str, ...]
     seconds: float
 
 
@@ -48,7 +50,7 @@ def publish(
     warehouse: Warehouse,
     *,
     scans: Sequence[str] | None = None,
-    materialise: Sequence[str] = (),
+    materialise: Sequence[str] | None = None,
     keep: int = 3,
 ) -> Published:
     """Build the next version of the database and link to it.
@@ -60,6 +62,7 @@ def publish(
         warehouse: what to publish.
         scans: names of the scans to show; all, when None.
         materialise: heads whose centred unit vectors are also stored: `L22H11`, `role:NAME`, `all`.
+            None: those of the version before, as far as they are still there.
         keep: versions to keep.
 
     Raises:
@@ -72,10 +75,13 @@ def publish(
     with versions.publishing(warehouse):
         sources = find_sources(warehouse, scans)
         shown = {s.scan.name: s.snapshot.number for s in sources}
-        with versions.reserved(warehouse, shown) as version:
+        asked = versions.materialised(warehouse) if materialise is None else tuple(materialise)
+        with versions.reserved(warehouse, shown, asked) as version:
             results = [r for s in sources for r in find_results(s)]
             try:
-                heads = build(warehouse, version, sources, results, materialise)
+                heads, gone = build(
+                    warehouse, version, sources, results, asked, carried=materialise is None
+                )
             except duckdb.Error as error:
                 text = " ".join(str(error).split())
                 raise StoreError(
@@ -89,5 +95,6 @@ def publish(
         scans=shown,
         stale=tuple(f"{r.scan}/{r.kind}/{r.name}" for r in results if r.stale),
         materialised=tuple(head.label for head in heads),
+        gone=gone,
         seconds=time.perf_counter() - started,
     )

@@ -1,12 +1,13 @@
 """Versions of the published database: atlas/atlas-000018.duckdb, and the link to the newest.
 
 A version's sidecar, atlas-000018.json, names the snapshots that its views read, so that `gc` keeps
-their shards. It is written before the database, and outlives no version.
+their shards, and the heads asked to be materialised, so that the next version has them too. It is
+written before the database, and outlives no version.
 """
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class Version:
 
     @property
     def sidecar(self) -> Path:
-        """The snapshots that the version reads, by scan."""
+        """The snapshots that the version reads, by scan, and its heads to be materialised."""
         return self.database.with_suffix(".json")
 
 
@@ -55,8 +56,18 @@ def existing(warehouse: Warehouse) -> list[Version]:
     return [Version(warehouse.versions, n) for n in sorted(int(f) for f in found if f.isdecimal())]
 
 
+def materialised(warehouse: Warehouse) -> tuple[str, ...]:
+    """Return what the newest version was asked to materialise, in the words of that time."""
+    finished = existing(warehouse)
+    if not finished or not finished[-1].sidecar.is_file():
+        return ()
+    return tuple(json.loads(finished[-1].sidecar.read_text()).get("materialise", ()))
+
+
 @contextmanager
-def reserved(warehouse: Warehouse, scans: Mapping[str, int]) -> Iterator[Version]:
+def reserved(
+    warehouse: Warehouse, scans: Mapping[str, int], materialise: Sequence[str]
+) -> Iterator[Version]:
     """Take the next number for a version to build; forget it if the building fails.
 
     Its sidecar is written first: from then on `gc` keeps these snapshots. What a publish that was
@@ -65,7 +76,11 @@ def reserved(warehouse: Warehouse, scans: Mapping[str, int]) -> Iterator[Version
     finished = existing(warehouse)
     version = Version(warehouse.versions, finished[-1].number + 1 if finished else 1)
     _discard(warehouse, keep={v.number for v in finished})
-    document = {"version": version.number, "scans": dict(scans)}
+    document = {
+        "version": version.number,
+        "scans": dict(scans),
+        "materialise": list(materialise),
+    }
     write_text(version.sidecar, json.dumps(document, indent=2) + "\n")
     try:
         yield version
