@@ -145,7 +145,7 @@ def heads_section(found: HeadFactors) -> str:
             ]
         )
     dedicated: dict[str, list[str]] = {}
-    for factor, layer, head in found.dedicated():
+    for factor, layer, head in found.dedicated(world.INDEPENDENT):
         dedicated.setdefault(factor, []).append(f"`{head_name(layer, head)}`")
     listed = "\n".join(f"- {factor}: {', '.join(names)}" for factor, names in dedicated.items())
     n_layers, n_heads = next(iter(found.r2.values())).shape
@@ -163,8 +163,8 @@ heads.
 
 {table(["factor", "its best head", "R²", "next factor of that head", "null"], best)}
 
-Heads with R² ≥ 0.5 for one factor and ≤ 0.2 for every other, for {len(dedicated)} factors (a
-picture's category follows from its kind, so a head that tells kinds well tells categories too):
+Heads with R² ≥ 0.5 for one factor and ≤ 0.2 for every other that is drawn, for {len(dedicated)}
+factors (a picture's category follows from its kind, so the two are not held against each other):
 
 {listed}
 

@@ -1,6 +1,6 @@
 """What the heads of the small CLIP do, measured on pictures whose factors are known."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,10 +95,16 @@ class HeadFactors:
     r2: dict[str, Float[np.ndarray, "layer head"]]
     null: dict[str, float]
 
-    def dedicated(self, own: float = 0.5, others: float = 0.2) -> Iterator[tuple[str, int, int]]:
-        """(factor, layer, head) with R² of at least `own` there and at most `others` elsewhere."""
-        for factor, values in self.r2.items():
-            rival = np.max([r2 for name, r2 in self.r2.items() if name != factor], axis=0)
+    def dedicated(
+        self, factors: Sequence[str], own: float = 0.5, others: float = 0.2
+    ) -> Iterator[tuple[str, int, int]]:
+        """(factor, layer, head) with R² of at least `own` there and at most `others` elsewhere.
+
+        `factors` are those that count: of two of which one follows from the other, give one.
+        """
+        for factor in factors:
+            values = self.r2[factor]
+            rival = np.max([self.r2[name] for name in factors if name != factor], axis=0)
             for layer, head in np.argwhere((values >= own) & (rival <= others)):
                 yield factor, int(layer), int(head)
 

@@ -310,7 +310,7 @@ def test_the_embedding_does_not_need_the_mlps_direct_path(test_split, classifier
 def test_four_factors_have_a_head_of_their_own(test_split):
     encoded, factors = test_split
     r2 = {factor: explained(encoded.heads, factors[factor]) for factor in PLAIN}
-    own = {factor for factor, _, _ in HeadFactors(r2, {}).dedicated()}
+    own = {factor for factor, _, _ in HeadFactors(r2, {}).dedicated(world.INDEPENDENT)}
     assert len(own) >= 4
 
 

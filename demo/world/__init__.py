@@ -5,7 +5,7 @@ Everything is made by this code from a seed: the same seed, split and index give
 
 from demo.world.captions import Caption, caption
 from demo.world.checksums import verify_checksums
-from demo.world.factors import FACTORS, HELD_OUT, IMAGE_SIZE, LARGEST_SIZE, SEED
+from demo.world.factors import FACTORS, HELD_OUT, IMAGE_SIZE, INDEPENDENT, LARGEST_SIZE, SEED
 from demo.world.files import materialise, materialise_birds
 from demo.world.prompts import PROMPTS, descriptions, vocabulary
 from demo.world.scenes import Batch, Scene, batch, scene
@@ -16,6 +16,7 @@ __all__ = [
     "FACTORS",
     "HELD_OUT",
     "IMAGE_SIZE",
+    "INDEPENDENT",
     "LARGEST_SIZE",
     "PROMPTS",
     "SEED",

@@ -33,6 +33,9 @@ FACTORS: Final[dict[str, tuple[str, ...]]] = {
 """Factor name -> its values; a value's code is its position. `category` follows from `kind`.
 `bird` is -1 outside the birds splits."""
 
+INDEPENDENT: Final = ("kind", "colour", "count", "texture", "background", "tone")
+"""The factors that are drawn, each without regard to the others, outside the birds splits."""
+
 LAND_BIRD: Final = 0
 WATER_BIRD: Final = 1
 WATER_BIRD_KINDS: Final = tuple(
