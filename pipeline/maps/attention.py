@@ -13,6 +13,7 @@ from pipeline.maps.base import (
     grid_of,
     need_class_token,
     on_grid,
+    wide,
 )
 
 
@@ -48,12 +49,13 @@ def rollout(
     """
     need_class_token(visual, "rollout")
     x = first_tokens(visual, pixels)
-    rolled = torch.eye(x.shape[1], dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
+    one = torch.eye(x.shape[1], dtype=wide(x).dtype, device=x.device)
+    rolled = one.expand(len(x), -1, -1)
     for layer, block in enumerate(visual.transformer.resblocks):
         q, k, v = bl.project(block, block.ln_1(x))
         a = bl.attention(q, k)
         if layer >= first:
-            hat = a.mean(dim=1) + torch.eye(a.shape[-1], dtype=a.dtype, device=a.device)
+            hat = wide(a).mean(dim=1) + one
             rolled = hat / hat.sum(dim=-1, keepdim=True) @ rolled
         x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
     return _for_all(visual, pixels, texts, rolled[:, 0], x[:, 0])

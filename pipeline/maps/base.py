@@ -92,7 +92,7 @@ def on_grid(
     values: Float[Tensor, "image text image_token"], grid: tuple[int, int]
 ) -> Float[Tensor, "image text grid_h grid_w"]:
     """Arrange image tokens (without the class token) as in the picture; at least float32."""
-    return values.to(torch.promote_types(values.dtype, torch.float32)).unflatten(-1, grid)
+    return wide(values).unflatten(-1, grid)
 
 
 def texts_of_each(
@@ -146,6 +146,11 @@ def need_class_token(visual: VisionTransformer, method: str) -> None:
             f"{method} reads the class token, this image encoder pools by {visual.pool_type!r}; "
             "use contribution or tokens"
         )
+
+
+def wide(x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """Return numbers in at least single precision."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def unit(x: Float[Tensor, "*axes d_joint"]) -> Float[Tensor, "*axes d_joint"]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
+
+from pipeline.maps.base import wide
 
 
 def project(
@@ -29,7 +30,8 @@ def attention(
     mask: Float[Tensor, "query key"] | None = None,
 ) -> Float[Tensor, "image n_heads query key"]:
     """Return attention probabilities, softmax(q kᵀ / √d_head [+ mask])."""
-    scores = q @ k.mT * q.shape[-1] ** -0.5
+    # scaled before the product, which half precision could not hold
+    scores = q * q.shape[-1] ** -0.5 @ k.mT
     return (scores if mask is None else scores + mask).softmax(dim=-1)
 
 
@@ -82,7 +84,7 @@ def to_joint(
 ) -> Float[Tensor, "*axes d_joint"]:
     """Return residual-stream states in the joint space, unit norm: ln_post, projection."""
     joint = visual.ln_post(x) @ visual.proj
-    return F.normalize(joint.to(torch.promote_types(joint.dtype, torch.float32)), dim=-1)
+    return F.normalize(wide(joint), dim=-1)
 
 
 def cosines(

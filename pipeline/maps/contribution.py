@@ -15,7 +15,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import Maps, check_labels, check_texts, first_tokens, grid_of, on_grid, unit
+from pipeline.maps.base import (
+    Maps,
+    check_labels,
+    check_texts,
+    first_tokens,
+    grid_of,
+    on_grid,
+    unit,
+    wide,
+)
 
 # Numbers of a layer's maps (picture x head x token x text) that are there at a time.
 CELLS = 2**24
@@ -37,7 +46,7 @@ def contribution(
     """
     folded = _folded(visual, pixels, texts, labels)
     grid = grid_of(visual, pixels)
-    total = pixels.new_zeros(len(pixels), texts.shape[-2], grid[0] * grid[1])
+    total = wide(pixels.new_zeros(len(pixels), texts.shape[-2], grid[0] * grid[1]))
 
     def add(layer: int, alpha: Tensor, v: Tensor) -> None:
         nonlocal total
@@ -127,7 +136,8 @@ def through_output(
     """Return W_Oᵀ diag(λ) of folded texts: their numbers for each channel of each head."""
     gain = getattr(block.ls_1, "gamma", None)
     scaled = folded if gain is None else gain[:, None] * folded
-    return block.attn.out_proj.weight.T @ scaled
+    weight = block.attn.out_proj.weight
+    return weight.T @ scaled.to(weight.dtype)
 
 
 def _folded(
@@ -170,7 +180,6 @@ def _scale(
 ) -> tuple[Float[Tensor, " image"], Float[Tensor, "image d_joint"]]:
     """Return 1 / (σ · norm) and the unit-norm embedding."""
     joint = visual.ln_post(residual) @ visual.proj
-    wide = residual.to(torch.promote_types(residual.dtype, torch.float32))
-    sigma = (wide.var(dim=-1, correction=0) + visual.ln_post.eps).sqrt()
-    joint = joint.to(wide.dtype)
+    sigma = (wide(residual).var(dim=-1, correction=0) + visual.ln_post.eps).sqrt()
+    joint = wide(joint)
     return 1 / (sigma * joint.norm(dim=-1)), unit(joint)

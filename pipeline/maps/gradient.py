@@ -13,7 +13,15 @@ from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
 from pipeline.maps import graph
-from pipeline.maps.base import Maps, first_tokens, grid_of, need_class_token, on_grid, texts_of_each
+from pipeline.maps.base import (
+    Maps,
+    first_tokens,
+    grid_of,
+    need_class_token,
+    on_grid,
+    texts_of_each,
+    wide,
+)
 
 
 def attention_gradcam(
@@ -77,7 +85,7 @@ def relevance(
     score: Float[Tensor, " image"], attentions: list[Tensor]
 ) -> Float[Tensor, "image token token"]:
     """Return R after all layers of R ← R + mean_h(∇A ⊙ A)⁺ R, from the identity."""
-    a = attentions[0]
+    a = wide(attentions[0])
     r = torch.eye(a.shape[-1], dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
     for a, slope in zip(attentions, graph.gradients(score, attentions), strict=True):
         r = r + (slope * a).relu().mean(dim=1) @ r
@@ -112,12 +120,12 @@ def channel_relevance(
     among: slice,
 ) -> Float[Tensor, "image token"]:
     """Return ReLU(Σ_c g_c v_ic λ_i), with λ the cosine of query and key, min-maxed over `among`."""
-    keys = k.transpose(1, 2).flatten(2)
-    near = F.cosine_similarity(query.flatten(1)[:, None], keys, dim=-1)
+    keys = wide(k).transpose(1, 2).flatten(2)
+    near = F.cosine_similarity(wide(query).flatten(1)[:, None], keys, dim=-1)
     low = near[:, among].amin(dim=-1, keepdim=True)
     high = near[:, among].amax(dim=-1, keepdim=True)
     loose = (near - low) / (high - low).clamp_min(torch.finfo(near.dtype).tiny)
-    return (torch.einsum("bhd,bhid->bi", slope, v) * loose).relu()
+    return (torch.einsum("bhd,bhid->bi", slope, wide(v)) * loose).relu()
 
 
 def legrad(
@@ -136,7 +144,7 @@ def legrad(
     with graph.differentiable():
         each = graph.usable(each)
         x = first_tokens(visual, graph.usable(pixels)).detach()
-        total = x.new_zeros(each.shape[1], len(x), x.shape[1])
+        total = wide(x.new_zeros(each.shape[1], len(x), x.shape[1]))
         for block in visual.transformer.resblocks:
             # s_l depends on A_l through this block alone
             x = x.detach()

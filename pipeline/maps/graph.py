@@ -14,7 +14,11 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import first_tokens, need_class_token, texts_of_each
+from pipeline.maps.base import first_tokens, need_class_token, texts_of_each, wide
+
+# Half precision would lose derivatives as small as these are: they are taken of the score times so
+# much, and divided by it after.
+RAISED = 2.0**10
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,9 @@ def scores(found: Pass, texts: Float[Tensor, "*image text d_joint"]) -> Float[Te
 def gradients(score: Float[Tensor, " image"], by: list[Tensor]) -> tuple[Tensor, ...]:
     """Return the derivatives of each picture's score; the graph is kept for the next text.
 
-    A picture's score depends on its own tensors alone, so the batch's sum is differentiated.
+    A picture's score depends on its own tensors alone, so the batch's sum is differentiated. At
+    least single precision.
     """
-    return torch.autograd.grad(score.sum(), by, retain_graph=True)
+    raised = RAISED if any(x.dtype == torch.float16 for x in by) else 1.0
+    found = torch.autograd.grad(score.sum() * raised, by, retain_graph=True)
+    return tuple(wide(slope) / raised for slope in found)

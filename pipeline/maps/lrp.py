@@ -1,9 +1,11 @@
 """Maps from relevance: LRP, partial LRP, and Chefer's method (CVPR 2021).
 
 Relevance 1 starts at the cosine with a text and goes down through the dot product, the projection
-and the blocks by the rules of `pipeline.maps.rules`.
+and the blocks by the rules of `pipeline.maps.rules`. They divide by sums that may be small, so that
+the rounding of half precision would decide the map: such a model is copied to single precision.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,6 +38,7 @@ def lrp_pixels(
     texts: Float[Tensor, "*image text d_joint"],
 ) -> tuple[Float[Tensor, "image text height width"], Float[Tensor, "image d_joint"]]:
     """Return every pixel's relevance, channels summed, and the unit-norm embedding."""
+    visual, pixels = _single(visual, pixels)
     traced = _trace(visual, pixels, "LRP")
     grid = grid_of(visual, pixels)
     patches = visual.conv1(pixels)
@@ -63,6 +66,7 @@ def partial_lrp(
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return mean_h (R^A)⁺[cls, i]: relevance at the last softmax. `labels` is not used."""
+    visual, pixels = _single(visual, pixels)
     traced = _trace(visual, pixels, "partial LRP")
     rows = []
     for text in _rows(texts, traced.embedding):
@@ -78,6 +82,7 @@ def chefer(
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return row cls of M_L … M_1, M_l = I + mean_h(∇A_l ⊙ R^A_l)⁺. `labels` is not used."""
+    visual, pixels = _single(visual, pixels)
     rows = []
     with graph.differentiable():
         found = graph.forward(visual, pixels, "Chefer's method")
@@ -95,6 +100,15 @@ def chefer(
                 row = row @ (eye + (slope * relevance).relu().mean(dim=1))
             rows.append(row[:, 0, 1:].detach())
     return Maps(on_grid(torch.stack(rows, dim=1), grid_of(visual, pixels)), traced.embedding)
+
+
+def _single(
+    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
+) -> tuple[VisionTransformer, Float[Tensor, "image 3 height width"]]:
+    """Return the image encoder and its pictures in at least single precision."""
+    if visual.conv1.weight.dtype in (torch.float16, torch.bfloat16):
+        return copy.deepcopy(visual).float(), pixels.float()
+    return visual, pixels
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
 from pipeline.maps import graph
+from pipeline.maps.base import unit, wide
 from pipeline.maps.gradient import channel_relevance, relevance
 from schemas.errors import UnsupportedModel
 
@@ -96,8 +96,9 @@ def _forward(clip: Any, tokens: Int[Tensor, "text token"]) -> _TextPass:
             "this model's text encoder is no plain CLIP transformer that is read at its "
             "end-of-text token; maps of words need one"
         )
-    x = clip.token_embedding(tokens) + clip.positional_embedding[: tokens.shape[1]]
-    x = x.detach().requires_grad_()
+    dtype = clip.transformer.get_cast_dtype()
+    x = clip.token_embedding(tokens).to(dtype)
+    x = (x + clip.positional_embedding[: tokens.shape[1]].to(dtype)).detach().requires_grad_()
     mask = clip.attn_mask[: tokens.shape[1], : tokens.shape[1]].to(x)
     layers = []
     for block in clip.transformer.resblocks:
@@ -109,7 +110,7 @@ def _forward(clip: Any, tokens: Int[Tensor, "text token"]) -> _TextPass:
         x = bl.add_mlp(block, x + bl.merge_heads(block, o))
     ends = tokens.argmax(dim=-1)
     state = clip.ln_final(x)[torch.arange(len(x), device=x.device), ends]
-    return _TextPass(tuple(layers), ends, F.normalize(state @ clip.text_projection, dim=-1))
+    return _TextPass(tuple(layers), ends, unit(wide(state @ clip.text_projection)))
 
 
 def _each_image(
