@@ -22,7 +22,7 @@ from jobs.chunks import do_missing, split
 from jobs.segment_worker import SCORES, SegmentSpec, SegmentWorker
 from pipeline import scoring
 from pipeline.maps.data import IGNORE, open_data
-from pipeline.maps.drawing import draw_rows
+from pipeline.maps.drawing import draw_page
 from pipeline.maps.methods import methods_named
 from schemas.config import Precision
 from schemas.config_maps import SegmentConfig
@@ -321,15 +321,15 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
         return
     asked = worker.asked(batch)
     shown = [i for i, classes in enumerate(asked) if classes]
-    columns = []
+    rows = []
     for method in spec.methods:
         values = worker.maps(method, batch).float().cpu().numpy()
         each = [values[i, asked[i][0] if spec.data.by_class else 0] for i in shown]
-        columns.append((worker.methods[method].title, each))
+        rows.append((worker.methods[method].title, each))
     masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
     names = [spec.data.classes[asked[i][0]] for i in shown]
     pictures = [worker.picture_of(batch, i) for i in shown]
     drawn = io.BytesIO()
-    page = draw_rows(pictures, names, [("Mask", masks), *columns])
+    page = draw_page(pictures, names, masks, rows)
     page.savefig(drawn, format="png")
     write_bytes(config.output / "examples.png", drawn.getvalue())

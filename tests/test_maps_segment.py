@@ -215,7 +215,8 @@ def test_a_rerun_goes_on_and_other_options_are_refused(ray_session: None, tmp_pa
     assert table["miou"].to_pylist() == [s.miou for s in again.scores]
     assert (tmp_path / "out" / "scores.csv").read_text().count("\n") == 4
     with Image.open(tmp_path / "out" / "examples.png") as page:
-        assert page.size[0] > page.size[1]
+        # two pictures side by side; themselves, their masks and three methods below
+        assert page.size[1] > page.size[0]
     with pytest.raises(StaleScan, match="another protocol"):
         segment.run(options.model_copy(update={"protocol": "reference"}))
 

@@ -13,6 +13,9 @@ from pipeline.maps.shared import Points
 
 PANEL = 2.6
 COLUMNS = 5
+# Of the page of methods, in inches: a cell, and the room for the methods' and pictures' names.
+CELL = 1.15
+LABELS_WIDTH, TITLES_HEIGHT = 1.35, 0.4
 # Strength of the colours over the picture in grey: of the weakest value, and of the strongest.
 FAINT, STRONG = 0.15, 0.85
 
@@ -76,33 +79,59 @@ def draw_panels(
     return figure
 
 
-def draw_rows(
+def draw_page(
     pictures: Sequence[Image.Image],
     names: Sequence[str],
-    columns: Sequence[tuple[str, Sequence[Float[np.ndarray, "_ _"]]]],
+    masks: Sequence[Float[np.ndarray, "_ _"]],
+    methods: Sequence[tuple[str, Sequence[Float[np.ndarray, "_ _"]]]],
 ) -> Figure:
-    """Draw a page: a row for each picture, a column for each method, each map on its own scale.
+    """Draw a page: a column for each picture, a row for each method, each map on its own scale.
 
     Args:
-        pictures: in the order of every column.
+        pictures: in the order of everything else.
         names: what each picture was asked for.
-        columns: a title and one map for each picture.
+        masks: 1 in the foreground; outlined on every map.
+        methods: a title and one map for each picture.
     """
-    n_rows, n_columns = len(pictures), len(columns) + 1
-    figure = Figure(
-        figsize=(1.15 * n_columns + 0.3, 1.25 * n_rows + 0.5), layout="constrained", dpi=110
+    tallest = max(picture.height / picture.width for picture in pictures)
+    wide, high = CELL, CELL * min(tallest, 2.0)
+    width = LABELS_WIDTH + wide * len(pictures)
+    height = TITLES_HEIGHT + high * (len(methods) + 2)
+    figure = Figure(figsize=(width, height), dpi=110)
+    axes = figure.subplots(
+        len(methods) + 2,
+        len(pictures),
+        squeeze=False,
+        gridspec_kw={
+            "left": LABELS_WIDTH / width,
+            "right": 1 - 0.05 / width,
+            "top": 1 - TITLES_HEIGHT / height,
+            "bottom": 0.05 / height,
+            "wspace": 0.05,
+            "hspace": 0.05,
+        },
     )
-    axes = figure.subplots(n_rows, n_columns, squeeze=False)
-    for row, (picture, name) in enumerate(zip(pictures, names, strict=True)):
-        axes[row, 0].imshow(picture)
-        axes[row, 0].set_title(_wrapped(name, 16), fontsize=6)
-        for column, (_, maps) in enumerate(columns, start=1):
+    for column, (picture, name, mask) in enumerate(zip(pictures, names, masks, strict=True)):
+        box = (0, picture.width, picture.height, 0)
+        axes[0, column].imshow(picture, extent=box)
+        axes[0, column].set_title(_wrapped(name, 18), fontsize=8)
+        axes[1, column].imshow(mask, cmap="gray", vmin=0, vmax=1, extent=box)
+        for row, (_, maps) in enumerate(methods, start=2):
             axes[row, column].imshow(
-                maps[row], cmap="inferno", interpolation="bilinear", extent=(0, 1, 0, 1)
+                maps[column], cmap="inferno", interpolation="bilinear", extent=box
             )
-            axes[row, column].set_aspect(picture.height / picture.width)
-    for column, (title, _) in enumerate(columns, start=1):
-        axes[0, column].set_title(_wrapped(title, 14), fontsize=6)
+            if mask.min() < mask.max():
+                axes[row, column].contour(
+                    mask, levels=[0.5], colors="cyan", linewidths=0.6, extent=box, origin="upper"
+                )
+    for row, title in enumerate(["Picture", "Mask", *(title for title, _ in methods)]):
+        axes[row, 0].text(
+            *(-0.08, 0.5, _wrapped(title, 18)),
+            fontsize=8,
+            ha="right",
+            va="center",
+            transform=axes[row, 0].transAxes,
+        )
     for ax in axes.ravel():
         ax.set_axis_off()
     return figure
