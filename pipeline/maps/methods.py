@@ -7,6 +7,7 @@ from pipeline.maps import attention, gradient, last_block, lrp, surgery, tokens
 from pipeline.maps.base import Method
 from pipeline.maps.contribution import contribution
 from pipeline.maps.eclip import eclip, load_projections
+from pipeline.maps.traced import traced_contribution
 from schemas.errors import UnknownName, UsageError
 
 
@@ -31,6 +32,9 @@ class Described:
 
 METHODS: dict[str, Described] = {
     "contribution": Described(contribution, "Contribution", "arXiv 2310.05916"),
+    "traced-contribution": Described(
+        traced_contribution, "Traced contribution", "arXiv 2310.05916 with 2005.00928"
+    ),
     "tokens": Described(tokens.tokens, "Plain tokens", "CLIP, arXiv 2103.00020"),
     "rclip": Described(tokens.reversed_tokens, "RCLIP", "arXiv 2209.07046"),
     "attention": Described(
