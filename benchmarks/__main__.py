@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ablation, encode, endtoend, maps, memory, nearest, roles, spans
+from benchmarks import ablation, encode, endtoend, maps, memory, nearest, roles, spans, world
 from benchmarks.rows import Row
 
 ALL: dict[str, Callable[[Path], list[Row]]] = {
@@ -22,6 +22,7 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "ablation": ablation.run,
     "roles": lambda work: roles.run(),
     "maps": lambda work: maps.run(),
+    "world": lambda work: world.run(),
 }
 
 

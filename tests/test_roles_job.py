@@ -122,15 +122,13 @@ def test_a_language_model_names_roles_once(root: Path, monkeypatch: pytest.Monke
 def test_the_examples_of_the_docs_answer_from_published_roles(root: Path) -> None:
     run(RolesConfig(warehouse=root, turns=0, bootstrap=3))
     publish.run(PublishConfig(warehouse=root))
-    roles, attributes, stability = (
-        query(Warehouse(root), table.example).to_pylist() for table in ROLE_TABLES
-    )
-    assert {row["role"] for row in roles} == {"colour", "place"}
-    best = {row["attribute"]: row["best"] for row in attributes}
+    answers = {t.name: query(Warehouse(root), t.example).to_pylist() for t in ROLE_TABLES}
+    assert {row["role"] for row in answers["head_roles"]} == {"colour", "place"}
+    best = {row["attribute"]: row["best"] for row in answers["head_attributes"]}
     assert best["colour"] in ("L1H0", "L2H0")
     assert best["place"] in ("L1H1", "L2H1")
-    assert len(stability) == 6
-    assert all(0 <= row["survival"] <= 1 for row in stability)
+    assert len(answers["textspan_stability"]) == 6
+    assert all(0 <= row["survival"] <= 1 for row in answers["textspan_stability"])
 
 
 def test_a_changed_pool_or_an_unknown_basis_is_refused(root: Path) -> None:
