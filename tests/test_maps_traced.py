@@ -45,7 +45,7 @@ def test_it_is_every_heads_part_traced_to_the_patches_times_rollout(
                         c = ((z - z.mean()) * last.weight) @ visual.proj
                         part = c @ (text - labels.mean(0))
                         total = total + part * rolled[number][i]
-            expected = scaled(total[1:]) * scaled(rolled[-1][0, 1:])
+            expected = (total[1:] - total[1:].min()) * scaled(rolled[-1][0, 1:])
             torch.testing.assert_close(
                 found.values[b, t].flatten(), expected, rtol=1e-8, atol=1e-11
             )

@@ -32,11 +32,12 @@ def traced_contribution(
     labels: Float[Tensor, "label d_joint"],
     first: int = 1,
 ) -> Maps:
-    """Return minmax(Σ_l c_l Â_{l−1} … Â_first) · minmax(row cls of Â_L … Â_first).
+    """Return (m − min m) · minmax(row cls of Â_L … Â_first) with m = Σ_l c_l Â_{l−1} … Â_first.
 
     c_l [token] is what the heads of layer l add to ⟨embedding, t − mean_k t_k⟩ from each token, the
     class token's among them; Â is mean_h A + I with rows that sum to 1, from the second block on as
-    in rollout.
+    in rollout. σ and the embedding's norm are left out: maps of one picture can be compared, texts
+    with each other, not those of two pictures.
 
     Raises:
         UsageError: the only label is the text itself: the map would be zero everywhere.
@@ -59,6 +60,7 @@ def traced_contribution(
             rolled = hat / hat.sum(dim=-1, keepdim=True) @ rolled
         x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
     grid = grid_of(visual, pixels)
-    traced = min_max(on_grid(total[..., 1:], grid))
+    traced = on_grid(total[..., 1:], grid)
+    above = traced - traced.amin(dim=(-2, -1), keepdim=True)
     reached = min_max(on_grid(rolled[:, :1, 1:], grid))
-    return Maps(traced * reached, bl.to_joint(visual, x[:, 0]))
+    return Maps(above * reached, bl.to_joint(visual, x[:, 0]))
