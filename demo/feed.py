@@ -62,20 +62,21 @@ def draw(
     folder.mkdir(parents=True, exist_ok=True)
     images = np.empty((count, side, side, 3), dtype=np.uint8)
     factors = np.empty((count, len(NAMES)), dtype=np.int64)
-    for start in range(0, count, CHUNK):
-        stop = min(count, start + CHUNK)
-        path = folder / f"{split}-{start:07d}-{stop:07d}.npz"
-        if not path.exists():
-            drawn = world.batch(split, start, stop, processes=processes, side=side)
-            codes = np.stack([drawn.factors[name] for name in NAMES], 1)
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.savez(file, images=drawn.images, factors=codes)
-            partial.replace(path)
-        with np.load(path) as chunk:
-            images[start:stop] = chunk["images"]
-            factors[start:stop] = chunk["factors"]
-        report(stop)
+    with world.painters(processes) as by:
+        for start in range(0, count, CHUNK):
+            stop = min(count, start + CHUNK)
+            path = folder / f"{split}-{start:07d}-{stop:07d}.npz"
+            if not path.exists():
+                drawn = world.batch(split, start, stop, by=by, side=side)
+                codes = np.stack([drawn.factors[name] for name in NAMES], 1)
+                partial = path.with_suffix(".partial")
+                with partial.open("wb") as file:
+                    np.savez(file, images=drawn.images, factors=codes)
+                partial.replace(path)
+            with np.load(path) as chunk:
+                images[start:stop] = chunk["images"]
+                factors[start:stop] = chunk["factors"]
+            report(stop)
     return Pictures(split, images, factors)
 
 

@@ -21,6 +21,7 @@ from demo.world import (
     descriptions,
     materialise,
     materialise_birds,
+    painters,
     place_of,
     scene,
     verify_checksums,
@@ -76,8 +77,9 @@ def test_a_changed_picture_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_batch_is_its_scenes_whatever_the_order_or_the_processes() -> None:
     alone = [scene("test", index) for index in reversed(range(5, 15))][::-1]
-    for processes in (1, 2):
-        together = batch("test", 5, 15, processes=processes)
+    with painters(2) as by:
+        batches = batch("test", 5, 15), batch("test", 5, 15, by=by)
+    for together in batches:
         assert together.images.tobytes() == b"".join(s.image.tobytes() for s in alone)
         assert together.masks.tobytes() == b"".join(s.mask.tobytes() for s in alone)
         for name, codes in together.factors.items():

@@ -8,7 +8,7 @@ from demo.world.checksums import verify_checksums
 from demo.world.factors import FACTORS, HELD_OUT, IMAGE_SIZE, INDEPENDENT, LARGEST_SIZE, SEED
 from demo.world.files import materialise, materialise_birds
 from demo.world.prompts import PROMPTS, descriptions, vocabulary
-from demo.world.scenes import Batch, Scene, batch, scene
+from demo.world.scenes import Batch, Scene, batch, painters, scene
 from demo.world.sheet import contact_sheet
 from demo.world.splits import SPLITS, place_of
 
@@ -30,6 +30,7 @@ __all__ = [
     "descriptions",
     "materialise",
     "materialise_birds",
+    "painters",
     "place_of",
     "scene",
     "verify_checksums",

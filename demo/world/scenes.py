@@ -1,6 +1,8 @@
 """One picture: a place, one to four objects of one kind, and the light over them."""
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from multiprocessing import get_context
@@ -79,28 +81,42 @@ def scene(split: str, index: int, seed: int = SEED, side: int = IMAGE_SIZE) -> S
     return Scene(image=image, mask=mask, factors=factors)
 
 
+@dataclass(frozen=True)
+class Painters:
+    """Processes that draw; each keeps the sprites that it has drawn once."""
+
+    count: int
+    pool: ProcessPoolExecutor
+
+
+@contextmanager
+def painters(count: int) -> Iterator[Painters]:
+    """Start `count` processes for `batch`, and end them."""
+    # Spawned, not forked: a fork of a process that runs torch's threads may hang.
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        yield Painters(count, pool)
+
+
 def batch(
     split: str,
     start: int,
     stop: int,
     seed: int = SEED,
-    processes: int = 1,
+    by: Painters | None = None,
     side: int = IMAGE_SIZE,
 ) -> Batch:
-    """Draw pictures start..stop (not included); the same bytes whatever `processes` is.
+    """Draw pictures start..stop (not included), here or `by` other processes: the same bytes.
 
     Raises UnknownName for a split that does not exist and UsageError as `scene` does.
     """
     split_named(split)
-    if processes == 1 or stop - start < processes:
+    if by is None or stop - start < by.count:
         return _drawn(split, start, stop, seed, side)
-    edges = np.linspace(start, stop, processes + 1).round().astype(int).tolist()
-    # Spawned, not forked: a fork of a process that runs torch's threads may hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        pending = [
-            pool.submit(_drawn, split, low, high, seed, side) for low, high in pairwise(edges)
-        ]
-        parts = [future.result() for future in pending]
+    edges = np.linspace(start, stop, by.count + 1).round().astype(int).tolist()
+    pending = [
+        by.pool.submit(_drawn, split, low, high, seed, side) for low, high in pairwise(edges)
+    ]
+    parts = [future.result() for future in pending]
     return Batch(
         images=np.concatenate([part.images for part in parts]),
         masks=np.concatenate([part.masks for part in parts]),
