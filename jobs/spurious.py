@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
 
-from jobs import console
+from jobs import console, zeroshot
 from jobs.ablate import Ablated, group_rows, open_scene, total_row, worst_row
 from jobs.whatif import Head, Scene, Tally, ablate_sets, counted, random_sets, require_counted
 from pipeline.ablation import (
@@ -25,7 +25,7 @@ from pipeline.ablation import (
     shift,
 )
 from schemas.classifiers import SPURIOUS_HEADS, spurious_heads_schema
-from schemas.config_classes import SpuriousConfig
+from schemas.config_classes import SpuriousConfig, ZeroShotConfig
 from schemas.errors import UsageError
 from schemas.names import check_name, head_name, safe_name
 from warehouse import snapshots
@@ -92,9 +92,11 @@ def run(config: SpuriousConfig) -> SpuriousResult:
 
     Raises:
         UnknownName: no such scan, classifier, column or role.
-        UsageError: no picture in a split, or too many for the memory.
+        UsageError: no picture in a split, or too many for the memory; or neither a classifier nor
+            classes to make one of.
     """
     started = time.perf_counter()
+    config = _with_classifier(config)
     scene = _scene(config, config.select)
     test = _scene(config, config.test)
     sets: dict[str, tuple[Head, ...]] = {}
@@ -135,6 +137,29 @@ def run(config: SpuriousConfig) -> SpuriousResult:
         path,
         time.perf_counter() - started,
     )
+
+
+def _with_classifier(config: SpuriousConfig) -> SpuriousConfig:
+    """Make the classifier where classes are given."""
+    if config.classes is None:
+        if not config.classifier:
+            raise UsageError(
+                "no classifier: give --classifier NAME of one that zeroshot made, or --classes, as "
+                "0=landbird,1=waterbird, to make one"
+            )
+        return config
+    made = zeroshot.run(
+        ZeroShotConfig(
+            warehouse=config.warehouse,
+            classes=config.classes,
+            templates=config.templates,
+            classifier=config.classifier or None,
+            label_column=config.target or "label",
+            scan=config.scan,
+        )
+    )
+    console.note(f"classifier {made.classifier} of {made.scan}: {made.classes} classes")
+    return config.model_copy(update={"classifier": made.classifier})
 
 
 def _scene(config: SpuriousConfig, split: str) -> Scene:

@@ -111,7 +111,7 @@ def classifier_name(config: ZeroShotConfig) -> str:
 
 def _classes(config: ZeroShotConfig, scan: ScanDir, shards: list[str]) -> ClassNames:
     if config.classes != LABELS:
-        return parse_classes(read_lines(config.classes, "classes", LABELS), config.classes)
+        return parse_classes(_lines(config.classes), config.classes)
     found: set[str] = set()
     for shard in shards:
         rows = read_images(scan, [shard], READ)
@@ -123,6 +123,13 @@ def _classes(config: ZeroShotConfig, scan: ScanDir, shards: list[str]) -> ClassN
         )
     labels = tuple(sorted(found))
     return ClassNames(labels, tuple(label_prompt(label) for label in labels))
+
+
+def _lines(given: str) -> list[str]:
+    """Return a class per line, of a file or written out as `0=landbird,1=waterbird`."""
+    if "," in given and not Path(given).is_file():
+        return [one.replace("=", "\t", 1) for one in given.split(",")]
+    return read_lines(given, "classes", f"{LABELS}, or classes as cat,dog or 0=cat,1=dog")
 
 
 def _templates(given: str) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ class ZeroShotConfig(Config):
 
     warehouse: Path = Field(description="Folder of the warehouse.")
     classes: str = Field(
-        description="File with a class per line, `name` or `label<TAB>name`; or `labels`: the "
-        "labels that the pictures carry."
+        description="File with a class per line, `name` or `label<TAB>name`; the same here, as "
+        "`0=landbird,1=waterbird`; or `labels`: the labels that the pictures carry."
     )
     templates: str = Field(
         default="openai",
@@ -76,7 +76,14 @@ class SpuriousConfig(Config):
     """Options of `headatlas spurious`."""
 
     warehouse: Path = Field(description="Folder of the warehouse.")
-    classifier: str = Field(description="Zero-shot classifier of the target.")
+    classifier: str = Field(
+        default="", description="Zero-shot classifier of the target; default, that of --classes."
+    )
+    classes: str | None = Field(
+        default=None,
+        description="Make that classifier first, of these classes; as zeroshot takes them.",
+    )
+    templates: str = Field(default="openai", description="For --classes; as in zeroshot.")
     attribute: str = Field(description="Column that ought not to matter, as place.")
     target: str | None = Field(
         default=None, description="Column of the true class; default, the classifier's."

@@ -64,7 +64,6 @@ def best_attributes(folder: Path) -> dict[Head, tuple[str, float]]:
     return found
 
 
-@pytest.mark.slow  # a scan, and 128 rotations of 36 heads
 @pytest.mark.usefixtures("ray_session")
 def test_heads_that_one_attribute_explains_have_the_role_that_names_it(
     pictures: Path, tmp_path: Path
@@ -78,7 +77,6 @@ def test_heads_that_one_attribute_explains_have_the_role_that_names_it(
     assert len(right) >= 0.8 * len(clear), wrong
 
 
-@pytest.mark.slow  # a scan, and 128 rotations of 36 heads
 @pytest.mark.usefixtures("ray_session")
 def test_heads_of_a_random_model_have_no_roles(pictures: Path, tmp_path: Path) -> None:
     role, _ = named(pictures, NO_WEIGHTS, tmp_path)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from demo.model import CONFIG, WEIGHTS
 from demo.world import materialise, materialise_birds
-from jobs import evaluate, scan, spurious, zeroshot
+from jobs import evaluate, scan, spurious
 from jobs.attributes import store_attributes
 from pipeline import moments as mo
 from schemas.config import EvaluateConfig, ScanConfig
-from schemas.config_classes import SpuriousConfig, ZeroShotConfig
+from schemas.config_classes import SpuriousConfig
 from warehouse import snapshots
 from warehouse.layout import Warehouse
 from warehouse.reading import iterate_moments
@@ -56,16 +56,17 @@ def test_switching_off_the_chosen_heads_repairs_the_worst_group(
 ) -> None:
     counts = {"birds_select": 300, "birds_test": 300}
     root = scanned(materialise_birds(tmp_path / "birds", counts), tmp_path / "w", "y")
-    classes = tmp_path / "classes.txt"
-    classes.write_text("0\tland bird\n1\twater bird\n")
-    zeroshot.run(
-        ZeroShotConfig(warehouse=root, classes=str(classes), templates="none", classifier="birds")
-    )
     done = spurious.run(
         SpuriousConfig(
-            warehouse=root, classifier="birds", attribute="place", select="split=3", test="split=2"
+            warehouse=root,
+            classes="0=land bird,1=water bird",
+            templates="none",
+            attribute="place",
+            select="split=3",
+            test="split=2",
         )
     )
+    assert done.classifier == "0-land-bird-1-water-bird"
     (found,) = done.outcomes
     gap = found.total.before - found.worst.before
     assert gap > 0.1, "no bias to repair"

@@ -160,6 +160,12 @@ def test_zeroshot_by_labels_and_by_file(modelled: Planted, tmp_path: Path) -> No
     )
     np.testing.assert_allclose(np.linalg.norm(found.weights, axis=1), 1, atol=1e-5)
 
+    config |= {"classes": "0=land, 1=water"}
+    written_out = zeroshot.run(ZeroShotConfig.checked(config))
+    same = read_classifier(Warehouse(modelled.root), modelled.scan, written_out.classifier)
+    assert (same.names, same.labels) == (found.names, found.labels)
+    np.testing.assert_array_equal(same.weights, found.weights)
+
 
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
@@ -203,6 +209,7 @@ def test_spurious_finds_the_planted_head_and_stores_rows(birds: Planted) -> None
         ({"select": "split=7"}, UsageError, "with split=7"),
         ({"attribute": "split"}, UsageError, "is '1' in all"),
         ({"role": "place"}, UnknownName, "none yet"),
+        ({"classifier": ""}, UsageError, "give --classifier NAME .* or --classes"),
     ],
 )
 def test_wrong_questions_about_cues_are_one_line(
