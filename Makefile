@@ -37,6 +37,8 @@ docs: setup ## Write the generated pages of docs/
 picture: setup ## Make the pictures of the README (after make demo)
 	$(BIN)/python -m demo.world sheet docs/images/world.png --rows 3 --columns 7
 	$(BIN)/python -m docs.picture headatlas-demo docs/images/heads.png
+	$(BIN)/headatlas map headatlas-demo/pictures/images/000001.png "an octopus" "a lawn" \
+		--warehouse headatlas-demo -o docs/images/map.png
 
 demo-model: setup ## Train the small CLIP that ships (up to two hours on two cores)
 	$(BIN)/python -m demo.train --out demo/small_clip.safetensors
