@@ -7,6 +7,7 @@ import pytest
 
 from docs.generate import pages
 from jobs.commands import ALL
+from pipeline.maps.methods import METHODS, TRAINED
 from schemas.tables import MACROS, TABLES
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,12 @@ def test_every_command_and_option_in_prose_exists(path: Path) -> None:
     lines = [line for line in text.splitlines() if "headatlas" in line]
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", " ".join(lines)):
         assert option in options, option
+
+
+def test_every_method_of_maps_is_described() -> None:
+    text = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z-]+)`", text.partition("| method | map |")[2]))
+    assert {*METHODS, TRAINED} <= named
 
 
 def test_links_between_pages_lead_somewhere() -> None:
