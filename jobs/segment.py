@@ -286,6 +286,7 @@ def scores_table(config: SegmentConfig, model: _Model, result: SegmentResult) ->
         "data": config.data.absolute().name,
         "protocol": config.protocol,
         "asked": config.asked,
+        "background": config.background,
         "images": result.images,
         "rejects": len(result.rejects),
         "multilabel_plain": result.multilabel_plain,

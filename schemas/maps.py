@@ -41,6 +41,13 @@ def segmentation_scores_schema() -> pa.Schema:
                 "mIoU over classes of the argmax over their maps; NULL without class masks.",
                 null=True,
             ),
+            field(
+                "background",
+                pa.float64(),
+                "Share of a map's range below which semantic_miou counts background as a class; "
+                "NULL: background is ignored.",
+                null=True,
+            ),
             field("milliseconds", pa.float64(), "For a picture's maps; median over batches."),
             field("peak_mb", pa.float64(), "Most that a batch took beyond the model, 10^6 bytes."),
             field("maps", pa.int64(), "Maps scored."),

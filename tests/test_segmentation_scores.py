@@ -88,11 +88,15 @@ def test_segment_publishes_one_row_per_method_also_without_a_scan(
     assert provenance["model"] == str(tiny_config)
     assert provenance["options"]["methods"] == "tokens,contribution"
     run(data, tiny_config, tmp_path)
-    run(data, tiny_config, tmp_path, output=str(tmp_path / "other"), protocol="reference")
-    found = query(warehouse, "SELECT protocol, count(*) AS n FROM segmentation_scores GROUP BY ALL")
-    assert sorted(map(tuple, (r.values() for r in found.to_pylist()))) == [
-        ("aligned", 2),
-        ("reference", 2),
+    other = {"output": str(tmp_path / "other"), "protocol": "reference", "background": "0.3"}
+    run(data, tiny_config, tmp_path, **other)
+    found = query(
+        warehouse,
+        "SELECT protocol, background, count(*) FROM segmentation_scores GROUP BY ALL ORDER BY 1",
+    )
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        ("aligned", None, 2),
+        ("reference", 0.3, 2),
     ]
 
 
