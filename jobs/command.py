@@ -18,6 +18,10 @@ class Command:
     flags: tuple[tuple[str, str], ...] = ()
 
 
+NO_PUBLISH = (("no_publish", "Do not publish when done."),)
+"""The flag of a command that publishes what it has stored."""
+
+
 def publish_and_say(config: PublishConfig) -> None:
     """Publish, and say which version it is and what in it is stale."""
     from jobs import publish

@@ -6,7 +6,7 @@ A command's job is imported when it runs: asking the database should not wait fo
 import pyarrow as pa
 
 from jobs import commands_ablation, commands_maps, commands_roles, console
-from jobs.command import Command, publish_and_say
+from jobs.command import NO_PUBLISH, Command, publish_and_say
 from schemas.config import (
     CompactConfig,
     DemoConfig,
@@ -238,7 +238,7 @@ ALL = (
         ("source",),
         (
             ("dry_run", "Say what would be done and stored; write nothing."),
-            ("no_publish", "Do not publish when done."),
+            *NO_PUBLISH,
         ),
     ),
     Command(
@@ -246,20 +246,14 @@ ALL = (
         TextSpanConfig,
         _textspan,
         (),
-        (("no_publish", "Do not publish when done."),),
+        NO_PUBLISH,
     ),
     Command("pool list", PoolListConfig, _pool_list),
     Command("pool import", PoolImportConfig, _pool_import, ("file",)),
     Command("publish", PublishConfig, _publish),
     Command("sql", SqlConfig, _sql, ("statement",)),
     Command("nearest", NearestConfig, _nearest, ("query",)),
-    Command(
-        "evaluate",
-        EvaluateConfig,
-        _evaluate,
-        (),
-        (("no_publish", "Do not publish when done."),),
-    ),
+    Command("evaluate", EvaluateConfig, _evaluate, (), NO_PUBLISH),
     *commands_ablation.COMMANDS,
     *commands_roles.COMMANDS,
     *commands_maps.COMMANDS,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from jobs import console
-from jobs.command import Command, publish_and_say
+from jobs.command import NO_PUBLISH, Command, publish_and_say
 from schemas.config import PublishConfig
 from schemas.config_classes import AblateConfig, ExportConfig, SpuriousConfig, ZeroShotConfig
 
@@ -125,11 +125,9 @@ def _figures(row: "Ablated") -> tuple[object, ...]:
     return row.n, row.before, row.after, row.control_mean, row.control_sd
 
 
-_NO_PUBLISH = (("no_publish", "Do not publish when done."),)
-
 COMMANDS: tuple[Command, ...] = (
-    Command("zeroshot", ZeroShotConfig, _zeroshot, ("classes",), _NO_PUBLISH),
+    Command("zeroshot", ZeroShotConfig, _zeroshot, ("classes",), NO_PUBLISH),
     Command("ablate", AblateConfig, _ablate),
-    Command("spurious", SpuriousConfig, _spurious, (), _NO_PUBLISH),
+    Command("spurious", SpuriousConfig, _spurious, (), NO_PUBLISH),
     Command("export", ExportConfig, _export, ("output",)),
 )

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import astuple, fields
 
 from jobs import console
-from jobs.command import Command, publish_and_say
+from jobs.command import NO_PUBLISH, Command, publish_and_say
 from schemas.config import PublishConfig
 from schemas.config_maps import MapConfig, MapStatisticsConfig, SegmentConfig
 
@@ -30,10 +31,7 @@ def _map_statistics(config: MapStatisticsConfig, *, no_publish: bool) -> None:
     from jobs import map_statistics
 
     done = map_statistics.run(config)
-    for key, reason in done.rejects[:5]:
-        console.warn(f"left out {key}: {reason}")
-    if len(done.rejects) > 5:
-        console.warn(f"{len(done.rejects)} pictures were left out in all")
+    _say_left_out(done.rejects)
     by = f", by {len(done.labels)} labels too" if done.labels else ""
     console.note(
         f"{done.name} of {done.scan}: {done.heads} heads, {len(done.texts):,} texts, "
@@ -57,10 +55,7 @@ def _segment(config: SegmentConfig, *, no_publish: bool) -> None:
             f"multi-label mAP: plain {done.multilabel_plain:.4f}, by feature surgery "
             f"{done.multilabel_surgery:.4f}"
         )
-    for key, reason in done.rejects[:5]:
-        console.warn(f"left out {key}: {reason}")
-    if len(done.rejects) > 5:
-        console.warn(f"{len(done.rejects)} pictures were left out in all")
+    _say_left_out(done.rejects)
     console.note(f"wrote {done.folder}: scores.parquet, scores.csv, examples.png")
     if config.warehouse is not None:
         console.note(f"run {done.run} of segmentation_scores")
@@ -68,20 +63,15 @@ def _segment(config: SegmentConfig, *, no_publish: bool) -> None:
             publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
+def _say_left_out(rejects: Sequence[tuple[str, str]]) -> None:
+    for key, reason in rejects[:5]:
+        console.warn(f"left out {key}: {reason}")
+    if len(rejects) > 5:
+        console.warn(f"{len(rejects)} pictures were left out in all")
+
+
 COMMANDS: tuple[Command, ...] = (
     Command("map", MapConfig, _map, ("image", "texts")),
-    Command(
-        "map-statistics",
-        MapStatisticsConfig,
-        _map_statistics,
-        ("data",),
-        (("no_publish", "Do not publish when done."),),
-    ),
-    Command(
-        "segment",
-        SegmentConfig,
-        _segment,
-        ("data",),
-        (("no_publish", "Do not publish when done."),),
-    ),
+    Command("map-statistics", MapStatisticsConfig, _map_statistics, ("data",), NO_PUBLISH),
+    Command("segment", SegmentConfig, _segment, ("data",), NO_PUBLISH),
 )

@@ -1,7 +1,7 @@
 """The commands about pools by a language model and about roles, and what they say when done."""
 
 from jobs import console
-from jobs.command import Command, publish_and_say
+from jobs.command import NO_PUBLISH, Command, publish_and_say
 from schemas.config import PublishConfig
 from schemas.config_roles import (
     PoolBuildConfig,
@@ -106,7 +106,6 @@ def _role_set(config: RoleSetConfig, *, no_publish: bool) -> None:
         publish_and_say(PublishConfig(warehouse=config.warehouse))
 
 
-_NO_PUBLISH = (("no_publish", "Do not publish when done."),)
 _DRY_RUN = (("dry_run", "Say what would be asked and cost; ask nothing."),)
 
 COMMANDS: tuple[Command, ...] = (
@@ -114,6 +113,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("pool words", PoolWordsConfig, _pool_words),
     Command("pool random", PoolRandomConfig, _pool_random),
     Command("pool compare", PoolCompareConfig, _pool_compare, ("pools",)),
-    Command("roles build", RolesConfig, _roles, (), _NO_PUBLISH),
-    Command("roles set", RoleSetConfig, _role_set, ("head", "role"), _NO_PUBLISH),
+    Command("roles build", RolesConfig, _roles, (), NO_PUBLISH),
+    Command("roles set", RoleSetConfig, _role_set, ("head", "role"), NO_PUBLISH),
 )

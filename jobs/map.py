@@ -11,17 +11,17 @@ from torch import Tensor
 
 from jobs.chosen import chosen_heads
 from jobs.models import load_for
-from pipeline.decode import Rejected, decode
 from pipeline.maps.background import BACKGROUND
 from pipeline.maps.contribution import contribution, head_contributions
 from pipeline.maps.drawing import Panel, draw_panels
+from pipeline.maps.layouts.base import read_picture
 from pipeline.maps.methods import Described, method_named
 from pipeline.maps.picture import whole_picture
 from pipeline.maps.shared import Points, points
 from pipeline.maps.words import bimodal_words, grad_eclip_words
 from pipeline.towers import LoadedModel, load_model
 from schemas.config_maps import MapConfig
-from schemas.errors import SourceError, UsageError
+from schemas.errors import UsageError
 from schemas.names import head_name
 from warehouse import snapshots
 from warehouse.atomic import write_bytes
@@ -78,7 +78,7 @@ def run(config: MapConfig) -> MapResult:
     """
     method = method_named(config.method, config.eclip)
     _check(config, method)
-    picture = _read(config.image)
+    picture = read_picture(config.image)
     loaded, role_heads = _model(config)
     scene = _scene(config, picture, loaded)
     chosen = _chosen(config, loaded, role_heads)
@@ -120,15 +120,6 @@ def _check(config: MapConfig, method: Described) -> None:
         raise UsageError(f"method {config.method} is the same for all texts: nothing to contrast")
     if config.output.suffix.lower() != ".png":
         raise UsageError(f"cannot write to {config.output.name!r}; expected a name ending in .png")
-
-
-def _read(path: Path) -> Image.Image:
-    try:
-        return decode(path.read_bytes())
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror or error}") from None
-    except Rejected as verdict:
-        raise SourceError(f"cannot use {path}: {verdict.reason}") from None
 
 
 def _model(config: MapConfig) -> tuple[LoadedModel, tuple[tuple[int, int], ...]]:

@@ -5,11 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.errors import CorruptStore
 from schemas.maps import segmentation_scores_schema
 from warehouse.layout import Warehouse
-from warehouse.results import check_columns, read_provenance, read_result, write_result
-from warehouse.verify import Problem
+from warehouse.results import check_columns, read_provenance, write_result
+from warehouse.verify import Problem, result_problems
 
 
 def run_path(warehouse: Warehouse, run: str) -> Path:
@@ -34,18 +33,10 @@ def checked(path: Path) -> dict[str, Any]:
         CorruptStore: the file cannot be read, or its columns are not those declared.
     """
     check_columns(path, segmentation_scores_schema(), "segment")
-    provenance = read_provenance(path)
-    return provenance
+    return read_provenance(path)
 
 
 def verify_runs(warehouse: Warehouse) -> list[Problem]:
     """Check every run: it can be read whole, and has the columns declared."""
-    problems = []
-    for path in runs(warehouse):
-        try:
-            checked(path)
-            read_result(path)
-        except CorruptStore as error:
-            file = str(path.relative_to(warehouse.root))
-            problems.append(Problem("", file, " ".join(str(error).split())))
-    return problems
+    schema = segmentation_scores_schema()
+    return list(result_problems(runs(warehouse), warehouse.root, schema, "segment"))

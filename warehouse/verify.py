@@ -1,8 +1,9 @@
 """Checking a scan's live files against what was written: bytes, counts, layout, values."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -106,12 +107,20 @@ def _scan_problems(scan: ScanDir, record: ScanRecord, snapshot: Snapshot) -> Ite
 
 
 def _statistics_problems(scan: ScanDir) -> Iterator[Problem]:
-    for path in list_results(scan, HEAD_MAP_STATISTICS):
+    paths = list_results(scan, HEAD_MAP_STATISTICS)
+    return result_problems(paths, scan.path, head_map_statistics_schema(), "map-statistics")
+
+
+def result_problems(
+    paths: Iterable[Path], root: Path, schema: pa.Schema, command: str
+) -> Iterator[Problem]:
+    """Yield the results below `root` that cannot be read whole or lack a column of `command`'s."""
+    for path in paths:
         try:
-            check_columns(path, head_map_statistics_schema(), "map-statistics")
+            check_columns(path, schema, command)
             read_result(path)
         except CorruptStore as error:
-            yield Problem("", str(path.relative_to(scan.path)), " ".join(str(error).split()))
+            yield Problem("", str(path.relative_to(root)), " ".join(str(error).split()))
 
 
 def _file_problems(scan: ScanDir, manifest: ShardManifest, deep: bool) -> Iterator[Problem]:

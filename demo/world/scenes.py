@@ -110,7 +110,7 @@ def batch(
     Raises UnknownName for a split that does not exist and UsageError as `scene` does.
     """
     split_named(split)
-    if by is None or stop - start < by.count:
+    if by is None or by.count == 1 or stop - start < by.count:
         return _drawn(split, start, stop, seed, side)
     edges = np.linspace(start, stop, by.count + 1).round().astype(int).tolist()
     pending = [

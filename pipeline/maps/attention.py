@@ -55,10 +55,18 @@ def rollout(
         q, k, v = bl.project(block, block.ln_1(x))
         a = bl.attention(q, k)
         if layer >= first:
-            hat = wide(a).mean(dim=1) + one
-            rolled = hat / hat.sum(dim=-1, keepdim=True) @ rolled
+            rolled = roll(rolled, a)
         x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
     return _for_all(visual, pixels, texts, rolled[:, 0], x[:, 0])
+
+
+def roll(
+    rolled: Float[Tensor, "image query key"], a: Float[Tensor, "image n_heads query key"]
+) -> Float[Tensor, "image query key"]:
+    """Return Â · rolled, one layer more: Â is mean_h A + I with rows that sum to 1."""
+    mean = wide(a).mean(dim=1)
+    hat = mean + torch.eye(mean.shape[-1], dtype=mean.dtype, device=mean.device)
+    return hat / hat.sum(dim=-1, keepdim=True) @ rolled
 
 
 def _for_all(

@@ -11,6 +11,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
+from pipeline.maps.attention import roll
 from pipeline.maps.base import (
     Maps,
     check_labels,
@@ -56,8 +57,7 @@ def traced_contribution(
         spread = (a[:, :, 0, :, None] * v).transpose(1, 2).flatten(2)
         total = total + wide(spread @ through_output(block, folded)).mT @ rolled
         if layer >= first:
-            hat = wide(a).mean(dim=1) + one
-            rolled = hat / hat.sum(dim=-1, keepdim=True) @ rolled
+            rolled = roll(rolled, a)
         x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
     grid = grid_of(visual, pixels)
     traced = on_grid(total[..., 1:], grid)

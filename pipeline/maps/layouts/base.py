@@ -74,7 +74,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         return decode(path.read_bytes())
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from None
+        raise SourceError(f"cannot read {path}: {error.strerror or error}") from None
     except Rejected as verdict:
         raise SourceError(f"cannot use {path}: {verdict.reason}") from None
 
