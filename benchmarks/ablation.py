@@ -13,22 +13,22 @@ import numpy as np
 import psutil
 
 from benchmarks.rows import Row
-from jobs.ablate import open_scene
-from jobs.logits import store_logits
-from jobs.whatif import ablate_sets, random_sets
-from pipeline import moments as mo
-from pipeline.frames import Frames
-from pipeline.heads import heads_table
+from jobs.commands.ablate import open_scene
+from jobs.steps.logits import store_logits
+from jobs.steps.whatif import ablate_sets, random_sets
+from pipeline.heads import moments as mo
+from pipeline.heads.frames import Frames
+from pipeline.heads.summary import heads_table
 from schemas.files import rejects_schema
 from schemas.manifest import Timing
 from schemas.names import head_name
 from tests.synthetic import Shape, images, record
-from warehouse import snapshots
-from warehouse.classifiers import Classifier
-from warehouse.layout import ScanDir, Warehouse
-from warehouse.publish import publish
-from warehouse.results import write_result
-from warehouse.shards import ShardPayload, write_shard
+from warehouse.database.publish import publish
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.classifiers import Classifier
+from warehouse.results.files import write_result
+from warehouse.store import snapshots
+from warehouse.store.shards import ShardPayload, write_shard
 
 THREADS, REPEATS = 2, 7
 SHAPE = Shape(

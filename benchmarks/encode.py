@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.rows import Row
-from pipeline.decompose import Decomposer
-from pipeline.frames import head_frames
-from pipeline.towers import load_model, pick_device
+from pipeline.heads.decompose import Decomposer
+from pipeline.heads.frames import head_frames
+from pipeline.towers.models import load_model, pick_device
 
 MODELS = (("ViT-B-16", 16), ("ViT-L-14", 4))
 ROUNDS = 7

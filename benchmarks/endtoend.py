@@ -8,16 +8,16 @@ import torch
 
 from benchmarks.rows import Row
 from demo.world import materialise
-from jobs.worker import AHEAD, ScanWorker, WorkerSpec
-from pipeline.frames import head_frames
-from pipeline.loader import Clock, batches
+from jobs.workers.scan import AHEAD, ScanWorker, WorkerSpec
+from pipeline.heads.frames import head_frames
+from pipeline.pictures.loader import Clock, batches
 from pipeline.sources import list_members
 from pipeline.sources.reader import Reader
-from pipeline.towers import load_model
+from pipeline.towers.models import load_model
 from schemas.manifest import ScanRecord
 from schemas.members import Member
-from warehouse.layout import Warehouse, probe_write
-from warehouse.plan import Live, plan_refresh
+from warehouse.files.layout import Warehouse, probe_write
+from warehouse.store.plan import Live, plan_refresh
 
 CONFIG = Path(__file__).parents[1] / "demo" / "small_clip.json"
 BATCH, THREADS = 128, 2

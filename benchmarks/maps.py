@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.rows import Row
-from pipeline.decompose import Decomposer
-from pipeline.frames import head_frames
-from pipeline.maps.contribution import contribution
+from pipeline.heads.decompose import Decomposer
+from pipeline.heads.frames import head_frames
 from pipeline.maps.measure import PeakMemory
-from pipeline.towers import load_model, pick_device
+from pipeline.maps.methods.contribution import contribution
+from pipeline.towers.models import load_model, pick_device
 
 MODELS = (("ViT-B-16", 16), ("ViT-L-14", 4))
 ROUNDS = 3

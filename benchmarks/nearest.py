@@ -18,8 +18,8 @@ from benchmarks.rows import Row
 from schemas.files import CONTRIBUTIONS
 from schemas.manifest import ShardManifest
 from tests.synthetic import Shape, add_shard, commit, draw, record, write_heads
-from warehouse.layout import ScanDir, Warehouse
-from warehouse.publish import publish
+from warehouse.database.publish import publish
+from warehouse.files.layout import ScanDir, Warehouse
 
 LAYER, HEAD, THREADS, REPEATS = 22, 11, 2, 5
 SHAPE = Shape(layers=(LAYER,), n_layers=24, n_heads=16, d_head=64, d_joint=8, shard_size=4096)

@@ -5,8 +5,8 @@ import time
 import numpy as np
 
 from benchmarks.rows import Row
-from pipeline.enrichment import enrichment
-from pipeline.turned import turned
+from pipeline.roles.enrichment import enrichment
+from pipeline.roles.rotation_null import turned
 
 HEADS, WIDTH, JOINT, TEXTS, PICKS, PROPERTIES = 384, 64, 768, 3500, 60, 20
 PERMUTATIONS = 10_000

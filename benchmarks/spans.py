@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from benchmarks.rows import Row
-from pipeline.textspan import textspan
+from pipeline.heads.textspan import textspan
 
 HEADS, WIDTH, JOINT, TEXTS, STEPS = 384, 64, 768, 3500, 60
 

@@ -25,7 +25,7 @@ from demo.model import CONFIG, WEIGHTS
 from demo.plan import ON_GPU
 from demo.repair import Groups, Repair, repair
 from demo.zeroshot import Classifiers, classifier
-from pipeline.towers import load_model
+from pipeline.towers.models import load_model
 from schemas.names import head_name
 
 CARD = Path(__file__).with_name("MODEL_CARD.md")

@@ -10,9 +10,9 @@ from PIL import Image
 from torch import Tensor
 
 from demo.zeroshot import Classifiers, accuracies
-from pipeline.decompose import Decomposer
-from pipeline.frames import head_frames
-from pipeline.towers import LoadedModel
+from pipeline.heads.decompose import Decomposer
+from pipeline.heads.frames import head_frames
+from pipeline.towers.models import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import inspect
 from pathlib import Path
 
-from jobs.commands import ALL, Command
+from jobs.commands.listed import ALL, Command
 from jobs.options import ENVIRONMENT
 from schemas import tables
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from jobs import evaluate, nearest
-from jobs.sheet import Tile, contact_sheet
+from jobs.commands import evaluate, nearest
+from jobs.steps.sheet import Tile, contact_sheet
 from schemas.config import EvaluateConfig, NearestConfig
-from warehouse.layout import Warehouse
-from warehouse.query import query
+from warehouse.database.query import query
+from warehouse.files.layout import Warehouse
 
 ATTRIBUTES = ("background", "colour", "count", "label")
 SHOWN = 9

@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from jobs import commands, console
+from jobs import console
+from jobs.commands import listed as commands
 from jobs.options import add_command
 from schemas.errors import HeadAtlasError
 

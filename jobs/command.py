@@ -24,7 +24,7 @@ NO_PUBLISH = (("no_publish", "Do not publish when done."),)
 
 def publish_and_say(config: PublishConfig) -> None:
     """Publish, and say which version it is and what in it is stale."""
-    from jobs import publish
+    from jobs.commands import publish
 
     done = publish.run(config)
     console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")

@@ -14,7 +14,7 @@ _hook = install_import_hook(["pipeline", "warehouse", "demo.world"], "beartype.b
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray for all tests that need it."""
-    from jobs.cluster import cluster
+    from jobs.ray.cluster import cluster
 
     with cluster(None):
         yield
@@ -61,7 +61,7 @@ def scanned(
     world: Path, tiny_config: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Return the warehouse of a finished scan of the world, made once; do not write to it."""
-    from jobs import scan
+    from jobs.commands import scan
 
     warehouse = tmp_path_factory.mktemp("scanned")
     done = scan.run(scan_config(world, tiny_config, warehouse))
@@ -74,7 +74,7 @@ def published(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of that warehouse with a pool, a basis and a published database."""
     import shutil
 
-    from jobs import pool, publish, textspan
+    from jobs.commands import pool, publish, textspan
     from schemas.config import PoolImportConfig, PublishConfig, TextSpanConfig
 
     warehouse = tmp_path_factory.mktemp("published") / "w"

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline import moments as mo
-from pipeline.frames import Frames
-from pipeline.heads import heads_table
+from pipeline.heads import moments as mo
+from pipeline.heads.frames import Frames
+from pipeline.heads.summary import heads_table
 from schemas.files import images_schema, rejects_schema, vector_of
 from schemas.manifest import Timing
 from tests.synthetic import Shape, record
-from warehouse import snapshots
-from warehouse.classifiers import Classifier
-from warehouse.layout import ScanDir, Warehouse
-from warehouse.results import write_result
-from warehouse.shards import ShardPayload, write_shard
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.classifiers import Classifier
+from warehouse.results.files import write_result
+from warehouse.store import snapshots
+from warehouse.store.shards import ShardPayload, write_shard
 
 CHEAT, HONEST = (1, 2), (2, 0)
 SHAPE = Shape(layers=(0, 1, 2), n_layers=3, n_heads=4, d_head=6, d_joint=16)

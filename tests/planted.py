@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import synthetic
 
-from pipeline.frames import Frames
-from pipeline.moments import shard_moments, to_table
+from pipeline.heads.frames import Frames
+from pipeline.heads.moments import shard_moments, to_table
 from schemas.files import images_schema, vector_of
 from schemas.manifest import Timing, members_digest
-from warehouse import snapshots
-from warehouse.layout import ScanDir, Warehouse
-from warehouse.pools import EmbeddedBy, write_embeddings, write_pool
-from warehouse.shards import ShardPayload, write_shard
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.store import snapshots
+from warehouse.store.pools import EmbeddedBy, write_embeddings, write_pool
+from warehouse.store.shards import ShardPayload, write_shard
 
 SHAPE = synthetic.Shape(layers=(1, 2), n_layers=3, n_heads=3, d_head=16, d_joint=48, shard_size=60)
 VALUES = {"colour": ("red", "blue", "green", "white"), "place": ("sea", "wood", "town", "sky")}

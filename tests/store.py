@@ -20,12 +20,12 @@ from schemas.manifest import (
     Timing,
 )
 from schemas.members import Member
-from warehouse import snapshots
-from warehouse.atomic import sha256_file
-from warehouse.copy import copy_shards
-from warehouse.layout import ScanDir, Warehouse
-from warehouse.plan import Plan, ScanTask, live_members, plan_refresh
-from warehouse.shards import ShardPayload, load_manifest, write_shard
+from warehouse.files.atomic import sha256_file
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.store import snapshots
+from warehouse.store.plan import Plan, ScanTask, live_members, plan_refresh
+from warehouse.store.rewrite import copy_shards
+from warehouse.store.shards import ShardPayload, load_manifest, write_shard
 
 LAYERS, N_HEADS, D_HEAD, D_JOINT = (1, 3), 3, 4, 8
 Parts = tuple[dict[int, np.ndarray], np.ndarray, dict[int, np.ndarray]]

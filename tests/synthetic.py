@@ -28,12 +28,12 @@ from schemas.manifest import (
     members_digest,
 )
 from schemas.names import head_name
-from warehouse import snapshots
-from warehouse.layout import ScanDir, Warehouse
-from warehouse.pools import write_pool
-from warehouse.reading import iterate_layer
-from warehouse.results import write_result
-from warehouse.shards import ShardPayload, write_shard
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.files import write_result
+from warehouse.store import snapshots
+from warehouse.store.pools import write_pool
+from warehouse.store.reading import iterate_layer
+from warehouse.store.shards import ShardPayload, write_shard
 
 CREATED: Final = "2026-01-01T00:00:00+00:00"
 

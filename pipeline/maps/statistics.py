@@ -14,7 +14,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps.base import grid_of
-from pipeline.maps.contribution import CELLS, each_layer
+from pipeline.maps.methods.contribution import CELLS, each_layer
 
 
 @dataclass(frozen=True)

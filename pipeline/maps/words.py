@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.maps import blocks as bl
 from pipeline.maps import graph
 from pipeline.maps.base import unit, wide
-from pipeline.maps.gradient import channel_relevance, relevance
+from pipeline.maps.methods.gradient import channel_relevance, relevance
 from schemas.errors import UnsupportedModel
 
 

@@ -7,7 +7,7 @@ may hold another picture there, which must not be shown for this one.
 import re
 import tarfile
 
-from pipeline.decode import Rejected
+from pipeline.pictures.decode import Rejected
 from pipeline.sources.parquet import COLUMN_MARK
 from pipeline.sources.paths import PARQUET_SUFFIXES, TAR_SUFFIXES, suffix_of, version_of
 from pipeline.sources.reader import Reader

@@ -16,7 +16,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.decode import Rejected
+from pipeline.pictures.decode import Rejected
 from pipeline.sources.parquet import COLUMN_MARK, bytes_type, pick_image_column
 from pipeline.sources.paths import filesystem, local_path, open_binary
 from pipeline.sources.tars import DAMAGED

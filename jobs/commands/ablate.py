@@ -1,0 +1,198 @@
+"""`headatlas ablate`: accuracy with a set of heads mean-ablated, by group, with random control."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from jobs.steps.sweep import SweepRow, plot, sweep
+from jobs.steps.whatif import Head, Key, Scene, Tally, ablate_sets, means_over, random_sets, spread
+from pipeline.heads.frames import load_frames
+from schemas.config_classes import AblateConfig
+from schemas.errors import UsageError
+from schemas.names import head_name, parse_head
+from warehouse.files.layout import Warehouse
+from warehouse.results.classifiers import heads_of_role, read_classifier
+from warehouse.store import snapshots
+from warehouse.store.columns import condition, require_columns
+from warehouse.store.means import read_means
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """Accuracy of one group, as shares.
+
+    Attributes:
+        group: values of the columns asked for; empty for all pictures.
+        control_mean: over random sets of as many heads; None without control.
+        control_sd: their sample standard deviation.
+    """
+
+    group: Key
+    n: int
+    before: float
+    after: float
+    control_mean: float | None
+    control_sd: float | None
+
+
+@dataclass(frozen=True)
+class AblateResult:
+    """What mean-ablating a set of heads does.
+
+    Attributes:
+        groups: one row per group.
+        total: over all pictures.
+        worst: the lowest accuracy of any group, in each case; n of the group that is worst after.
+        control: the random sets.
+    """
+
+    scan: str
+    classifier: str
+    heads: tuple[str, ...]
+    groups: tuple[Ablated, ...]
+    total: Ablated
+    worst: Ablated
+    control: tuple[tuple[str, ...], ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The paper's ablations."""
+
+    scan: str
+    classifier: str
+    images: int
+    rows: tuple[SweepRow, ...]
+    png: Path | None
+    seconds: float
+
+
+def run(config: AblateConfig) -> AblateResult:
+    """Ablate the heads asked for, and random ones, streaming over the stored contributions.
+
+    Raises:
+        UnknownName: no such scan, classifier, head, role or column.
+        UsageError: not exactly one of heads and role is given.
+    """
+    if config.sweep or bool(config.heads) == bool(config.role):
+        raise UsageError("give one of --heads L22H12,L23H6 and --role NAME, or --sweep alone")
+    started = time.perf_counter()
+    scene = open_scene(
+        Warehouse(config.warehouse),
+        config.scan,
+        config.classifier,
+        config.group_by,
+        condition(config.where) if config.where else None,
+    )
+    if config.means is not None:
+        keep = condition(config.means)
+        require_columns(scene.scan, scene.shards, [keep[0]])
+        scene = replace(scene, means=means_over(scene, keep))
+    chosen: tuple[Head, ...]
+    if config.role is not None:
+        chosen = heads_of_role(scene.scan, config.role, config.basis)
+    else:
+        chosen = tuple(dict.fromkeys(parse_head(name) for name in config.heads))
+    random = random_sets(scene.heads, chosen, config.control, config.seed)
+    tally = ablate_sets(scene, [chosen, *random])
+    return AblateResult(
+        scene.scan.name,
+        config.classifier,
+        tuple(head_name(*h) for h in chosen),
+        tuple(group_rows(tally)),
+        total_row(tally),
+        worst_row(tally),
+        tuple(tuple(head_name(*h) for h in heads) for heads in random),
+        time.perf_counter() - started,
+    )
+
+
+def run_sweep(config: AblateConfig) -> SweepResult:
+    """Do the paper's ablations, and plot them when a file is named.
+
+    Raises:
+        UnknownName: no such scan, classifier or column.
+        UsageError: heads or a role are given too, or the scan stores too little.
+    """
+    if config.heads or config.role or config.group_by or config.means:
+        raise UsageError("--sweep takes no --heads, --role, --group-by or --means; leave them out")
+    started = time.perf_counter()
+    scene = open_scene(
+        Warehouse(config.warehouse),
+        config.scan,
+        config.classifier,
+        (),
+        condition(config.where) if config.where else None,
+    )
+    images, rows = sweep(scene)
+    if config.png is not None:
+        plot(rows, config.png, f"{scene.scan.name}, {config.classifier}")
+    seconds = time.perf_counter() - started
+    return SweepResult(scene.scan.name, config.classifier, images, rows, config.png, seconds)
+
+
+def open_scene(
+    warehouse: Warehouse,
+    scan: str | None,
+    classifier: str,
+    group_by: tuple[str, ...],
+    keep: tuple[str, str] | None = None,
+    label_column: str | None = None,
+) -> Scene:
+    """Open what a streamed ablation reads: the scan's newest snapshot, and its classifier.
+
+    Raises:
+        UnknownName: no such scan, classifier or column.
+    """
+    folder, snapshot = snapshots.open_scan(warehouse, scan)
+    record = folder.load_record()
+    found = read_classifier(warehouse, folder, classifier)
+    shards = tuple(live.shard for live in snapshot.shards if live.rows)
+    column = label_column or found.label_column
+    require_columns(folder, shards, [column, *group_by, *([keep[0]] if keep else [])])
+    return Scene(
+        scan=folder,
+        shards=shards,
+        frames=load_frames(folder.frames, record.frames_sha256),
+        means=read_means(folder, shards, "head"),
+        classifier=found,
+        label_column=column,
+        group_by=group_by,
+        keep=keep,
+    )
+
+
+ALL_AFTER = slice(2, None)
+
+
+def group_rows(tally: Tally, case: int = 1, control: slice = ALL_AFTER) -> list[Ablated]:
+    """Return one row per group; the cases of `control` are the random sets."""
+    return [
+        Ablated(
+            row.group,
+            row.n,
+            row.accuracy[0],
+            row.accuracy[case],
+            *_spread(row.accuracy[control]),
+        )
+        for row in tally.rows()
+    ]
+
+
+def total_row(tally: Tally, case: int = 1, control: slice = ALL_AFTER) -> Ablated:
+    """Return accuracy over all pictures."""
+    shares = [tally.accuracy(i) or 0.0 for i in range(tally.cases)]
+    n = tally.n.total()
+    return Ablated((), n, shares[0], shares[case], *_spread(shares[control]))
+
+
+def worst_row(tally: Tally, case: int = 1, control: slice = ALL_AFTER) -> Ablated:
+    """Return the lowest group's accuracy, in each case by itself."""
+    shares = [tally.worst(i) for i in range(tally.cases)]
+    after = min(tally.rows(), key=lambda row: row.accuracy[case])
+    return Ablated(after.group, after.n, shares[0], shares[case], *_spread(shares[control]))
+
+
+def _spread(values: tuple[float, ...] | list[float]) -> tuple[float | None, float | None]:
+    return spread(values) if values else (None, None)

@@ -1,0 +1,147 @@
+"""`headatlas export`: image embeddings with some heads mean-ablated, as Parquet for use elsewhere.
+
+No model runs: the ablated embedding is the stored one less Σ_S Q (vector − mean). One shard is in
+memory at a time.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from jobs import console
+from pipeline.heads.ablation import project, shift
+from pipeline.heads.frames import load_frames
+from schemas.config_classes import ExportConfig
+from schemas.embeddings import embeddings_schema
+from schemas.errors import UsageError
+from schemas.names import head_name, parse_head
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.classifiers import heads_of_role
+from warehouse.results.files import stream_result
+from warehouse.store import snapshots
+from warehouse.store.means import Means, read_means
+from warehouse.store.reading import matrix, read_head, read_images
+
+Head = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        ablated: names of the heads that were replaced by their means.
+        unit: whether the embeddings were made unit-norm again.
+    """
+
+    scan: str
+    path: Path
+    ablated: tuple[str, ...]
+    unit: bool
+    images: int
+    seconds: float
+
+
+def run(config: ExportConfig) -> ExportResult:
+    """Write key and ablated embedding of every picture, in order of the shards.
+
+    The file is whole or absent. Its schema's metadata says, as JSON under `headatlas`, which scan,
+    model and snapshot it is of, which heads are ablated, over how many pictures their means are,
+    and whether the embeddings are unit-norm.
+
+    Raises:
+        UnknownName: no such scan, head or role.
+        UsageError: not exactly one of heads and role, or no such folder or suffix to write to.
+    """
+    if bool(config.heads) == bool(config.role):
+        raise UsageError("give one of --heads L22H12,L23H6 and --role NAME")
+    _check_path(config.output)
+    started = time.perf_counter()
+    scan, snapshot = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
+    record = scan.load_record()
+    shards = [live.shard for live in snapshot.shards if live.rows]
+    means = read_means(scan, shards, "head")
+    ablated = _ablated(config, scan, means)
+    frames = load_frames(scan.frames, record.frames_sha256)
+    identity = np.eye(record.model.d_joint)
+    at = {int(layer): i for i, layer in enumerate(frames.layers)}
+    projected = {
+        (layer, head): project(frames.q[at[layer], head][None], identity) for layer, head in ablated
+    }
+    provenance = {
+        "scan": scan.name,
+        "dataset": record.dataset,
+        "model": record.model.model,
+        "pretrained": record.model.pretrained,
+        "weights_sha256": record.model.weights_sha256,
+        "snapshot": snapshot.number,
+        "ablated": [head_name(*head) for head in ablated],
+        "role": config.role,
+        "means_over": means.n,
+        "unit_norm": config.unit,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    schema = embeddings_schema(record.model.d_joint, unit=config.unit)
+    done = 0
+    with (
+        stream_result(config.output, schema, provenance) as writer,
+        console.progress("Exporting", snapshot.images) as advance,
+    ):
+        for shard in shards:
+            keys, embedding = _ablate_shard(scan, shard, means, projected)
+            if config.unit:
+                embedding = _unit(embedding)
+            flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
+            column = pa.FixedSizeListArray.from_arrays(flat, type=schema.field("embedding").type)
+            writer.write_table(pa.Table.from_arrays([keys, column], schema=schema))
+            done += len(embedding)
+            advance(done)
+    names = tuple(head_name(*head) for head in ablated)
+    seconds = time.perf_counter() - started
+    return ExportResult(scan.name, config.output, names, config.unit, done, seconds)
+
+
+def _check_path(path: Path) -> None:
+    if path.suffix.lower() != ".parquet":
+        raise UsageError(f"cannot write to {path.name!r}; expected a name that ends in .parquet")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write to {path}: there is no folder {path.parent}")
+
+
+def _ablated(config: ExportConfig, scan: ScanDir, means: Means) -> Sequence[Head]:
+    """Return the heads to ablate, by layer and head: those named, or with --keep all others."""
+    chosen = (
+        heads_of_role(scan, config.role, config.basis)
+        if config.role is not None
+        else [parse_head(name) for name in config.heads]
+    )
+    for head in chosen:
+        means.of(*head)
+    stored = zip(means.layers, means.heads, strict=True)
+    return [head for head in stored if (head in chosen) != config.keep]
+
+
+def _ablate_shard(
+    scan: ScanDir,
+    shard: str,
+    means: Means,
+    projected: dict[Head, Float[np.ndarray, "one d_head d_joint"]],
+) -> tuple[pa.ChunkedArray, Float[np.ndarray, "image d_joint"]]:
+    rows = read_images(scan, [shard], ["key", "embedding"])
+    embedding = matrix(rows["embedding"]).astype(np.float32)
+    for head, frame in projected.items():
+        _, vectors = read_head(scan, [shard], *head)
+        embedding = embedding - shift(vectors[None], means.of(*head)[None], frame)
+    return rows["key"], embedding
+
+
+def _unit(rows: Float[np.ndarray, "image d_joint"]) -> Float[np.ndarray, "image d_joint"]:
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: np.ndarray = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return found

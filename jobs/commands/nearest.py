@@ -1,0 +1,243 @@
+"""`headatlas nearest`: pictures most alike in what chosen heads write."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from jaxtyping import Float
+from PIL import Image
+
+from jobs.steps.models import load_for
+from jobs.steps.sheet import Tile, contact_sheet
+from pipeline.heads.decompose import Decomposer
+from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.retrieval import Scores, best
+from pipeline.pictures.decode import Rejected, decode
+from pipeline.sources.again import read_again
+from pipeline.sources.reader import Reader
+from schemas.config import NearestConfig
+from schemas.errors import UnknownName, UsageError
+from schemas.names import head_name, parse_head
+from warehouse.database.query import query
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.files import read_result
+from warehouse.store import snapshots
+from warehouse.store.reading import read_head, read_images
+from warehouse.store.select import select_images
+
+THUMBNAIL = 128
+Head = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A picture that was found."""
+
+    rank: int
+    key: str
+    score: float
+    label: str | None
+    uri: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class NearestResult:
+    """What was asked, and the pictures found, nearest first."""
+
+    scan: str
+    heads: tuple[str, ...]
+    query: str
+    neighbours: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The query in each head's frame, not centred; a text is a direction and is never centred."""
+
+    vectors: dict[Head, Float[np.ndarray, " d_head"]]
+    is_text: bool
+    image_id: int | None = None
+
+
+def run(config: NearestConfig) -> NearestResult:
+    """Find the k pictures nearest to a stored picture, a picture file or a text.
+
+    Over several heads their coordinates are laid end to end. A stored picture is not its own
+    neighbour.
+
+    Raises:
+        UsageError: not exactly one query, no head, or a picture that cannot be read.
+        UnknownName: no such key, head, role or scan; the message lists what exists.
+    """
+    if (config.query is None) == (config.text is None):
+        raise UsageError("give either a picture (a key or a file) or --text, one of them")
+    warehouse = Warehouse(config.warehouse)
+    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
+    record = scan.load_record()
+    frames = load_frames(scan.frames, record.frames_sha256)
+    heads = _heads(config, warehouse, scan, frames)
+    shards = [live.shard for live in snapshot.shards]
+    asked = _ask(config, scan, shards, frames, heads)
+    means = _means(scan) if config.centred else {}
+    scores, ids = Scores(config.metric), np.empty(0, np.int64)
+    for head in heads:
+        ids, vectors = read_head(scan, shards, *head)
+        mean = means.get(head)
+        vector = asked.vectors[head]
+        centre = mean is not None and not asked.is_text
+        scores.add(vectors, vector - mean if centre else vector, mean)
+    keep = ids != (-1 if asked.image_id is None else asked.image_id)
+    if config.where is not None:
+        keep &= np.isin(ids, select_images(scan, shards, config.where))
+    values, ids = scores.values()[keep], ids[keep]
+    rows = best(values, ids, config.k)
+    found = _rows(scan, shards, ids[rows], values[rows])
+    name = config.text if config.text is not None else str(config.query)
+    result = NearestResult(scan.name, tuple(head_name(*h) for h in heads), name, found)
+    _draw(config, result)
+    return result
+
+
+def _heads(
+    config: NearestConfig, warehouse: Warehouse, scan: ScanDir, frames: Frames
+) -> list[Head]:
+    """Return the heads asked for, each stored by the scan."""
+    stored = {(int(layer), h) for layer in frames.layers for h in range(frames.q.shape[1])}
+    if (config.role is None) == (not config.head):
+        raise UsageError("give either --head L22H11 (again for more) or --role, one of them")
+    if config.role is not None:
+        found = query(
+            warehouse,
+            "SELECT layer, head FROM head_roles WHERE scan_id = ? AND role = ? GROUP BY ALL",
+            [scan.name, config.role],
+        )
+        heads = sorted(zip(found["layer"].to_pylist(), found["head"].to_pylist(), strict=True))
+        if not heads:
+            known = query(
+                warehouse,
+                "SELECT DISTINCT role FROM head_roles WHERE scan_id = ? AND role IS NOT NULL",
+                [scan.name],
+            )
+            raise UnknownName.among("role", config.role, known["role"].to_pylist())
+        return heads
+    heads = [parse_head(name) for given in config.head for name in given.split(",")]
+    for head in heads:
+        if head not in stored:
+            names = [head_name(*h) for h in sorted(stored)]
+            raise UnknownName.among("head", head_name(*head), names)
+    return heads
+
+
+def _ask(
+    config: NearestConfig,
+    scan: ScanDir,
+    shards: Sequence[str],
+    frames: Frames,
+    heads: Sequence[Head],
+) -> _Asked:
+    at = {int(layer): i for i, layer in enumerate(frames.layers)}
+    if config.text is not None:
+        loaded = load_for(scan.load_record(), config.model, config.pretrained)
+        text = loaded.encode_text([config.text])[0].double().numpy()
+        return _Asked({(la, h): frames.q[at[la], h].T @ text for la, h in heads}, is_text=True)
+    found = read_images(scan, shards, ["image_id", "key"])
+    match = found.filter(pc.equal(found["key"], config.query))
+    if len(match):
+        image_id = int(match["image_id"][0].as_py())
+        vectors = {}
+        for head in heads:
+            ids, rows = read_head(scan, shards, *head)
+            vectors[head] = rows[int(np.flatnonzero(ids == image_id)[0])].astype(np.float64)
+        return _Asked(vectors, is_text=False, image_id=image_id)
+    path = Path(str(config.query))
+    if not path.is_file():
+        raise UnknownName.among("picture", path, found["key"].to_pylist())
+    return _Asked(_encode(config, scan, frames, heads, path), is_text=False)
+
+
+def _encode(
+    config: NearestConfig, scan: ScanDir, frames: Frames, heads: Sequence[Head], path: Path
+) -> dict[Head, Float[np.ndarray, " d_head"]]:
+    """Run the scan's model on a picture that is not in the warehouse."""
+    loaded = load_for(scan.load_record(), config.model, config.pretrained)
+    try:
+        picture = decode(path.read_bytes())
+    except Rejected as verdict:
+        raise UsageError(f"{path}: {verdict.reason}") from None
+    pixels = loaded.transform(picture)[None].to(device=loaded.device, dtype=loaded.dtype)
+    vectors = Decomposer(loaded.visual, frames)(pixels).vectors[0].double().cpu().numpy()
+    at = {int(layer): i for i, layer in enumerate(frames.layers)}
+    return {(layer, head): vectors[at[layer], head] for layer, head in heads}
+
+
+def _means(scan: ScanDir) -> dict[Head, Float[np.ndarray, " d_head"]]:
+    table, _ = read_result(scan.heads)
+    columns = (table[c].to_pylist() for c in ("layer", "head", "mean"))
+    return {(la, h): np.array(mean) for la, h, mean in zip(*columns, strict=True)}
+
+
+def _rows(
+    scan: ScanDir, shards: Sequence[str], ids: np.ndarray, scores: np.ndarray
+) -> tuple[Neighbour, ...]:
+    table = read_images(scan, shards, ["image_id", "key", "label", "uri", "fingerprint"])
+    table = table.filter(pc.is_in(table["image_id"], value_set=pc.cast(list(ids), "int64")))
+    known = {row["image_id"]: row for row in table.to_pylist()}
+    return tuple(
+        Neighbour(
+            rank,
+            (row := known[int(i)])["key"],
+            float(score),
+            row["label"],
+            row["uri"],
+            row["fingerprint"],
+        )
+        for rank, (i, score) in enumerate(zip(ids, scores, strict=True))
+    )
+
+
+def _draw(config: NearestConfig, found: NearestResult) -> None:
+    """Write the contact sheet and the page asked for."""
+    if config.png is None and config.html is None:
+        return
+    with Reader() as reader:
+        tiles = [
+            Tile(_thumbnail(reader, n), f"{n.score:.3f}", n.label or n.key)
+            for n in found.neighbours
+        ]
+    title = f"nearest to {found.query} by {', '.join(found.heads)}"
+    if config.png is not None:
+        contact_sheet([(title, tiles)], columns=min(10, len(tiles))).save(config.png)
+    if config.html is not None:
+        cells = "".join(
+            f'<figure><img src="data:image/png;base64,{_base64(t.picture)}">'
+            f"<figcaption>{html.escape(t.above)} {html.escape(t.below)}</figcaption></figure>"
+            for t in tiles
+        )
+        style = "figure{display:inline-block;margin:8px;font:13px sans-serif;text-align:center}"
+        config.html.write_text(
+            f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title>"
+            f"<style>{style}</style><h1>{html.escape(title)}</h1>{cells}\n",
+            encoding="utf-8",
+        )
+
+
+def _thumbnail(reader: Reader, found: Neighbour) -> Image.Image:
+    """Read a stored picture again, small; a grey tile when it is not there any more."""
+    try:
+        picture = decode(read_again(reader, found.key, found.uri, found.fingerprint))
+    except Rejected:
+        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return picture
+
+
+def _base64(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,215 @@
+"""`headatlas pool compare`: accuracy and explained variance of pools, against the PCA ceiling."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+
+from jobs import console
+from jobs.steps.models import load_for, pool_embeddings
+from pipeline.heads import moments as mo
+from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.summary import stack
+from pipeline.heads.textspan import textspan
+from pipeline.texts.pool_compare import PCA, Point, kept_variance, lost_logits, principal, spans
+from pipeline.texts.zeroshot import class_weights, label_prompt
+from schemas.config_roles import PoolCompareConfig
+from schemas.errors import UsageError
+from schemas.manifest import ScanRecord
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.files import write_result
+from warehouse.store import snapshots
+from warehouse.store.columns import column, require_columns, truth
+from warehouse.store.pools import read_pool
+from warehouse.store.reading import iterate_moments, matrix, read_images, read_layer
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What each pool keeps, and where table and plot are.
+
+    Attributes:
+        points: one per pool and m, PCA last.
+        baseline: accuracy with nothing replaced.
+        ablated: accuracy with every head replaced by its mean.
+        images: pictures whose label is a class.
+    """
+
+    points: tuple[Point, ...]
+    baseline: float
+    ablated: float
+    images: int
+    table: Path
+    plot: Path
+
+
+Directions = dict[str, Float[np.ndarray, "head rank d_head"]]
+
+
+def run(config: PoolCompareConfig) -> Comparison:
+    """Replace every stored head by its projection onto each pool's basis, and classify.
+
+    Raises:
+        UnknownName: no such scan, pool or label column.
+        UsageError: the file is no picture's, or fewer than two classes are known.
+    """
+    if config.out.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--out {config.out}: expected a name that ends in .png, .svg or .pdf")
+    warehouse = Warehouse(config.warehouse)
+    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
+    record = scan.load_record()
+    frames = load_frames(scan.frames, record.frames_sha256)
+    shards = [live.shard for live in snapshot.shards]
+    moments = mo.merge_all(iterate_moments(scan, shards))
+    covariance = stack(moments)
+    sizes = sorted({min(m, covariance.shape[1]) for m in config.m})
+    directions = _directions(config, warehouse, record, frames, covariance, sizes[-1])
+    labels, weights = _classifier(config, scan, record, shards)
+    correct, images = _classified(
+        scan, record, shards, frames, moments, directions, sizes, labels, weights, config
+    )
+    points = tuple(
+        Point(name, m, kept, float(correct[name][i]) / images)
+        for name, found in directions.items()
+        for i, (m, kept) in enumerate(
+            zip(sizes, kept_variance(covariance, found, sizes), strict=True)
+        )
+    )
+    done = Comparison(
+        points,
+        float(correct[""][0]) / images,
+        float(correct[""][1]) / images,
+        images,
+        config.out.with_suffix(".parquet"),
+        config.out,
+    )
+    _store(done, config, snapshot.number)
+    _draw(done)
+    return done
+
+
+def _directions(
+    config: PoolCompareConfig,
+    warehouse: Warehouse,
+    record: ScanRecord,
+    frames: Frames,
+    covariance: Float[np.ndarray, "head d d"],
+    steps: int,
+) -> Directions:
+    frames_q = frames.q.reshape(-1, *frames.q.shape[2:])
+    found: Directions = {}
+    for name in config.pools:
+        pool = read_pool(warehouse, name)
+        texts = pool_embeddings(warehouse, pool, record, config.model, config.pretrained)
+        found[name] = spans(textspan(covariance, frames_q, texts, steps))
+    found[PCA] = principal(covariance, steps)
+    return found
+
+
+def _classifier(
+    config: PoolCompareConfig, scan: ScanDir, record: ScanRecord, shards: list[str]
+) -> tuple[list[str], Float[np.ndarray, "class d_joint"]]:
+    require_columns(scan, shards, [config.label_column])
+    known: set[str] = set()
+    for shard in shards:
+        rows = read_images(scan, [shard], ["label", "metadata"])
+        known.update(v for v in column(rows, config.label_column) if v)
+    if len(known) < 2:
+        raise UsageError(
+            f"column {config.label_column!r} has {len(known)} classes; expected two or more: "
+            "give another --label-column"
+        )
+    labels = sorted(known)
+    model = load_for(record, config.model, config.pretrained)
+    names = [label_prompt(label) for label in labels]
+    return labels, class_weights(model.encode_text, names, (config.template,))
+
+
+def _classified(
+    scan: ScanDir,
+    record: ScanRecord,
+    shards: list[str],
+    frames: Frames,
+    moments: dict[mo.Key, mo.Moments],
+    directions: Directions,
+    sizes: list[int],
+    labels: list[str],
+    weights: Float[np.ndarray, "class d_joint"],
+    config: PoolCompareConfig,
+) -> tuple[dict[str, Int[np.ndarray, " size"]], int]:
+    """Count right answers per pool and m; under the name `` with nothing and all replaced."""
+    correct = {name: np.zeros(len(sizes), np.int64) for name in directions}
+    correct[""], images = np.zeros(2, np.int64), 0
+    n_heads, width = frames.q.shape[1], frames.q.shape[3]
+    nothing = np.zeros((n_heads, 0, width))
+    with console.progress("Comparing pools", len(shards), "shards") as advance:
+        for done, shard in enumerate(shards, 1):
+            rows = read_images(scan, [shard], ["label", "metadata", "embedding"])
+            right = truth(rows, config.label_column, labels)
+            logits = matrix(rows["embedding"]) @ weights.T
+            left = {name: np.repeat(logits[None], len(sizes), axis=0) for name in directions}
+            bare = logits.copy()
+            for i, layer in enumerate(record.layers if len(rows) else ()):
+                vectors = read_layer(scan, shard, layer).vectors
+                means = np.stack([moments["head", layer, h].mean for h in range(n_heads)])
+                projected = np.matmul(weights, frames.q[i])
+                here = slice(i * n_heads, (i + 1) * n_heads)
+                for name, found in directions.items():
+                    left[name] -= lost_logits(vectors, means, found[here], projected, sizes)
+                bare -= lost_logits(vectors, means, nothing, projected, [0])[0]
+            for name, found in left.items():
+                correct[name] += (found.argmax(axis=2) == right).sum(axis=1)
+            correct[""] += [(x.argmax(axis=1) == right).sum() for x in (logits, bare)]
+            images += int((right >= 0).sum())
+            advance(done)
+    if not images:
+        raise UsageError(f"no picture has a value in column {config.label_column!r}")
+    return correct, images
+
+
+def _store(done: Comparison, config: PoolCompareConfig, snapshot: int) -> None:
+    columns = ("pool", "m", "explained", "accuracy")
+    table = pa.table({name: [getattr(p, name) for p in done.points] for name in columns})
+    provenance = {
+        "snapshot": snapshot,
+        "baseline": done.baseline,
+        "ablated": done.ablated,
+        "images": done.images,
+        "options": config.model_dump(mode="json", exclude={"warehouse", "out"}),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_result(done.table, table, provenance)
+
+
+def _draw(done: Comparison) -> None:
+    """Draw accuracy and explained variance over m, one line per pool."""
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name in dict.fromkeys(p.pool for p in done.points):
+        points = [p for p in done.points if p.pool == name]
+        style = {"color": "black", "linestyle": "--"} if name == PCA else {"marker": "o"}
+        m = [p.m for p in points]
+        left.plot(m, [p.accuracy for p in points], label=name, markersize=4, **style)
+        right.plot(m, [p.explained for p in points], label=name, markersize=4, **style)
+    left.axhline(done.baseline, color="grey", linewidth=0.8)
+    left.annotate(
+        "heads as they are",
+        (0.02, done.baseline),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=8,
+        color="grey",
+    )
+    left.set(xlabel="texts per head, m", ylabel="zero-shot accuracy")
+    right.set(xlabel="texts per head, m", ylabel="share of the heads' variance", ylim=(0, 1.02))
+    right.legend(frameon=False, fontsize=9)
+    for axes in (left, right):
+        axes.set_xticks(sorted({p.m for p in done.points}))
+        axes.spines[["top", "right"]].set_visible(False)
+    done.plot.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(done.plot, dpi=150)

@@ -1,0 +1,299 @@
+"""`headatlas roles build`: a role for every head of a basis, with how sure it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from jobs import console
+from jobs.commands.pool_build import REPLIES
+from jobs.commands.textspan import subset_moments
+from jobs.steps.attributes import store_attributes
+from jobs.steps.manual_roles import read_manual, role_row, with_manual
+from jobs.steps.models import pool_embeddings
+from jobs.steps.stability import sampled_covariances
+from pipeline.heads import moments as mo
+from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.stability import pick_survival, role_survival
+from pipeline.heads.textspan import textspan
+from pipeline.roles.combining import Role, roles_from
+from pipeline.roles.enrichment import enrichment, property_codes
+from pipeline.roles.prompts import UNCLEAR, RoleReply, role_prompt
+from pipeline.roles.rotation_null import turned
+from pipeline.texts.llm import Asker, Server
+from schemas.config_roles import RolesConfig
+from schemas.errors import UnknownName, UsageError
+from schemas.manifest import ScanRecord, Snapshot
+from schemas.roles import ENRICHMENT, LANGUAGE_MODEL, STABILITY, roles_schema, stability_schema
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.files import read_result, write_result
+from warehouse.store import snapshots
+from warehouse.store.pools import Pool, read_pool
+from warehouse.store.reading import iterate_moments
+
+
+@dataclass(frozen=True)
+class RolesResult:
+    """Stored roles.
+
+    Attributes:
+        heads: tested.
+        clear: of these, with a clear role by enrichment.
+        manual: with a role set by hand.
+        agreement: of the heads that enrichment and language model both name, the share on which
+            they agree; None where there is none.
+        attributes: columns of the pictures that were measured.
+    """
+
+    basis: str
+    scan: str
+    snapshot: int
+    heads: int
+    clear: int
+    manual: int
+    agreement: float | None
+    attributes: tuple[str, ...]
+    path: Path
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A basis read back, with all that the tests of its heads need."""
+
+    name: str
+    heads: list[tuple[int, int]]
+    picks: Int[np.ndarray, "head rank"]
+    explained: Float[np.ndarray, "head rank"]
+    pool: Pool
+    provenance: dict[str, Any]
+
+
+def run(config: RolesConfig) -> RolesResult:
+    """Find the roles of all heads of a basis and store them beside it.
+
+    Raises:
+        UnknownName: no such scan or basis.
+        UsageError: the pool has changed since the basis was made.
+        LanguageModelError: the server fails; its answers so far are kept.
+    """
+    warehouse = Warehouse(config.warehouse)
+    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
+    record = scan.load_record()
+    basis = _read_basis(warehouse, scan, config.basis)
+    frames = load_frames(scan.frames, record.frames_sha256)
+    shards = [live.shard for live in snapshot.shards]
+    moments = mo.merge_all(iterate_moments(scan, shards))
+    where = basis.provenance.get("where")
+    about = subset_moments(scan, record, shards, frames, where) if where else moments
+    found = _test(config, warehouse, record, basis, frames, about)
+    stability = _bootstrap(config, warehouse, record, scan, snapshot, basis, frames, found)
+    said = _ask(config, basis)
+    rows = [_row(*row) for row in zip(basis.heads, found, stability, strict=True)]
+    answers = zip(basis.heads, said, strict=False)
+    rows += [_said_row(head, reply) for head, reply in answers if reply is not None]
+    manual = read_manual(scan)
+    path = scan.roles / f"{basis.name}.parquet"
+    agreement = _agreement(found, said)
+    provenance = {
+        "basis": basis.name,
+        "snapshot": basis.provenance.get("snapshot", snapshot.number),
+        "options": config.model_dump(mode="json", exclude={"warehouse", "key_variable"}),
+        "agreement": agreement,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    table = with_manual(pa.Table.from_pylist(rows, schema=roles_schema()), manual)
+    write_result(path, table, provenance)
+    measured = store_attributes(scan, record, snapshot, moments) if config.attributes else ()
+    clear = sum(role.role is not None for role in found)
+    return RolesResult(
+        basis.name,
+        scan.name,
+        snapshot.number,
+        len(found),
+        clear,
+        len(manual),
+        agreement,
+        measured,
+        path,
+    )
+
+
+def _read_basis(warehouse: Warehouse, scan: ScanDir, name: str | None) -> _Stored:
+    known = {path.stem: path for path in sorted(scan.textspan.glob("*.parquet"))}
+    if name is None and len(known) == 1:
+        (name,) = known
+    if name is None or name not in known:
+        raise UnknownName.among(f"TextSpan basis of scan {scan.name!r}", name or "", known)
+    table, provenance = read_result(known[name])
+    pool = read_pool(warehouse, str(provenance["pool"]))
+    columns = ("layer", "head", "rank", "description_id", "text", "explained")
+    layer, head, rank, pick, text, explained = (table[c].to_pylist() for c in columns)
+    for number, said in zip(pick, text, strict=True):
+        if number >= len(pool.texts) or pool.texts[number] != said:
+            raise UsageError(
+                f"pool {pool.name!r} has changed since basis {name!r} was made (description "
+                f"{number} was {said!r}); run headatlas textspan again"
+            )
+    heads = sorted(set(zip(layer, head, strict=True)))
+    index = {key: i for i, key in enumerate(heads)}
+    width = max(rank, default=-1) + 1
+    picks = np.full((len(heads), width), -1)
+    shares = np.zeros((len(heads), width))
+    for row, r in enumerate(rank):
+        at = index[layer[row], head[row]]
+        picks[at, r], shares[at, r] = pick[row], explained[row]
+    return _Stored(name, heads, picks, shares, pool, provenance)
+
+
+def _texts(
+    config: RolesConfig, warehouse: Warehouse, record: ScanRecord, basis: _Stored
+) -> Float[np.ndarray, "text d_joint"]:
+    """Return the embeddings that the basis was made with."""
+    templates = basis.provenance.get("templates", ())
+    return pool_embeddings(
+        warehouse, basis.pool, record, config.model, config.pretrained, templates
+    )
+
+
+def _places(frames: Frames, heads: Sequence[tuple[int, int]]) -> Float[np.ndarray, "head j d"]:
+    place = {int(layer): i for i, layer in enumerate(frames.layers)}
+    return np.stack([frames.q[place[layer], head] for layer, head in heads])
+
+
+def _test(
+    config: RolesConfig,
+    warehouse: Warehouse,
+    record: ScanRecord,
+    basis: _Stored,
+    frames: Frames,
+    moments: dict[mo.Key, mo.Moments],
+) -> list[Role]:
+    labels = basis.pool.properties
+    found = enrichment(basis.picks, basis.explained, labels, permutations=config.permutations)
+    if not config.turns or not found.properties:
+        return roles_from(found, None, level=config.level)
+    texts = _texts(config, warehouse, record, basis)
+    second = turned(
+        np.stack([moments["head", *key].covariance for key in basis.heads]),
+        _places(frames, basis.heads),
+        texts,
+        basis.picks,
+        basis.explained,
+        property_codes(labels)[1],
+        draws=config.turns,
+        renormalise=bool(basis.provenance.get("renormalise")),
+    )
+    return roles_from(found, second, level=config.level)
+
+
+def _bootstrap(
+    config: RolesConfig,
+    warehouse: Warehouse,
+    record: ScanRecord,
+    scan: ScanDir,
+    snapshot: Snapshot,
+    basis: _Stored,
+    frames: Frames,
+    found: Sequence[Role],
+) -> list[float | None]:
+    """Repeat TextSpan on bootstrap samples; write how the picks survive, return it for roles."""
+    if not config.bootstrap:
+        return [None] * len(found)
+    if basis.provenance.get("where"):
+        raise UsageError(
+            f"basis {basis.name!r} is of some pictures only; --bootstrap needs one of all"
+        )
+    texts = _texts(config, warehouse, record, basis)
+    shards = [live.shard for live in snapshot.shards]
+    frames_q = _places(frames, basis.heads)
+    steps, again = basis.picks.shape[1], []
+    tops: list[list[str | None]] = []
+    names, codes = property_codes(basis.pool.properties)
+    renormalise = bool(basis.provenance.get("renormalise"))
+    for covariance in sampled_covariances(scan, record, shards, config.bootstrap):
+        sample = textspan(covariance, frames_q, texts, steps, renormalise=renormalise)
+        again.append(_padded(sample.picks, steps))
+        hits = codes[sample.picks][:, :, None] == np.arange(len(names))
+        share = np.einsum("hr,hrp->hp", sample.explained, hits & (sample.picks >= 0)[:, :, None])
+        tops.append([names[i] if names else None for i in share.argmax(axis=1)])
+    survival = pick_survival(basis.picks, again)
+    rows = [
+        {"layer": layer, "head": head, "rank": r, "description_id": int(pick), "survival": share}
+        for (layer, head), picks, shares in zip(basis.heads, basis.picks, survival, strict=True)
+        for r, (pick, share) in enumerate(zip(picks, shares, strict=True))
+        if pick >= 0
+    ]
+    write_result(
+        scan.results(STABILITY) / f"{basis.name}.parquet",
+        pa.Table.from_pylist(rows, schema=stability_schema()),
+        {"basis": basis.name, "snapshot": snapshot.number, "samples": config.bootstrap},
+    )
+    return role_survival([role.role for role in found], tops)
+
+
+def _padded(picks: Int[np.ndarray, "head rank"], width: int) -> Int[np.ndarray, "head width"]:
+    return np.pad(picks, ((0, 0), (0, width - picks.shape[1])), constant_values=-1)
+
+
+def _ask(config: RolesConfig, basis: _Stored) -> list[RoleReply | None]:
+    """Ask the language model for each head's role; nothing where no model is named."""
+    if config.llm is None:
+        return []
+    known = sorted({name for name in basis.pool.properties if name})
+    prompts = []
+    for picks, shares in zip(basis.picks, basis.explained, strict=True):
+        shown = [i for i, pick in enumerate(picks) if pick >= 0][: config.texts]
+        texts = [basis.pool.texts[picks[i]] for i in shown]
+        prompts.append(role_prompt(texts, [float(shares[i]) for i in shown], known))
+    server = Server(
+        config.llm, config.base_url, config.key_variable, concurrency=config.concurrency
+    )
+    asker = Asker(server, config.warehouse / REPLIES)
+    with console.progress("Asking for roles", len(prompts), "heads") as advance:
+        said = asker.ask(prompts, advance)
+    if asker.counts.unanswered:
+        console.warn(f"{config.llm} gave no usable role for {asker.counts.unanswered} heads")
+    return said
+
+
+def _named(reply: RoleReply) -> str | None:
+    name = " ".join(reply.role.split()).lower().replace(" ", "_")
+    return None if name == UNCLEAR else name
+
+
+def _agreement(found: Sequence[Role], said: Sequence[RoleReply | None]) -> float | None:
+    pairs = [
+        (role.role, _named(reply))
+        for role, reply in zip(found, said, strict=False)
+        if reply is not None and role.role is not None and _named(reply) is not None
+    ]
+    return sum(_same(a, b) for a, b in pairs) / len(pairs) if pairs else None
+
+
+def _same(a: str | None, b: str | None) -> bool:
+    return a is not None and b is not None and a.replace(" ", "_").lower() == b
+
+
+def _row(head: tuple[int, int], role: Role, stability: float | None) -> dict[str, Any]:
+    return role_row(
+        *head,
+        ENRICHMENT,
+        role=role.role,
+        score=role.score,
+        p_value=role.p_value,
+        q_value=role.q_value,
+        p_labels=role.p_labels,
+        p_turned=role.p_turned,
+        stability=stability,
+        note=role.note,
+    )
+
+
+def _said_row(head: tuple[int, int], reply: RoleReply) -> dict[str, Any]:
+    why = " ".join(reply.why.split())
+    return role_row(*head, LANGUAGE_MODEL, role=_named(reply), score=reply.confidence, note=why)

@@ -1,0 +1,162 @@
+"""`headatlas textspan`: for every stored head, the texts of a pool that span its contributions."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from jobs import console
+from jobs.steps.models import pool_embeddings
+from jobs.steps.templates import templates_of
+from pipeline.heads import moments as mo
+from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.summary import stack
+from pipeline.heads.textspan import Basis, textspan
+from schemas.config import TextSpanConfig
+from schemas.errors import UsageError
+from schemas.files import textspan_schema
+from schemas.manifest import ScanRecord, Snapshot
+from schemas.names import check_name, safe_name
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.files import write_result
+from warehouse.store import snapshots
+from warehouse.store.pools import Pool, read_pool
+from warehouse.store.reading import iterate_layer, iterate_moments, matrix, read_images
+from warehouse.store.select import select_images
+
+
+@dataclass(frozen=True)
+class TextSpanResult:
+    """A stored basis."""
+
+    basis: str
+    scan: str
+    snapshot: int
+    heads: int
+    images: int
+    path: Path
+    seconds: float
+
+
+def run(config: TextSpanConfig) -> TextSpanResult:
+    """Find each head's texts and store them as a basis of the scan.
+
+    Raises:
+        UnknownName: no such scan or pool.
+        UsageError: no picture satisfies --where, or a template has no `{}`.
+    """
+    warehouse = Warehouse(config.warehouse)
+    pool = read_pool(warehouse, config.pool)
+    templates = templates_of(config.template)
+    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
+    record = scan.load_record()
+    frames = load_frames(scan.frames, record.frames_sha256)
+    texts = pool_embeddings(warehouse, pool, record, config.model, config.pretrained, templates)
+    started = time.perf_counter()
+    shards = [live.shard for live in snapshot.shards]
+    if config.where is None:
+        moments = mo.merge_all(iterate_moments(scan, shards))
+    else:
+        moments = subset_moments(scan, record, shards, frames, config.where)
+    basis = textspan(
+        stack(moments),
+        frames.q.reshape(-1, *frames.q.shape[2:]),
+        texts,
+        config.m,
+        renormalise=config.renormalise,
+    )
+    path = basis_path(scan, config)
+    name = path.stem
+    images = next(iter(moments.values())).n
+    table = basis_table(basis, mo.head_keys(moments), pool)
+    write_result(path, table, _provenance(config, name, templates, snapshot, images))
+    seconds = time.perf_counter() - started
+    return TextSpanResult(name, scan.name, snapshot.number, len(basis.picks), images, path, seconds)
+
+
+def basis_path(scan: ScanDir, config: TextSpanConfig) -> Path:
+    """Return the file of the basis asked for; its default name is the pool's, with `where`."""
+    default = config.pool
+    if config.where is not None:
+        default = f"{config.pool}-{safe_name(config.where)[:60]}"
+    return scan.textspan / f"{check_name(config.basis or default, 'basis')}.parquet"
+
+
+def _provenance(
+    config: TextSpanConfig,
+    basis: str,
+    templates: tuple[str, ...],
+    snapshot: Snapshot,
+    images: int,
+) -> dict[str, object]:
+    return {
+        "basis": basis,
+        "pool": config.pool,
+        "templates": templates,
+        "m": config.m,
+        "where": config.where,
+        "renormalise": config.renormalise,
+        "snapshot": snapshot.number,
+        "images": images,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def subset_moments(
+    scan: ScanDir, record: ScanRecord, shards: list[str], frames: Frames, where: str
+) -> dict[mo.Key, mo.Moments]:
+    """Recompute the heads' moments over the pictures for which `where` holds.
+
+    Reads the stored contributions, one layer of one shard at a time.
+
+    Raises:
+        UsageError: the condition is no SQL over images, or holds for no picture.
+    """
+    chosen = select_images(scan, shards, where)
+    if len(chosen) == 0:
+        raise UsageError(f"--where {where!r}: no picture of scan {scan.name} satisfies it")
+    console.note(f"{len(chosen):,} pictures satisfy {where}")
+    found: dict[mo.Key, mo.Moments] = {}
+    for shard in shards:
+        rows = read_images(scan, [shard], ["image_id", "embedding"])
+        keep = np.isin(rows["image_id"].to_numpy(), chosen)
+        if not keep.any():
+            continue
+        embedding = matrix(rows["embedding"])[keep]
+        heads = {
+            block.layer: block.vectors[:, keep]
+            for layer in record.layers
+            for block in iterate_layer(scan, [shard], layer)
+        }
+        frames_q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
+        for key, part in mo.shard_moments(heads, embedding, {}, frames_q).items():
+            found[key] = found[key].merge(part) if key in found else part
+    return found
+
+
+def basis_table(basis: Basis, heads: Sequence[tuple[int, int]], pool: Pool) -> pa.Table:
+    """Return a basis as rows of textspan.parquet: one per head and pick."""
+    cumulative = basis.cumulative
+    rows = [
+        {
+            "layer": layer,
+            "head": head,
+            "rank": rank,
+            "description_id": pick,
+            "text": pool.texts[pick],
+            "property": pool.properties[pick],
+            "variance": float(basis.variance[i, rank]),
+            "explained": float(basis.explained[i, rank]),
+            "cumulative": float(cumulative[i, rank]),
+            "pca_cumulative": float(basis.pca_cumulative[i, rank]),
+            "vector": basis.vectors[i, rank].astype(np.float32),
+        }
+        for i, (layer, head) in enumerate(heads)
+        for rank, pick in enumerate(basis.picks[i].tolist())
+        if pick >= 0
+    ]
+    return pa.Table.from_pylist(rows, schema=textspan_schema())

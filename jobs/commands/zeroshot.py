@@ -1,0 +1,169 @@
+"""`headatlas zeroshot`: a classifier from class names, and every head's part of its logits."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from jobs import console
+from jobs.steps.logits import store_logits
+from jobs.steps.models import load_for
+from jobs.steps.templates import OPENAI, read_lines
+from jobs.steps.whatif import GroupRow
+from pipeline.texts.zeroshot import (
+    PLAIN_TEMPLATE,
+    ClassNames,
+    class_weights,
+    label_prompt,
+    openai_templates,
+    parse_classes,
+    parse_templates,
+)
+from pipeline.towers.models import LoadedModel
+from schemas.config_classes import ZeroShotConfig
+from schemas.errors import UsageError
+from schemas.manifest import Snapshot
+from schemas.names import check_name, safe_name
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.classifiers import Classifier
+from warehouse.store import snapshots
+from warehouse.store.columns import READ, column, require_columns
+from warehouse.store.reading import read_images
+
+LABELS = "labels"
+# Prompts encoded at a time.
+_TEXTS = 8_000
+
+
+@dataclass(frozen=True)
+class ZeroShotResult:
+    """A stored classifier, and how it does.
+
+    Attributes:
+        accuracy: over pictures whose label is a class; None where there is none.
+        by_class: one row per class that has pictures.
+        by_group: one row per group, when asked for.
+        head_logits: whether the heads' parts were written.
+    """
+
+    classifier: str
+    scan: str
+    snapshot: int
+    classes: int
+    images: int
+    accuracy: float | None
+    by_class: tuple[GroupRow, ...]
+    by_group: tuple[GroupRow, ...]
+    head_logits: bool
+    path: Path
+    seconds: float
+
+
+def run(config: ZeroShotConfig) -> ZeroShotResult:
+    """Make a classifier, classify every picture, and store each head's part of the logits.
+
+    Raises:
+        UnknownName: no such scan or column.
+        UsageError: the classes or templates cannot be used.
+    """
+    started = time.perf_counter()
+    warehouse = Warehouse(config.warehouse)
+    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
+    record = scan.load_record()
+    shards = [live.shard for live in snapshot.shards]
+    require_columns(scan, shards, [config.label_column, *config.group_by])
+    classes = _classes(config, scan, shards)
+    templates = _templates(config.templates)
+    weights = encode_classes(
+        load_for(record, config.model, config.pretrained), classes.names, templates
+    )
+    classifier = Classifier(
+        classifier_name(config),
+        classes.names,
+        classes.labels,
+        weights,
+        _provenance(config, templates, snapshot),
+    )
+    stored = store_logits(scan, record, snapshot, classifier, config.group_by)
+    return ZeroShotResult(
+        classifier.name,
+        scan.name,
+        snapshot.number,
+        len(classifier.names),
+        snapshot.images,
+        stored.by_class.accuracy(0),
+        stored.by_class.rows(),
+        stored.by_group.rows(),
+        stored.head_logits,
+        stored.path,
+        time.perf_counter() - started,
+    )
+
+
+def classifier_name(config: ZeroShotConfig) -> str:
+    """Return the name given, or the stem of the file of classes."""
+    default = LABELS if config.classes == LABELS else safe_name(Path(config.classes).stem)
+    return check_name(config.classifier or default, "classifier")
+
+
+def _classes(config: ZeroShotConfig, scan: ScanDir, shards: list[str]) -> ClassNames:
+    if config.classes != LABELS:
+        return parse_classes(_lines(config.classes), config.classes)
+    found: set[str] = set()
+    for shard in shards:
+        rows = read_images(scan, [shard], READ)
+        found.update(v for v in column(rows, config.label_column) if v)
+    if len(found) < 2:
+        raise UsageError(
+            f"classes `labels`: {len(found)} labels in column {config.label_column!r} of scan "
+            f"{scan.name}; expected two or more: scan with --labels, or give a file of classes"
+        )
+    labels = tuple(sorted(found))
+    return ClassNames(labels, tuple(label_prompt(label) for label in labels))
+
+
+def _lines(given: str) -> list[str]:
+    """Return a class per line, of a file or written out as `0=landbird,1=waterbird`."""
+    if "," in given and not Path(given).is_file():
+        return [one.replace("=", "\t", 1) for one in given.split(",")]
+    return read_lines(given, "classes", f"{LABELS}, or classes as cat,dog or 0=cat,1=dog")
+
+
+def _templates(given: str) -> tuple[str, ...]:
+    if given == OPENAI:
+        return openai_templates()
+    if given == "none":
+        return PLAIN_TEMPLATE
+    return parse_templates(read_lines(given, "templates", f"{OPENAI}, none"), given)
+
+
+def encode_classes(
+    model: LoadedModel, names: tuple[str, ...], templates: tuple[str, ...]
+) -> Float[np.ndarray, "class d_joint"]:
+    """Return the classes' weights, some classes' prompts at a time."""
+    step = max(1, _TEXTS // len(templates))
+    parts = []
+    with console.progress("Encoding classes", len(names), "classes") as advance:
+        for start in range(0, len(names), step):
+            some = names[start : start + step]
+            parts.append(class_weights(model.encode_text, some, templates))
+            advance(start + len(some))
+    return np.concatenate(parts)
+
+
+def _provenance(
+    config: ZeroShotConfig, templates: tuple[str, ...], snapshot: Snapshot
+) -> dict[str, object]:
+    return {
+        "classifier": classifier_name(config),
+        "classes": config.classes,
+        "templates": config.templates,
+        "n_templates": len(templates),
+        "label_column": config.label_column,
+        "snapshot": snapshot.number,
+        "images": snapshot.images,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

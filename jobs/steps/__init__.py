@@ -1,0 +1,1 @@
+"""Parts of the work that several commands share."""

@@ -1,0 +1,170 @@
+"""Writing a classifier with its logits, and every head's part of them, one shard in memory."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float, Int
+
+from jobs import console
+from jobs.steps.whatif import Tally
+from pipeline.heads.ablation import head_logits, project
+from pipeline.heads.frames import Frames, load_frames
+from schemas.classifiers import (
+    HEAD_LOGITS,
+    IMAGE_LOGITS,
+    head_logits_schema,
+    image_logits_schema,
+)
+from schemas.manifest import ScanRecord, Snapshot
+from warehouse.files.layout import ScanDir
+from warehouse.results.classifiers import (
+    Classifier,
+    classifier_path,
+    write_classifier,
+    write_head_logits,
+    write_image_logits,
+)
+from warehouse.results.files import stream_result
+from warehouse.store.columns import READ, column, truth
+from warehouse.store.means import read_means
+from warehouse.store.reading import matrix, read_images, read_layer
+
+# Numbers in a file of logits above which it is not written: 0.8 GB.
+MOST_LOGITS = 200_000_000
+# Heads' logits held at a time: 64 MB.
+_HELD = 16_000_000
+
+
+@dataclass(frozen=True)
+class StoredLogits:
+    """What was written, and how often the classifier is right.
+
+    Attributes:
+        path: the classifier's file.
+        head_logits: whether the heads' parts were written too.
+        by_class: pictures with a known class, by its name.
+        by_group: the same by the columns asked for; empty when none were.
+    """
+
+    path: Path
+    head_logits: bool
+    by_class: Tally
+    by_group: Tally
+
+
+def store_logits(
+    scan: ScanDir,
+    record: ScanRecord,
+    snapshot: Snapshot,
+    classifier: Classifier,
+    group_by: tuple[str, ...] = (),
+) -> StoredLogits:
+    """Write a classifier and its logits over all pictures of a snapshot, replacing what was there.
+
+    A file of more than 2e8 numbers is not written, which is said.
+    """
+    frames = load_frames(scan.frames, record.frames_sha256)
+    projected = {
+        int(layer): project(q, classifier.weights)
+        for layer, q in zip(frames.layers, frames.q, strict=True)
+    }
+    shards = [live.shard for live in snapshot.shards]
+    heads = len(record.layers) * record.model.n_heads
+    numbers = snapshot.images * len(classifier.names)
+    by_class, by_group = Tally(1), Tally(1)
+    with ExitStack() as stack:
+        images = _writer(stack, scan, classifier, IMAGE_LOGITS, image_logits_schema(), numbers)
+        parts = _writer(
+            stack, scan, classifier, HEAD_LOGITS, head_logits_schema(), numbers * (heads + 1)
+        )
+        advance = stack.enter_context(console.progress("Classifying", snapshot.images))
+        done = 0
+        for shard in shards:
+            rows = read_images(scan, [shard], [*READ, "embedding"])
+            if not rows.num_rows:
+                continue
+            own = truth(rows, classifier.label_column, classifier.labels)
+            ids = rows["image_id"].to_numpy()
+            logits = matrix(rows["embedding"]) @ classifier.weights.T
+            if images is not None:
+                write_image_logits(images, ids, logits, own)
+            if parts is not None:
+                for part, found in _parts(scan, shard, projected):
+                    write_head_logits(parts, ids[part], logits[part], own[part], found)
+            _count(rows, classifier, own, logits, group_by, by_class, by_group)
+            done += rows.num_rows
+            advance(done)
+    path = write_classifier(scan, classifier, _head_means(scan, shards, frames, classifier))
+    return StoredLogits(path, parts is not None, by_class, by_group)
+
+
+def _writer(
+    stack: ExitStack,
+    scan: ScanDir,
+    classifier: Classifier,
+    kind: str,
+    schema: pa.Schema,
+    numbers: int,
+) -> pq.ParquetWriter | None:
+    """Open a file of logits; None, with an older one removed, where it would be too large."""
+    path = classifier_path(scan, classifier.name, kind)
+    if numbers <= MOST_LOGITS:
+        writer: pq.ParquetWriter = stack.enter_context(
+            stream_result(path, schema, classifier.provenance)
+        )
+        return writer
+    path.unlink(missing_ok=True)
+    console.note(
+        f"{kind} is not written: it would hold {numbers:,} numbers, more than {MOST_LOGITS:,}; "
+        "headatlas ablate reads the contributions instead, with the same answers"
+    )
+    return None
+
+
+def _parts(
+    scan: ScanDir, shard: str, projected: Mapping[int, Float[np.ndarray, "n_heads d_head class"]]
+) -> Iterator[tuple[slice, Float[np.ndarray, "image class head"]]]:
+    """Yield runs of a shard's pictures with every stored head's part of their logits."""
+    blocks = [read_layer(scan, shard, layer) for layer in projected]
+    images = blocks[0].vectors.shape[1]
+    step = max(1, _HELD // sum(p.shape[0] * p.shape[2] for p in projected.values()))
+    for start in range(0, images, step):
+        part = slice(start, min(start + step, images))
+        found = [
+            np.moveaxis(head_logits(block.vectors[:, part], projected[block.layer]), 0, 2)
+            for block in blocks
+        ]
+        yield part, np.concatenate(found, axis=2)
+
+
+def _count(
+    rows: pa.Table,
+    classifier: Classifier,
+    own: Int[np.ndarray, " image"],
+    logits: Float[np.ndarray, "image class"],
+    group_by: tuple[str, ...],
+    by_class: Tally,
+    by_group: Tally,
+) -> None:
+    known = np.flatnonzero(own >= 0)
+    hits = (logits.argmax(axis=1) == own)[None, known]
+    by_class.add([[classifier.names[i]] for i in own[known]], hits)
+    if group_by:
+        columns = [column(rows, name) for name in group_by]
+        by_group.add([[c[i] for c in columns] for i in known], hits)
+
+
+def _head_means(
+    scan: ScanDir, shards: list[str], frames: Frames, classifier: Classifier
+) -> Float[np.ndarray, "class head"]:
+    """Return each stored head's mean logit for each class, over all pictures of the scan."""
+    means = read_means(scan, shards, "head").vectors
+    q = frames.q.reshape(-1, *frames.q.shape[2:])
+    directions = np.einsum("hjd,hd->hj", q, means)
+    found: Float[np.ndarray, "class head"] = classifier.weights.astype(np.float64) @ directions.T
+    return found

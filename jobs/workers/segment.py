@@ -1,0 +1,235 @@
+"""The worker of `headatlas segment`: from some pictures to a file of scores. No Ray here."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from jobs.steps.chunks import Chunk
+from jobs.workers.scan import device_name
+from pipeline.maps import scoring
+from pipeline.maps.measure import PeakMemory
+from pipeline.maps.methods.surgery import surgery_scores
+from pipeline.maps.registry import methods_named
+from pipeline.maps.shared import resize
+from pipeline.masks.protocol import mask_for_model
+from pipeline.masks.registry import IGNORE, Example, Labelled
+from pipeline.texts.zeroshot import class_weights
+from pipeline.towers.models import LoadedModel, load_model
+from schemas.config import Precision
+from schemas.config_maps import SegmentConfig
+from schemas.errors import SourceError
+from warehouse.files.atomic import write_table
+
+# Maps of so many cells (picture x text x pixel) are made full-size at a time.
+CELLS = 2**24
+
+SCORES = pa.schema(
+    [
+        pa.field("key", pa.string(), metadata={"comment": "Name of the picture."}),
+        pa.field("method", pa.string(), metadata={"comment": "Null for a picture left out."}),
+        pa.field("class", pa.int32(), metadata={"comment": "Class asked for, by index."}),
+        pa.field("pixels", pa.int64()),
+        pa.field("correct", pa.int64()),
+        pa.field("intersection", pa.list_(pa.int64(), 2)),
+        pa.field("union", pa.list_(pa.int64(), 2)),
+        pa.field("average_precision", pa.float64()),
+        pa.field("contrast", pa.float64()),
+        pa.field("at_threshold", pa.list_(pa.int64(), 2 * len(scoring.THRESHOLDS))),
+        pa.field(
+            "confusion", pa.list_(pa.int64()), metadata={"comment": "First row of a picture."}
+        ),
+        pa.field("milliseconds", pa.float64(), metadata={"comment": "Of its share of a batch."}),
+        pa.field("peak_bytes", pa.int64(), metadata={"comment": "Of its batch."}),
+        pa.field("device", pa.string(), metadata={"comment": "What the maps were made on."}),
+        pa.field("present", pa.list_(pa.bool_()), metadata={"comment": "Classes in the picture."}),
+        pa.field("plain", pa.list_(pa.float32()), metadata={"comment": "Cosine of each class."}),
+        pa.field("surgery", pa.list_(pa.float32()), metadata={"comment": "By feature surgery."}),
+        pa.field("reason", pa.string(), metadata={"comment": "Why a picture was left out."}),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """Everything a worker needs to start."""
+
+    config: SegmentConfig
+    data: Labelled
+    methods: tuple[str, ...]
+    model: str
+    pretrained: str
+    precision: Precision
+    cpus: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Pictures that could be read.
+
+    Attributes:
+        masks: at the model's size.
+        asked: for each picture, the classes that are scored; -1 fills up.
+    """
+
+    numbers: list[int]
+    examples: list[Example]
+    pixels: Float[Tensor, "image 3 height width"]
+    masks: list[np.ndarray]
+    embedding: Float[Tensor, "image d_joint"]
+
+
+class SegmentWorker:
+    """Holds the model; scores the maps of one chunk of pictures after another."""
+
+    def __init__(self, spec: SegmentSpec) -> None:
+        """Load the model and embed the classes."""
+        torch.set_num_threads(spec.cpus)
+        self.spec = spec
+        self.methods = methods_named(",".join(spec.methods), spec.config.eclip)
+        self.loaded: LoadedModel = load_model(spec.model, spec.pretrained, spec.precision)
+        weights = class_weights(self.loaded.encode_text, spec.data.classes, (spec.config.template,))
+        self.labels = torch.from_numpy(weights).to(self.loaded.device, self.loaded.dtype)
+        self.done = 0
+
+    def __call__(self, task: Chunk) -> Path:
+        """Score a chunk and write its rows."""
+        self.done = 0
+        rows: list[dict[str, Any]] = []
+        step = self.spec.config.batch_size
+        for start in range(task.start, task.stop, step):
+            numbers = range(start, min(start + step, task.stop))
+            batch = self.read(numbers, rows)
+            if batch is not None:
+                rows += self._labels(batch)
+                for method in self.spec.methods:
+                    rows += self._score(method, batch)
+            self.done += len(numbers)
+        write_table(task.path, pa.Table.from_pylist(rows, schema=SCORES))
+        self.done = 0
+        return task.path
+
+    def read(self, numbers: Iterable[int], rejects: list[dict[str, Any]]) -> _Batch | None:
+        """Read pictures; those that cannot be used become rows with a reason."""
+        data, kept, examples = self.spec.data, [], []
+        for number in numbers:
+            try:
+                examples.append(data.read(number))
+            except SourceError as error:
+                rejects.append({"key": data.keys[number], "reason": str(error)})
+                continue
+            kept.append(number)
+        if not kept:
+            return None
+        pixels = torch.stack([self.loaded.transform(e.picture) for e in examples])
+        pixels = pixels.to(self.loaded.device, self.loaded.dtype)
+        record = self.loaded.record.preprocessing
+        masks = [mask_for_model(e.mask, record, self.spec.config.protocol) for e in examples]
+        with torch.inference_mode():
+            embedding = torch.nn.functional.normalize(self.loaded.visual(pixels).float(), dim=-1)
+        return _Batch(kept, examples, pixels, masks, embedding)
+
+    def asked(self, batch: _Batch) -> list[list[int]]:
+        """Return the classes whose maps are scored, for each picture."""
+        data = self.spec.data
+        if data.by_class:
+            return [
+                [int(c) - 1 for c in np.unique(mask) if c not in (0, IGNORE)]
+                for mask in batch.masks
+            ]
+        if self.spec.config.asked == "true":
+            names = [data.labels[number] for number in batch.numbers]
+            return [[data.classes.index(name)] for name in names if name is not None]
+        predicted = (batch.embedding @ self.labels.float().T).argmax(dim=-1)
+        return [[int(c)] for c in predicted]
+
+    def maps(self, method: str, batch: _Batch) -> Float[Tensor, "image text grid_h grid_w"]:
+        """Return a method's maps: of every class for class masks, else of the class asked for."""
+        texts = self.labels
+        if not self.spec.data.by_class:
+            texts = self.labels[[c for (c,) in self.asked(batch)]].unsqueeze(1)
+        with torch.inference_mode():
+            found = self.methods[method].run(self.loaded.visual, batch.pixels, texts, self.labels)
+        return found.values
+
+    def _score(self, method: str, batch: _Batch) -> Iterator[dict[str, Any]]:
+        """Yield rows of one method on one batch."""
+        started = time.perf_counter()
+        with PeakMemory(self.loaded.device) as memory:
+            values = self.maps(method, batch)
+            if self.loaded.device.type == "cuda":
+                torch.cuda.synchronize()
+        spent = (time.perf_counter() - started) * 1000 / len(batch.numbers)
+        cost = {
+            "milliseconds": spent,
+            "peak_bytes": memory.bytes,
+            "device": device_name(self.loaded.device),
+        }
+        for i, classes in enumerate(self.asked(batch)):
+            mask = batch.masks[i]
+            full = _full_size(values[i], (mask.shape[0], mask.shape[1]))
+            key = self.spec.data.keys[batch.numbers[i]]
+            for j, c in enumerate(classes):
+                row = {"key": key, "method": method, "class": c, **cost}
+                if self.spec.data.by_class:
+                    row |= _picture_row(full[c], mask == c + 1, mask == IGNORE)
+                    if j == 0:
+                        counts = scoring.semantic_counts(full, mask, self.spec.config.background)
+                        row["confusion"] = counts.ravel().tolist()
+                else:
+                    row |= _picture_row(full[0], mask == 1, mask == IGNORE)
+                yield row
+
+    def _labels(self, batch: _Batch) -> Iterator[dict[str, Any]]:
+        """Yield multi-label scores of whole pictures, where masks say which classes are there."""
+        if not self.spec.data.by_class:
+            return
+        labels = self.labels.float()
+        plain = batch.embedding @ labels.T
+        by_surgery = surgery_scores(batch.embedding, labels)
+        for i, number in enumerate(batch.numbers):
+            annotated = batch.examples[i].present
+            there = set(np.unique(batch.masks[i]).tolist()) if annotated is None else annotated
+            yield {
+                "key": self.spec.data.keys[number],
+                "present": [c + 1 in there for c in range(len(labels))],
+                "plain": plain[i].tolist(),
+                "surgery": by_surgery[i].tolist(),
+            }
+
+    def picture_of(self, batch: _Batch, i: int) -> Image.Image:
+        """Return what the model saw of a picture, as a picture."""
+        record = self.loaded.record.preprocessing
+        mean, std = (torch.tensor(x).view(3, 1, 1) for x in (record.mean, record.std))
+        seen = batch.pixels[i].float().cpu() * std + mean
+        return Image.fromarray((seen.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy())
+
+
+def _full_size(
+    values: Float[Tensor, "text grid_h grid_w"], size: tuple[int, int]
+) -> Float[np.ndarray, "text height width"]:
+    step = max(1, CELLS // (size[0] * size[1]))
+    parts = [resize(values[None, i : i + step], size)[0] for i in range(0, len(values), step)]
+    full: np.ndarray = torch.cat(parts).double().cpu().numpy()
+    return full
+
+
+def _picture_row(values: np.ndarray, foreground: np.ndarray, ignored: np.ndarray) -> dict[str, Any]:
+    found = scoring.score_picture(values, foreground, ignored)
+    return {
+        "pixels": found.pixels,
+        "correct": found.correct,
+        "intersection": found.intersection.tolist(),
+        "union": found.union.tolist(),
+        "average_precision": found.average_precision,
+        "contrast": found.contrast,
+        "at_threshold": found.at_threshold.ravel().tolist(),
+    }

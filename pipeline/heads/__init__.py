@@ -1,0 +1,1 @@
+"""What heads write: decomposition, frames, moments, TextSpan, ablation, retrieval."""

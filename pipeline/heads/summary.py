@@ -1,0 +1,51 @@
+"""Heads, summarised from their moments: the rows of heads.parquet."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.heads.moments import Key, Moments, effective_rank, head_keys, share
+from schemas.files import heads_schema
+from schemas.names import head_name
+
+
+def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
+    """Return one row per stored head: mean, variance, share of the output's variance, rank."""
+    embedding = moments["embedding", -1, -1]
+    rows = []
+    for layer, head in head_keys(moments):
+        found = moments["head", layer, head]
+        rows.append(
+            {
+                "layer": layer,
+                "head": head,
+                "name": head_name(layer, head),
+                "n": found.n,
+                "mean": found.mean.astype(np.float32),
+                "mean_norm": float(np.linalg.norm(found.mean)),
+                "variance": found.variance,
+                "variance_share": share(found, embedding),
+                "effective_rank": effective_rank(found.covariance),
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=heads_schema())
+
+
+def component_shares(moments: Mapping[Key, Moments]) -> dict[Key, float]:
+    """Return each component's share of the output's variance; with all layers they sum to 1.
+
+    Components whose moments do not cover all pictures (not stored, and some pictures have since
+    changed or vanished) are left out.
+    """
+    embedding = moments["embedding", -1, -1]
+    return {
+        key: share(found, embedding)
+        for key, found in moments.items()
+        if key[0] != "embedding" and found.n == embedding.n
+    }
+
+
+def stack(moments: Mapping[Key, Moments]) -> np.ndarray:
+    """Return the covariances of all heads, [head, d_head, d_head], in the order of head_keys."""
+    return np.stack([moments["head", *key].covariance for key in head_keys(moments)])

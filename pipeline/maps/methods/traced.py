@@ -1,0 +1,66 @@
+"""Contributions traced back to the picture: what each token adds, and where the token had it from.
+
+The paper's map says which token of a layer a head reads. By then attention has mixed the tokens;
+rollout (Abnar and Zuidema, 2020) says of how much of which patch a token is made. A combination of
+the two, of our own: ahead of every other method on the drawn pictures (docs/log.md).
+"""
+
+import torch
+from jaxtyping import Float
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from pipeline.maps import blocks as bl
+from pipeline.maps.base import (
+    Maps,
+    check_labels,
+    check_texts,
+    first_tokens,
+    grid_of,
+    need_class_token,
+    on_grid,
+    wide,
+)
+from pipeline.maps.methods.attention import roll
+from pipeline.maps.methods.contribution import fold_texts, through_output
+from pipeline.maps.shared import min_max
+
+
+def traced_contribution(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+    first: int = 1,
+) -> Maps:
+    """Return (m − min m) · minmax(row cls of Â_L … Â_first) with m = Σ_l c_l Â_{l−1} … Â_first.
+
+    c_l [token] is what the heads of layer l add to ⟨embedding, t − mean_k t_k⟩ from each token, the
+    class token's among them; Â is mean_h A + I with rows that sum to 1, from the second block on as
+    in rollout. σ and the embedding's norm are left out: maps of one picture can be compared, texts
+    with each other, not those of two pictures.
+
+    Raises:
+        UsageError: the only label is the text itself: the map would be zero everywhere.
+    """
+    need_class_token(visual, "traced contribution")
+    check_texts(texts, len(pixels))
+    check_labels(texts, labels)
+    folded = fold_texts(visual, texts - labels.mean(dim=0))
+    x = first_tokens(visual, pixels)
+    one = torch.eye(x.shape[1], dtype=wide(x).dtype, device=x.device)
+    rolled = one.expand(len(x), -1, -1)
+    total = one.new_zeros(len(x), texts.shape[-2], x.shape[1])
+    for layer, block in enumerate(visual.transformer.resblocks):
+        q, k, v = bl.project(block, block.ln_1(x))
+        a = bl.attention(q, k)
+        spread = (a[:, :, 0, :, None] * v).transpose(1, 2).flatten(2)
+        total = total + wide(spread @ through_output(block, folded)).mT @ rolled
+        if layer >= first:
+            rolled = roll(rolled, a)
+        x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
+    grid = grid_of(visual, pixels)
+    traced = on_grid(total[..., 1:], grid)
+    above = traced - traced.amin(dim=(-2, -1), keepdim=True)
+    reached = min_max(on_grid(rolled[:, :1, 1:], grid))
+    return Maps(above * reached, bl.to_joint(visual, x[:, 0]))

@@ -1,0 +1,1 @@
+"""Pictures with masks: one file a layout."""

@@ -1,0 +1,1 @@
+"""A role for every head: enrichment, the rotation null, combining both."""

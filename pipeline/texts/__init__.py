@@ -1,0 +1,1 @@
+"""Texts: description pools, the language model that writes them, zero-shot classifiers."""

@@ -1,0 +1,1 @@
+"""CLIP models: how each family is loaded, walked and read out."""

@@ -1,0 +1,101 @@
+"""The program as a person meets it: help, exit codes, one-line errors, options from YAML."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs import cli
+from jobs.commands.listed import ALL
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def call(*arguments: str) -> int:
+    """Run in this process; return the exit code."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(list(arguments))
+    return int(stopped.value.code or 0)
+
+
+@pytest.mark.parametrize("command", [c.name for c in ALL])
+def test_every_command_has_help_for_every_option(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert call(*command.split(), "-h") == 0
+    said = capsys.readouterr().out
+    (found,) = [c for c in ALL if c.name == command]
+    for name, field in found.model.model_fields.items():
+        assert field.description, name
+        shown = name.upper() if name in found.arguments else f"--{name.replace('_', '-')}"
+        assert shown in said or name in found.arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("scan",), 2, "SOURCE is missing"),
+        (("scan", "x", "--model", "y"), 2, "--warehouse is missing"),
+        (("scan", "x", "--nope"), 2, "--nope"),
+        (("scan", "x", "--model", "y", "--warehouse", "w", "--shard-size", "0"), 2, "shard_size"),
+        (("nonsense",), 2, "nonsense"),
+        (("textspan", "--pool", "p", "--warehouse", "nowhere"), 2, "no pool 'p'"),
+        (("scan", "x", "--config", "missing.yaml"), 2, "missing.yaml"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_two(
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("HEADATLAS_WAREHOUSE", raising=False)
+    assert call(*arguments) == code
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert said.startswith("Error: ")
+    assert "Traceback" not in said
+    assert said.count("\n") == 0
+
+
+def test_options_come_from_the_line_then_the_file_then_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a red thing\na Red thing.\n\na blue thing\n")
+    monkeypatch.setenv("HEADATLAS_WAREHOUSE", str(tmp_path / "env"))
+    assert call("pool", "import", str(texts)) == 0
+    assert (tmp_path / "env" / "pools" / "texts" / "pool.parquet").is_file()
+    config = tmp_path / "c.yaml"
+    config.write_text(json.dumps({"warehouse": str(tmp_path / "file"), "name": "mine"}))
+    assert call("pool", "import", str(texts), "--config", str(config)) == 0
+    assert (tmp_path / "file" / "pools" / "mine" / "pool.parquet").is_file()
+    assert call("pool", "import", str(texts), "--config", str(config), "--name", "other") == 0
+    assert (tmp_path / "file" / "pools" / "other" / "pool.parquet").is_file()
+    assert "1 empty and 1 repeated" in capsys.readouterr().err
+
+
+def test_a_yaml_option_that_does_not_exist_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("warehouse: w\nshard: 3\n")
+    assert call("scan", "x", "--model", "m", "--config", str(config)) == 2
+    assert "shard" in capsys.readouterr().err
+
+
+def test_the_program_starts_and_says_what_it_is() -> None:
+    done = run("-h")
+    assert done.returncode == 0
+    assert "scan" in done.stdout
+    done = run("scan", "nowhere", "--model", "ViT-B-99", "--warehouse", "w")
+    assert done.returncode == 2
+    assert "ViT-B-99" in done.stderr
+    assert "Traceback" not in done.stderr

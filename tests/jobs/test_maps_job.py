@@ -1,0 +1,126 @@
+"""`headatlas map` on drawn pictures and a small random model: what is written and refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from demo.model import CONFIG
+from jobs.commands import map as job
+from pipeline.maps.picture import grid_for, whole_picture
+from pipeline.towers.models import load_model
+from schemas.config_maps import MapConfig
+from schemas.errors import SourceError, UnknownName, UsageError
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("map") / "wide.png"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 128, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+def config(picture: Path, *texts: str, **options: object) -> MapConfig:
+    output = picture.with_name("out.png")
+    values = {"image": picture, "texts": texts, "model": str(CONFIG), "output": output}
+    return MapConfig.checked(values | options)
+
+
+def test_a_wide_picture_keeps_its_aspect_and_each_text_has_a_panel(picture: Path) -> None:
+    done = job.run(config(picture, "a cat", "a boat", "a tree"))
+    assert done.values.shape == (3, 8, 16)
+    assert done.titles == ("a cat", "a boat", "a tree")
+    # three texts against their own mean
+    torch.testing.assert_close(done.values.sum(0), torch.zeros(8, 16), atol=1e-6, rtol=0)
+    with Image.open(done.path) as drawn:
+        assert drawn.format == "PNG" and min(drawn.size) > 200
+
+
+def test_heads_of_a_sheet_sum_to_the_map_of_all(picture: Path) -> None:
+    whole = job.run(config(picture, "a cat"))
+    sheet = job.run(config(picture, "a cat", per_head=True))
+    assert len(sheet.titles) == job.STRONGEST
+    layers = [job.run(config(picture, "a cat", layers=str(i))).values for i in range(6)]
+    torch.testing.assert_close(sum(layers), whole.values, atol=1e-6, rtol=1e-4)
+    name, _ = sheet.titles[0].split()
+    alone = job.run(config(picture, "a cat", heads=name))
+    torch.testing.assert_close(alone.values[0], sheet.values[0], atol=1e-7, rtol=1e-4)
+
+
+def test_contrast_is_the_difference_and_points_lie_in_the_picture(picture: Path) -> None:
+    both = job.run(config(picture, "a cat", "a boat", method="surgery"))
+    done = job.run(config(picture, "a cat", "a boat", method="surgery", contrast=True, points=True))
+    torch.testing.assert_close(done.values[0], both.values[0] - both.values[1])
+    (found,) = done.points_json()
+    assert found["title"] == "a cat − a boat"
+    places = [*found["positive"], *found["negative"]]
+    assert places and all(0 < x < 128 and 0 < y < 64 for x, y in places)
+
+
+def test_a_square_picture_of_the_models_size_is_what_open_clip_makes_of_it() -> None:
+    loaded = load_model(str(CONFIG), "none")
+    noise = np.random.default_rng(1).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    square = Image.fromarray(noise)
+    ours = whole_picture(square, loaded.record.preprocessing, (8, 8))
+    torch.testing.assert_close(ours[0], loaded.transform(square), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "short", "grid"),
+    [
+        (64, 64, 64, (8, 8)),
+        (640, 480, 224, (28, 37)),
+        (10, 1000, 64, (32, 8)),
+        (99, 64, 64, (8, 12)),
+    ],
+)
+def test_grid_of_a_picture(width: int, height: int, short: int, grid: tuple[int, int]) -> None:
+    assert grid_for(width, height, (8, 8), short) == grid
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "words"),
+    [
+        ((), {}, "give at least one text"),
+        (("a",), {"contrast": True}, "expected exactly two"),
+        (("a", "b"), {"per_head": True}, "give exactly one"),
+        (("a",), {"method": "gem", "layers": "last:2"}, "no map of single heads"),
+        (("a", "b"), {"method": "rollout", "contrast": True}, "same for all texts"),
+        (("a",), {"heads": "L9H0"}, "layers 0 to 5"),
+        (("a",), {"heads": "L0H0", "layers": "5"}, "no head is left"),
+        (("a",), {"output": Path("map.jpg")}, "ending in .png"),
+        (("a",), {"size": 4}, "at least a patch"),
+        (("a",), {"role": "colour"}, "needs a warehouse"),
+        (("a",), {"against": ("a",)}, "zero everywhere"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    picture: Path, texts: tuple[str, ...], options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        job.run(config(picture, *texts, **options))
+
+
+def test_wrong_names_and_pictures_are_refused(picture: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="no method 'x'"):
+        job.run(config(picture, "a", method="x"))
+    with pytest.raises(SourceError, match="cannot read"):
+        job.run(config(tmp_path / "none.png", "a"))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(SourceError, match="cannot use"):
+        job.run(config(tmp_path / "bad.png", "a"))
+    with pytest.raises(UsageError, match="no model"):
+        job.run(MapConfig(image=picture, texts=("a",)))
+
+
+@pytest.mark.parametrize("method", ["contribution", "grad-eclip"])
+def test_words_are_those_of_the_text(picture: Path, method: str) -> None:
+    done = job.run(config(picture, "a red cat", "boats on water", method=method, words=True))
+    assert [[word for word, _ in row] for row in done.words] == [
+        ["a", "red", "cat"],
+        ["boats", "on", "water"],
+    ]
+    assert all(value >= 0 for row in done.words for _, value in row)

@@ -1,0 +1,98 @@
+"""TextSpan on moments picks what the paper's Algorithm 1 picks on the pictures themselves."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.heads.textspan import textspan
+
+
+def algorithm_1(c: np.ndarray, r: np.ndarray, m: int) -> tuple[list[int], list[float]]:
+    """Run Algorithm 1 of the paper in the joint space: c [image, d_joint], r [text, d_joint]."""
+    c, r = c - c.mean(axis=0), r.copy()
+    picks: list[int] = []
+    removed = []
+    for _ in range(m):
+        variances = (r @ c.T).var(axis=1)
+        variances[picks] = -1
+        best = int(variances.argmax())
+        u = r[best] / np.linalg.norm(r[best])
+        removed.append(float((c @ u).var()))
+        c, r = c - np.outer(c @ u, u), r - np.outer(r @ u, u)
+        picks.append(best)
+    return picks, removed
+
+
+def case(
+    seed: int, images: int = 300, texts: int = 150, d_joint: int = 24, d_head: int = 8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    q = np.linalg.qr(rng.normal(size=(d_joint, d_head)))[0]
+    vectors = rng.normal(size=(images, d_head)) @ rng.normal(size=(d_head, d_head)) + 2
+    pool = rng.normal(size=(texts, d_joint))
+    return vectors, q, pool / np.linalg.norm(pool, axis=1, keepdims=True)
+
+
+def covariance(vectors: np.ndarray) -> np.ndarray:
+    return np.cov(vectors.T, bias=True)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_picks_equal_the_literal_algorithm(seed: int) -> None:
+    vectors, q, pool = case(seed)
+    basis = textspan(covariance(vectors)[None], q[None], pool, 8)
+    picks, removed = algorithm_1(vectors @ q.T, pool @ q @ q.T, 8)
+    assert list(basis.picks[0]) == picks
+    np.testing.assert_allclose(basis.variance[0], removed, rtol=1e-6, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), steps=st.integers(1, 8), renormalise=st.booleans())
+def test_residual_variance_never_rises_and_stays_under_the_ceiling(
+    seed: int, steps: int, renormalise: bool
+) -> None:
+    vectors, q, pool = case(seed, images=40, texts=30)
+    basis = textspan(covariance(vectors)[None], q[None], pool, steps, renormalise=renormalise)
+    assert (basis.variance >= 0).all()
+    assert (basis.cumulative <= basis.pca_cumulative + 1e-9).all()
+    chosen = basis.picks[basis.picks >= 0]
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_a_stack_of_heads_equals_each_head_alone() -> None:
+    cases = [case(seed) for seed in range(11)]
+    pool = cases[0][2]
+    sigmas = np.stack([covariance(v) for v, _, _ in cases])
+    frames = np.stack([q for _, q, _ in cases])
+    together = textspan(sigmas, frames, pool, 6)
+    for i in range(len(cases)):
+        alone = textspan(sigmas[i : i + 1], frames[i : i + 1], pool, 6)
+        np.testing.assert_array_equal(together.picks[i], alone.picks[0])
+
+
+def test_stops_when_no_variance_is_left() -> None:
+    vectors, q, pool = case(0)
+    flat = vectors.copy()
+    flat[:, 3:] = 1
+    basis = textspan(covariance(flat)[None], q[None], pool, 8)
+    assert (basis.picks[0] >= 0).sum() <= 8
+    np.testing.assert_allclose(basis.cumulative[0, -1], 1, atol=1e-9)
+    still = textspan(np.zeros((1, 8, 8)), q[None], pool, 8)
+    assert (still.picks == -1).all()
+    assert (still.explained == 0).all()
+
+
+def test_a_repeated_text_is_picked_once() -> None:
+    vectors, q, pool = case(1, texts=5)
+    twice = np.concatenate([pool, pool, -pool])
+    basis = textspan(covariance(vectors)[None], q[None], twice, 8)
+    assert (basis.picks[0] >= 0).sum() == 5
+
+
+def test_renormalising_takes_lengths_out() -> None:
+    vectors, q, pool = case(2)
+    scaled = pool * np.linspace(1, 9, len(pool))[:, None]
+    plain = textspan(covariance(vectors)[None], q[None], pool, 8, renormalise=True)
+    same = textspan(covariance(vectors)[None], q[None], scaled, 8, renormalise=True)
+    np.testing.assert_array_equal(plain.picks, same.picks)

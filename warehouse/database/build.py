@@ -1,0 +1,226 @@
+"""Building one version of the database: its tables, views and macros, from what was found."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+
+from schemas.relations import Column, Table
+from schemas.tables import LAYER_VIEW, MACROS, ROLE_VIEW, TABLES
+from warehouse.database.inventory import Result, Source, find_segmentations, utc
+from warehouse.database.materialise import Head, chosen_heads, fill, missing
+from warehouse.database.metadata import load_metadata
+from warehouse.database.role_views import create_roles, view_name
+from warehouse.database.sqltext import Sql, Value, identifier, load, render
+from warehouse.database.versions import Version
+from warehouse.files.layout import Warehouse
+from warehouse.results.files import read_provenance
+from warehouse.store.pools import pools
+
+# macros that the views call
+PATHS = ("contribution_file", "image_file")
+
+
+def build(
+    warehouse: Warehouse,
+    version: Version,
+    sources: Sequence[Source],
+    results: Sequence[Result],
+    materialise: Sequence[str],
+    *,
+    carried: bool,
+) -> tuple[list[Head], tuple[str, ...]]:
+    """Write the whole database to `version.building`.
+
+    Returns:
+        The heads materialised; and what of `materialise` is not there any more, where it is
+        `carried` over from an older version.
+
+    Raises:
+        UnknownName: no such head or role to materialise, and it is asked for now.
+    """
+    path, default = str(version.building), sources[-1].scan.name if sources else None
+    with duckdb.connect() as con:
+        con.execute(render("ATTACH :path AS building (STORAGE_VERSION 'v1.5.0')", path=path))
+        con.execute("USE building")
+        # one transaction, not one a statement: each would wait for the disk
+        con.begin()
+        for name in PATHS:
+            con.execute(load(f"macros/{name}", root=str(warehouse.root)))
+        for table in TABLES:
+            con.execute(_table(table) if table.kind == "table" else _view(table, sources))
+        layers = _create_layers(con, sources)
+        _load_scans(con, sources, default)
+        _load_results(con, results)
+        _load_pools(con, warehouse)
+        for values in find_segmentations(warehouse):
+            con.execute(load("load/segmentation_scores"), values)
+        con.execute(
+            load("load/published"),
+            {
+                "version": version.number,
+                "published_at": datetime.now(UTC).replace(tzinfo=None),
+                "warehouse": str(warehouse.root),
+                "default_scan": default,
+            },
+        )
+        gone = missing(con, materialise) if carried else ()
+        heads = chosen_heads(con, [word for word in materialise if word not in gone])
+        roles = create_roles(con, layers, _no_rows(ROLE_VIEW.columns))
+        _create_macros(
+            con,
+            default_scan=default,
+            layers=layers,
+            roles=[f"{scan}/{role}" for scan, role in roles],
+            materialised=[head.label for head in heads],
+        )
+        _comment(con, layers, roles)
+        con.commit()
+        fill(con, heads)
+        con.execute("CHECKPOINT building")
+        con.execute("USE memory")
+        con.execute("DETACH building")
+    return heads, gone
+
+
+def _table(table: Table) -> Sql:
+    """Return the DDL of a table."""
+    columns = ", ".join(f"{identifier(c.name)} {c.type}" for c in table.columns)
+    return render(
+        "CREATE TABLE :name (:columns)", name=identifier(table.name), columns=Sql(columns)
+    )
+
+
+def _view(table: Table, sources: Sequence[Source]) -> Sql:
+    """Return the DDL of a view over all scans; of no scan, it has its columns and no rows."""
+    parts = [_no_rows(table.columns)]
+    parts += [
+        load(
+            f"views/{table.name}",
+            scan=source.scan.name,
+            shards=source.shards,
+            layers=[str(layer) for layer in source.record.layers],
+        )
+        for source in sources
+        if source.shards
+    ]
+    return render(
+        "CREATE VIEW :name AS :parts",
+        name=identifier(table.name),
+        parts=Sql("\nUNION ALL BY NAME\n".join(parts)),
+    )
+
+
+def _no_rows(columns: Sequence[Column]) -> Sql:
+    nulls = ", ".join(f"NULL::{c.type} AS {identifier(c.name)}" for c in columns)
+    return render("SELECT :nulls WHERE false", nulls=Sql(nulls))
+
+
+def _create_layers(con: duckdb.DuckDBPyConnection, sources: Sequence[Source]) -> list[str]:
+    """Create a view per stored layer, and one of none; return the layers, as `SCAN/L22`.
+
+    A query by head goes to its layer's view: to list the files of all layers takes 50 ms for a
+    million pictures, before any is opened.
+    """
+    con.execute("CREATE SCHEMA by_layer")
+    none = _no_rows(LAYER_VIEW.columns)
+    con.execute(render("CREATE VIEW by_layer.none AS :none", none=none))
+    names = []
+    for source in sources:
+        for layer in source.record.layers if source.shards else ():
+            names.append(f"{source.scan.name}/L{layer}")
+            sql = load("views/by_layer", scan=source.scan.name, shards=source.shards, layer=layer)
+            con.execute(
+                render("CREATE VIEW by_layer.:name AS :sql", name=identifier(names[-1]), sql=sql)
+            )
+    return names
+
+
+def _load_scans(
+    con: duckdb.DuckDBPyConnection, sources: Sequence[Source], default: str | None
+) -> None:
+    for source in sources:
+        name, snapshot = source.scan.name, source.snapshot
+        con.execute(
+            load("load/scans"),
+            {
+                "record": source.record.model_dump_json(),
+                "images": snapshot.images,
+                "rejects": snapshot.rejects,
+                "created_at": utc(source.record.created_at),
+                "snapshot": snapshot.number,
+                "snapshot_at": utc(snapshot.created_at),
+                "is_default": name == default,
+            },
+        )
+        if source.shards:
+            paths = source.files("images.parquet", source.shards)
+            con.execute(load("load/image_index"), {"scan": name, "paths": paths})
+        every = [live.shard for live in snapshot.shards]
+        if every:
+            paths = source.files("rejects.parquet", every)
+            con.execute(load("load/rejects"), {"scan": name, "paths": paths})
+    load_metadata(con, [source.scan.name for source in sources])
+
+
+def _load_results(con: duckdb.DuckDBPyConnection, results: Sequence[Result]) -> None:
+    for result in results:
+        for file in ("results", result.kind):
+            _execute(con, load(f"load/{file}"), result.parameters)
+
+
+def _load_pools(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    for name in pools(warehouse):
+        path = warehouse.pools / name / "pool.parquet"
+        values = {
+            "pool": name,
+            "path": str(path),
+            "provenance": json.dumps(read_provenance(path)),
+        }
+        for file in ("pools", "descriptions"):
+            _execute(con, load(f"load/{file}"), values)
+
+
+def _execute(con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> None:
+    """Run a statement with those of the values that it names: DuckDB refuses any others."""
+    named = {p for s in con.extract_statements(sql) for p in s.named_parameters}
+    con.execute(sql, {k: v for k, v in values.items() if k in named})
+
+
+def _create_macros(con: duckdb.DuckDBPyConnection, **values: Value) -> None:
+    """Create the macros, scalar ones first: DuckDB looks up what a macro calls when it is made."""
+    for macro in sorted(MACROS, key=lambda m: m.kind == "table"):
+        if macro.name not in PATHS:
+            con.execute(load(f"macros/{macro.name}", **values))
+
+
+def _comment(
+    con: duckdb.DuckDBPyConnection, layers: Sequence[str], roles: Sequence[tuple[str, str]]
+) -> None:
+    """Say on every table, view, column and macro what it is."""
+    for table in TABLES:
+        _describe(con, identifier(table.name), table)
+    for name in ("none", *layers):
+        _describe(con, Sql(f"by_layer.{identifier(name)}"), LAYER_VIEW)
+    _describe(con, Sql("by_role.none"), ROLE_VIEW)
+    for number, (scan, role) in enumerate(roles, 1):
+        named = replace(ROLE_VIEW, comment=f"All heads of scan {scan!r} that carry role {role!r}.")
+        _describe(con, Sql(f"by_role.{identifier(view_name(number))}"), named)
+    for macro in MACROS:
+        kind = "MACRO TABLE" if macro.kind == "table" else "MACRO"
+        _say(con, kind, identifier(macro.name), macro.comment)
+
+
+def _describe(con: duckdb.DuckDBPyConnection, name: Sql, table: Table) -> None:
+    _say(con, table.kind.upper(), name, table.comment)
+    for column in table.columns:
+        _say(con, "COLUMN", Sql(f"{name}.{identifier(column.name)}"), column.comment)
+
+
+def _say(con: duckdb.DuckDBPyConnection, kind: str, name: Sql, comment: str) -> None:
+    con.execute(
+        render("COMMENT ON :kind :name IS :comment", kind=Sql(kind), name=name, comment=comment)
+    )

@@ -1,0 +1,100 @@
+"""`headatlas publish`: build the database from the files, as a new version, and link to it.
+
+Results are copied into native tables. `contributions` and `images` are views over exactly the
+Parquet files of each scan's newest snapshot, by explicit lists: a shard that is written later is
+not seen, and one that is no longer live is kept by `gc` for as long as the version exists.
+
+DuckDB resolves a relative path against the reader's folder, so views carry absolute paths: a
+warehouse that has moved is published again. Where it cannot be (a read-only mount elsewhere),
+`SET VARIABLE headatlas_root = 'FOLDER'` redirects the views of a connection.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from schemas.errors import StoreError
+from warehouse.database import versions
+from warehouse.database.build import build
+from warehouse.database.inventory import find_results, find_sources
+from warehouse.files.layout import Warehouse
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published version.
+
+    Attributes:
+        path: the database; `atlas.duckdb` links to it.
+        version: its number.
+        scans: the snapshot that it shows of each scan.
+        stale: results made from an older snapshot, as `SCAN/KIND/NAME`.
+        materialised: heads stored as native unit vectors, as `SCAN/L22H11`.
+        gone: what the version before materialised and no scan has any more, as `role:colour`.
+        seconds: time taken.
+    """
+
+    path: Path
+    version: int
+    scans: dict[str, int]
+    stale: tuple[str, ...]
+    materialised: tuple[str, ...]
+    gone: tuple[str, ...]
+    seconds: float
+
+
+def publish(
+    warehouse: Warehouse,
+    *,
+    scans: Sequence[str] | None = None,
+    materialise: Sequence[str] | None = None,
+    keep: int = 3,
+) -> Published:
+    """Build the next version of the database and link to it.
+
+    Scans that have committed nothing yet are left out. Readers of older versions are not disturbed;
+    of these the newest `keep`, this one included, are kept. Concurrent calls wait for each other.
+
+    Args:
+        warehouse: what to publish.
+        scans: names of the scans to show; all, when None.
+        materialise: heads whose centred unit vectors are also stored: `L22H11`, `role:NAME`, `all`.
+            None: those of the version before, as far as they are still there.
+        keep: versions to keep.
+
+    Raises:
+        UnknownName: no such scan, or no such head or role to materialise.
+        CorruptStore: a file that is named cannot be read.
+        StoreError: the database could not be built.
+    """
+    started = time.perf_counter()
+    warehouse = Warehouse(warehouse.root.resolve())
+    with versions.publishing(warehouse):
+        sources = find_sources(warehouse, scans)
+        shown = {s.scan.name: s.snapshot.number for s in sources}
+        asked = versions.materialised(warehouse) if materialise is None else tuple(materialise)
+        with versions.reserved(warehouse, shown, asked) as version:
+            results = [r for s in sources for r in find_results(s)]
+            try:
+                heads, gone = build(
+                    warehouse, version, sources, results, asked, carried=materialise is None
+                )
+            except duckdb.Error as error:
+                text = " ".join(str(error).split())
+                raise StoreError(
+                    f"{warehouse.root} could not be published: {text}; run headatlas verify"
+                ) from error
+            versions.install(warehouse, version)
+        versions.prune(warehouse, keep)
+    return Published(
+        path=version.database,
+        version=version.number,
+        scans=shown,
+        stale=tuple(f"{r.scan}/{r.kind}/{r.name}" for r in results if r.stale),
+        materialised=tuple(head.label for head in heads),
+        gone=gone,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,1 @@
+"""Results of scans as files, and what they stand on."""

@@ -1,0 +1,1 @@
+"""Shards and snapshots: what a scan keeps, plans, rewrites, verifies and deletes."""

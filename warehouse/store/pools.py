@@ -1,0 +1,128 @@
+"""Description pools on disk: pools/POOL/pool.parquet, and their embeddings by model beside it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from schemas.errors import UnknownName
+from schemas.files import pool_schema, vector_of
+from schemas.manifest import digest
+from schemas.names import check_name
+from warehouse.files.layout import Warehouse
+from warehouse.results.files import read_result, write_result
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A description pool.
+
+    Attributes:
+        name: its folder.
+        texts: by description_id.
+        properties: what each text is about; None where unknown.
+        provenance: where it comes from.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    properties: tuple[str | None, ...]
+    provenance: dict[str, Any]
+
+
+def write_pool(
+    warehouse: Warehouse,
+    name: str,
+    texts: Sequence[str],
+    properties: Sequence[str | None],
+    *,
+    source: str,
+    provenance: dict[str, Any],
+) -> Path:
+    """Write a pool, replacing one of the same name; its embeddings are made anew when needed."""
+    folder = warehouse.pools / check_name(name, "pool")
+    columns = [list(range(len(texts))), list(texts), list(properties), [source] * len(texts)]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, pool_schema(), strict=True)]
+    table = pa.Table.from_arrays(arrays, schema=pool_schema())
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "pool.parquet"
+    for stale in folder.glob("embeddings-*.parquet"):
+        stale.unlink()
+    write_result(path, table, provenance)
+    return path
+
+
+def read_pool(warehouse: Warehouse, name: str) -> Pool:
+    """Read a pool.
+
+    Raises:
+        UnknownName: there is no such pool; the message lists those that exist.
+    """
+    path = warehouse.pools / name / "pool.parquet"
+    if not path.is_file():
+        raise UnknownName.among("pool", name, pools(warehouse))
+    table, provenance = read_result(path)
+    return Pool(
+        name, tuple(table["text"].to_pylist()), tuple(table["property"].to_pylist()), provenance
+    )
+
+
+def pools(warehouse: Warehouse) -> list[str]:
+    """Return the names of all pools, sorted."""
+    return sorted(p.parent.name for p in warehouse.pools.glob("*/pool.parquet"))
+
+
+@dataclass(frozen=True)
+class EmbeddedBy:
+    """What a pool's embeddings depend on beside its texts: the key of the file that keeps them.
+
+    Attributes:
+        weights_sha256: digest of the model's weights.
+        precision: arithmetic of the model.
+        templates: prompts, each with one `{}` for the text; (): the texts as they are.
+    """
+
+    weights_sha256: str
+    precision: str
+    templates: tuple[str, ...] = ()
+
+    def file(self, warehouse: Warehouse, pool: str) -> Path:
+        """Return where a pool's embeddings are, existing or not."""
+        prompts = f"-{digest(self.templates)[:16]}" if self.templates else ""
+        name = f"embeddings-{self.weights_sha256[:16]}-{self.precision}{prompts}.parquet"
+        return warehouse.pools / pool / name
+
+
+def read_embeddings(
+    warehouse: Warehouse, name: str, by: EmbeddedBy
+) -> Float[np.ndarray, "text d_joint"] | None:
+    """Return the unit-norm embeddings of a pool's texts; None when not yet made."""
+    path = by.file(warehouse, name)
+    if not path.is_file():
+        return None
+    table, _ = read_result(path)
+    column = table["embedding"].combine_chunks()
+    flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), -1)
+
+
+def write_embeddings(
+    warehouse: Warehouse,
+    name: str,
+    by: EmbeddedBy,
+    embeddings: Float[np.ndarray, "text d_joint"],
+) -> None:
+    """Keep a pool's embeddings beside it, keyed by model and templates."""
+    kind = vector_of(pa.float32(), embeddings.shape[1])
+    flat = pa.array(np.ascontiguousarray(embeddings, dtype=np.float32).ravel())
+    table = pa.table(
+        {
+            "description_id": pa.array(np.arange(len(embeddings))),
+            "embedding": pa.FixedSizeListArray.from_arrays(flat, type=kind),
+        }
+    )
+    write_result(by.file(warehouse, name), table, asdict(by))
