@@ -176,7 +176,7 @@ _SCRIPT = """
 import sys, time, torch
 from pathlib import Path
 import demo.train as T
-from tests.test_demo_model import TINY, CPU
+from tests.demo.test_demo_model import TINY, CPU
 torch.set_num_threads(1)
 T.REPORT_EVERY, T.SAVE_EVERY, T.VALIDATION = 1, 3, 4
 def slow(stage, done, total, facts):

@@ -56,7 +56,7 @@ def test_a_build_killed_twice_pays_once_and_equals_an_undisturbed_one(tmp_path: 
     root = tmp_path / "killed"
     code = (
         "import sys; from pathlib import Path\n"
-        "from jobs.pool_build import run\n"
+        "from jobs.commands.pool_build import run\n"
         "from schemas.config_roles import PoolBuildConfig\n"
         "run(PoolBuildConfig.checked(dict(warehouse=Path(sys.argv[1]), base_url=sys.argv[2],"
         f" llm='tiny', name='made', properties={PROPERTIES!r}, per_property=800,"

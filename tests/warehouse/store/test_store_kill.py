@@ -43,7 +43,7 @@ def live_on(root: Path, begun: object) -> None:
 def test_a_store_killed_at_any_moment_verifies_and_ends_complete(tmp_path: Path) -> None:
     scan = new_scan(tmp_path)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.test_store_refresh"])
+    context.set_forkserver_preload(["tests.warehouse.store.test_store_refresh"])
     rng = random.Random(7)
     before = 0
     for kill in range(KILLS):
