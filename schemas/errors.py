@@ -9,6 +9,7 @@ HeadAtlasError
 ├── StoreError               the warehouse on disk
 │   ├── StaleScan            same name, another configuration
 │   ├── CorruptStore         a file is missing, or its bytes or rows are not those written
+│   ├── NewerFormat          a file was written by a newer version of this program
 │   └── Locked               another run is writing this scan               (exit 4)
 ├── DecompositionError       the parts do not sum to encode_image
 ├── LanguageModelError       the language model's server refused or failed
@@ -72,6 +73,10 @@ class StaleScan(StoreError):
 
 class CorruptStore(StoreError):
     """A stored file is missing or differs from what was written."""
+
+
+class NewerFormat(StoreError):
+    """A stored file is of a format that only a newer version of this program reads."""
 
 
 class Locked(StoreError):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Record(BaseModel):
@@ -134,12 +134,22 @@ class LiveShard(_Record):
     rows: int
     rejects: int
     manifest_sha256: str
+    pictures_digest: str | None = Field(
+        default=None, description="Its part of the snapshot's; absent in format 1."
+    )
+    labels_digest: str | None = Field(
+        default=None, description="Its part of the snapshot's; absent in format 1."
+    )
 
 
 class Snapshot(_Record):
-    """snapshots/000017.json: the live shards of a scan; the commit point."""
+    """snapshots/000017.json: the live shards of a scan; the commit point.
 
-    format: Literal[1] = 1
+    Format 2 adds the two digests of what the snapshot holds, which know no order and no shards:
+    equal digests are equal pictures, or equal labels.
+    """
+
+    format: Literal[1, 2] = 2
     number: int
     created_at: str
     fingerprint: str
@@ -147,6 +157,21 @@ class Snapshot(_Record):
     next_image_id: int
     images: int
     rejects: int
+    pictures_digest: str | None = Field(
+        default=None, description="Of (image_id, fingerprint) of all pictures; absent in format 1."
+    )
+    labels_digest: str | None = Field(
+        default=None,
+        description="Of (image_id, label, metadata) of all pictures; absent in format 1.",
+    )
+
+    @model_validator(mode="after")
+    def _has_digests(self) -> "Snapshot":
+        parts: list[Snapshot | LiveShard] = [self, *self.shards]
+        digests = [d for part in parts for d in (part.pictures_digest, part.labels_digest)]
+        if self.format > 1 and None in digests:
+            raise ValueError("a snapshot of format 2 lacks a digest of what it holds")
+        return self
 
 
 def members_digest(members: Mapping[int, tuple[str, str]]) -> str:

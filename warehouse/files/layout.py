@@ -4,13 +4,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from schemas.errors import CorruptStore, StaleScan, StoreError, UnknownName
+from schemas.errors import StaleScan, StoreError, UnknownName
 from schemas.manifest import ScanRecord
 from schemas.maps import SEGMENTATION
 from schemas.names import check_name
 from warehouse.files.atomic import write_text
+from warehouse.files.documents import read_document
 
 _PROBE = ".probe-"
 
@@ -97,19 +96,10 @@ class ScanDir:
         """Read scan.json.
 
         Raises:
+            NewerFormat: a newer version of the program has written it.
             CorruptStore: it is absent or not a scan's record.
         """
-        try:
-            return ScanRecord.model_validate_json(self.record.read_bytes())
-        except FileNotFoundError:
-            raise CorruptStore(f"{self.record} is missing; expected a finished scan") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "document"
-            raise CorruptStore(
-                f"{self.record} is no scan record: {where}: {first['msg']}; restore the file "
-                "or scan under another name"
-            ) from None
+        return read_document(self.record, ScanRecord, "a scan record", "expected a finished scan")
 
     def save_record(self, record: ScanRecord) -> None:
         """Write scan.json atomically."""

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float16, Int64
-from pydantic import ValidationError
 
 from schemas.errors import CorruptStore, StoreError
 from schemas.files import (
@@ -35,6 +34,7 @@ from schemas.files import (
 )
 from schemas.manifest import FileRecord, ShardManifest, Timing
 from warehouse.files.atomic import PARQUET, fsync, install_folder, sha256_file, temporary_beside
+from warehouse.files.documents import read_document
 from warehouse.files.layout import ScanDir
 
 MANIFEST: Final = "manifest.json"
@@ -87,16 +87,12 @@ def load_manifest(scan: ScanDir, shard: str) -> ShardManifest:
     """Read a shard's manifest.
 
     Raises:
+        NewerFormat: a newer version of the program has written it.
         CorruptStore: the shard or its manifest is absent, or is no manifest.
     """
-    path = scan.shard(shard) / MANIFEST
-    try:
-        return ShardManifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise CorruptStore(f"{path} is missing; expected a whole shard") from None
-    except ValidationError as error:
-        what = error.errors()[0]["msg"]
-        raise CorruptStore(f"{path} is no shard manifest: {what}; delete that shard") from None
+    return read_document(
+        scan.shard(shard) / MANIFEST, ShardManifest, "a shard manifest", "expected a whole shard"
+    )
 
 
 def write_shard(

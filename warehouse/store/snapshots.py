@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-from pydantic import ValidationError
 
-from schemas.errors import CorruptStore, StoreError, UnknownName
+from schemas.errors import StoreError, UnknownName
 from schemas.manifest import LiveShard, ShardManifest, Snapshot
 from warehouse.files.atomic import create_text, sha256_file
+from warehouse.files.documents import read_document
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
+from warehouse.store.content import kept, shard_content, total
 from warehouse.store.reading import read_images, read_rejects
 from warehouse.store.shards import MANIFEST
 
@@ -30,16 +31,12 @@ def load(scan: ScanDir, number: int) -> Snapshot:
     """Read a snapshot.
 
     Raises:
+        NewerFormat: a newer version of the program has committed it.
         CorruptStore: it is absent or no snapshot.
     """
-    path = scan.snapshot(number)
-    try:
-        return Snapshot.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise CorruptStore(f"{path} is missing; run the scan again") from None
-    except ValidationError as error:
-        what = error.errors()[0]["msg"]
-        raise CorruptStore(f"{path} is no snapshot: {what}; restore it or delete it") from None
+    return read_document(
+        scan.snapshot(number), Snapshot, "a snapshot", "run the scan again to commit a new one"
+    )
 
 
 def open_scan(warehouse: Warehouse, name: str | None) -> tuple[ScanDir, Snapshot]:
@@ -90,22 +87,18 @@ def commit(
     newest = max(numbers(scan), default=0)
     if base_snapshot not in (None, newest):
         raise _overtaken(scan, newest)
+    shards = _live_shards(scan, live)
+    whole = total(part for shard in shards if (part := kept(shard)) is not None)
     snapshot = Snapshot(
         number=newest + 1,
         created_at=datetime.now(UTC).isoformat(timespec="microseconds"),
         fingerprint=fingerprint,
-        shards=tuple(
-            LiveShard(
-                shard=m.shard,
-                rows=m.rows,
-                rejects=m.rejects,
-                manifest_sha256=sha256_file(scan.shard(m.shard) / MANIFEST),
-            )
-            for m in live
-        ),
+        shards=shards,
         next_image_id=next_image_id,
         images=sum(m.rows for m in live),
         rejects=sum(m.rejects for m in live),
+        pictures_digest=whole.pictures,
+        labels_digest=whole.labels,
     )
     # before the commit: killed in between, the run is not finished and will write it again
     _write_rejects(scan, snapshot)
@@ -115,6 +108,29 @@ def commit(
         _write_rejects(scan, load(scan, snapshot.number))
         raise _overtaken(scan, snapshot.number) from None
     return snapshot
+
+
+def _live_shards(scan: ScanDir, live: Sequence[ShardManifest]) -> tuple[LiveShard, ...]:
+    """Describe the shards; the digests of those that are live already are not made again."""
+    newest = latest(scan)
+    before = {shard.shard: shard for shard in newest.shards} if newest is not None else {}
+    found = []
+    for m in live:
+        sha256 = sha256_file(scan.shard(m.shard) / MANIFEST)
+        old = before.get(m.shard)
+        same = old is not None and old.manifest_sha256 == sha256
+        digests = (kept(old) if same and old else None) or shard_content(scan, m.shard)
+        found.append(
+            LiveShard(
+                shard=m.shard,
+                rows=m.rows,
+                rejects=m.rejects,
+                manifest_sha256=sha256,
+                pictures_digest=digests.pictures,
+                labels_digest=digests.labels,
+            )
+        )
+    return tuple(found)
 
 
 def _overtaken(scan: ScanDir, number: int) -> StoreError:

@@ -108,7 +108,7 @@ DAMAGES: dict[str, tuple[Callable[[ScanDir], object], str]] = {
     "cut short": (lambda s: os.truncate(shard_of(s) / "images.parquet", 50), "50 bytes, not"),
     "a file more": (lambda s: (shard_of(s) / "x").write_text(""), "not in the manifest"),
     "manifest": (lambda s: edit(shard_of(s) / "manifest.json", rows=4), "snapshot's digest"),
-    "no json": (lambda s: (shard_of(s) / "manifest.json").write_text("{"), "no shard manifest"),
+    "no json": (lambda s: (shard_of(s) / "manifest.json").write_text("{"), "not a shard manifest"),
     "frames": (lambda s: s.frames.write_bytes(b"other"), "digest in scan.json"),
     "no frames": (lambda s: s.frames.unlink(), "missing"),
     "counts": (lambda s: edit(s.snapshot(1), images=7), "not as it says"),
