@@ -1,85 +1,9 @@
-"""Tables and macros about roles and classes: classifiers, logits, ablation, spurious heads."""
+"""Macros about roles and classes: ablation by SQL."""
 
 from typing import Final
 
-from schemas.classifiers import (
-    classifier_schema,
-    head_logits_schema,
-    image_logits_schema,
-    spurious_heads_schema,
-)
 from schemas.files import images_schema
-from schemas.relations import (
-    SCAN,
-    SNAPSHOT,
-    STALE,
-    Column,
-    Macro,
-    Parameter,
-    Table,
-    columns_of,
-)
-
-_CLASSIFIER: Final = Column("classifier", "VARCHAR", "Zero-shot classifier: a result's name.")
-_LOGITS: Final = image_logits_schema()
-_PARTS: Final = head_logits_schema()
-_SPURIOUS: Final = spurious_heads_schema()
-
-CLASS_TABLES: Final = (
-    Table(
-        "classifiers",
-        "table",
-        "One row per class of a zero-shot classifier.",
-        (SCAN, _CLASSIFIER, *columns_of(classifier_schema(1)), SNAPSHOT, STALE),
-        "SELECT classifier, class, class_name, label FROM classifiers ORDER BY ALL",
-    ),
-    Table(
-        "image_logits",
-        "table",
-        "One row per picture and class.",
-        (SCAN, _CLASSIFIER, *columns_of(_LOGITS)),
-        "SELECT image_id, arg_max(class, logit) AS predicted FROM image_logits "
-        "WHERE classifier = 'kinds' GROUP BY image_id LIMIT 5",
-    ),
-    Table(
-        "logit_parts",
-        "table",
-        "One row per picture and class, with all heads' logits in one array: what the ablation "
-        "macros read. The logit is the rest plus the sum of the heads.",
-        (SCAN, _CLASSIFIER, *columns_of(_PARTS)),
-        "SELECT image_id, class, logit - rest - list_sum(heads) AS zero FROM logit_parts LIMIT 5",
-    ),
-    Table(
-        "head_logits",
-        "view",
-        "One row per picture, class and part of the logit: each stored head, and the rest. Filter "
-        "layer and head by equality: one number of each array is then read.",
-        (
-            SCAN,
-            _CLASSIFIER,
-            *columns_of(_PARTS, "image_id"),
-            Column("component", "VARCHAR", "head, or rest: the logit less those of the heads."),
-            Column("layer", "SMALLINT", "Layer, from 0; NULL for the rest."),
-            Column("head", "SMALLINT", "Head within the layer, from 0; NULL for the rest."),
-            *columns_of(_PARTS, "class"),
-            Column("logit", "FLOAT", "The part's share of the cosine with the class weight."),
-        ),
-        "SELECT image_id, class, logit FROM head_logits WHERE layer = 2 AND head = 1 LIMIT 5",
-    ),
-    Table(
-        "spurious_heads",
-        "table",
-        "One row per head of a search for spurious heads.",
-        (
-            SCAN,
-            Column("name", "VARCHAR", "The search: a result's name."),
-            *columns_of(_SPURIOUS),
-            SNAPSHOT,
-            STALE,
-        ),
-        "SELECT layer, head, score FROM spurious_heads WHERE chosen ORDER BY rank",
-    ),
-)
+from schemas.relations import SCAN, Column, Macro, Parameter, columns_of
 
 _CLASSIFIER_P: Final = Parameter("classifier", "Zero-shot classifier that has head_logits.")
 _HEADS_P: Final = Parameter(

@@ -101,6 +101,9 @@ def columns_of(schema: pa.Schema, *names: str) -> tuple[Column, ...]:
 SCAN: Final = Column("scan_id", "VARCHAR", "Scan: one model over one data set.")
 SNAPSHOT: Final = Column("snapshot", "BIGINT", "Snapshot of the scan that the row was made from.")
 STALE: Final = Column(
-    "stale", "BOOLEAN", "Whether the scan has a newer snapshot than the row was made from."
+    "stale",
+    "BOOLEAN",
+    "Whether what the row was made from is no longer what there is; results.why says what.",
 )
 BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's.")
+POOL: Final = Column("pool", "VARCHAR", "Description pool.")

@@ -7,18 +7,17 @@ is filled: `load/TABLE.sql` for a table, `views/VIEW.sql`, `macros/MACRO.sql`.
 
 from typing import Final
 
-from schemas.class_tables import CLASS_MACROS, CLASS_TABLES
+from schemas import results
+from schemas.class_tables import CLASS_MACROS
 from schemas.files import (
     contributions_schema,
-    heads_schema,
     images_schema,
     pool_schema,
     rejects_schema,
-    textspan_schema,
 )
-from schemas.map_tables import MAP_TABLES
 from schemas.relations import (
     BASIS,
+    POOL,
     SCAN,
     SNAPSHOT,
     STALE,
@@ -28,9 +27,8 @@ from schemas.relations import (
     Table,
     columns_of,
 )
-from schemas.role_tables import ROLE_TABLES
+from schemas.results.textspan import textspan_schema
 
-_POOL: Final = Column("pool", "VARCHAR", "Description pool.")
 _IMAGES: Final = images_schema(1)
 _TEXTSPAN: Final = textspan_schema()
 
@@ -114,13 +112,6 @@ TABLES: Final = (
         "SELECT stage, reason, count(*) AS pictures FROM rejects GROUP BY ALL ORDER BY ALL",
     ),
     Table(
-        "heads",
-        "table",
-        "One row per stored head of a scan: its moments over all pictures, summarised.",
-        (SCAN, *columns_of(heads_schema()), SNAPSHOT, STALE),
-        "SELECT name, variance_share FROM heads ORDER BY variance_share DESC LIMIT 10",
-    ),
-    Table(
         "contributions",
         "view",
         "One row per picture and head, from the shards' Parquet files. Filter scan_id, layer and "
@@ -148,7 +139,7 @@ TABLES: Final = (
         "table",
         "One row per description pool.",
         (
-            _POOL,
+            POOL,
             Column("descriptions", "BIGINT", "Descriptions in the pool."),
             Column("properties", "BIGINT", "Different properties among them."),
             Column("provenance", "VARCHAR", "Where the pool comes from, as a JSON object."),
@@ -159,7 +150,7 @@ TABLES: Final = (
         "descriptions",
         "table",
         "One row per description of a pool.",
-        (_POOL, *columns_of(pool_schema())),
+        (POOL, *columns_of(pool_schema())),
         "SELECT property, count(*) AS texts FROM descriptions GROUP BY property ORDER BY ALL",
     ),
     Table(
@@ -181,23 +172,7 @@ TABLES: Final = (
         ),
         "SELECT scan_id, kind, name, snapshot FROM results WHERE stale",
     ),
-    Table(
-        "textspan",
-        "table",
-        "One row per text picked for a head (the paper's Algorithm 1), in order.",
-        (
-            SCAN,
-            BASIS,
-            _POOL,
-            *columns_of(_TEXTSPAN),
-            SNAPSHOT,
-            STALE,
-        ),
-        "SELECT layer, head, text, explained FROM textspan WHERE rank = 0 ORDER BY explained DESC",
-    ),
-    *CLASS_TABLES,
-    *ROLE_TABLES,
-    *MAP_TABLES,
+    *results.TABLES,
 )
 
 # one for each stored layer, named SCAN/L22, and one without rows, named none, in schema by_layer

@@ -10,14 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float16
 
-from schemas.files import (
-    heads_schema,
-    images_schema,
-    moments_schema,
-    rejects_schema,
-    textspan_schema,
-    vector_of,
-)
+from schemas.files import images_schema, moments_schema, rejects_schema, vector_of
 from schemas.manifest import (
     ModelRecord,
     Preprocessing,
@@ -28,6 +21,8 @@ from schemas.manifest import (
     members_digest,
 )
 from schemas.names import head_name
+from schemas.results.heads import heads_schema
+from schemas.results.textspan import textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots

@@ -14,7 +14,12 @@ from pipeline.heads.retrieval import Precision, precision_of
 from schemas.config import EvaluateConfig
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name, parse_head
-from schemas.retrieval import EMBEDDING, HEAD, RETRIEVAL_SCORES, retrieval_scores_schema
+from schemas.results.retrieval_scores import (
+    EMBEDDING,
+    HEAD,
+    RETRIEVAL_SCORES,
+    retrieval_scores_schema,
+)
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots

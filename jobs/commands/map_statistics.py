@@ -28,9 +28,9 @@ from pipeline.sources import list_members
 from schemas.config_maps import MapStatisticsConfig
 from schemas.errors import RunFailed, SourceError, UsageError
 from schemas.manifest import ScanRecord, digest
-from schemas.maps import HEAD_MAP_STATISTICS
 from schemas.members import Member
 from schemas.names import check_name, safe_name
+from schemas.results.head_map_statistics import HEAD_MAP_STATISTICS
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_provenance, write_result
 from warehouse.store import snapshots

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jobs.commands import pool, publish, roles, scan, textspan, zeroshot
-from schemas.classifiers import CLASSIFIERS
 from schemas.config import (
     Night,
     PoolImportConfig,
@@ -19,6 +18,7 @@ from schemas.config import (
 from schemas.config_classes import ZeroShotConfig
 from schemas.config_roles import RolesConfig
 from schemas.errors import UsageError
+from schemas.results.classifiers import CLASSIFIERS
 from warehouse.database.publish import Published
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_provenance

@@ -29,7 +29,8 @@ from pipeline.texts.llm import Asker, Server
 from schemas.config_roles import RolesConfig
 from schemas.errors import UnknownName, UsageError
 from schemas.manifest import ScanRecord, Snapshot
-from schemas.roles import ENRICHMENT, LANGUAGE_MODEL, STABILITY, roles_schema, stability_schema
+from schemas.results.roles import ENRICHMENT, LANGUAGE_MODEL, roles_schema
+from schemas.results.stability import STABILITY, stability_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import read_result, write_result
 from warehouse.store import snapshots

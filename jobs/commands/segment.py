@@ -28,8 +28,8 @@ from schemas.config import Precision
 from schemas.config_maps import SegmentConfig
 from schemas.errors import StaleScan, UsageError
 from schemas.manifest import digest
-from schemas.maps import segmentation_scores_schema
 from schemas.names import safe_name
+from schemas.results.segmentation_scores import segmentation_scores_schema
 from warehouse.files.atomic import write_bytes, write_table, write_text
 from warehouse.files.layout import Warehouse
 from warehouse.results import segmentation

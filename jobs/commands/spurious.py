@@ -25,10 +25,10 @@ from pipeline.heads.ablation import (
     project,
     shift,
 )
-from schemas.classifiers import SPURIOUS_HEADS, spurious_heads_schema
 from schemas.config_classes import SpuriousConfig, ZeroShotConfig
 from schemas.errors import UsageError
 from schemas.names import check_name, head_name, safe_name
+from schemas.results.spurious_heads import SPURIOUS_HEADS, spurious_heads_schema
 from warehouse.files.layout import Warehouse
 from warehouse.results.classifiers import heads_of_role
 from warehouse.results.files import write_result

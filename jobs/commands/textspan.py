@@ -18,9 +18,9 @@ from pipeline.heads.summary import stack
 from pipeline.heads.textspan import Basis, textspan
 from schemas.config import TextSpanConfig
 from schemas.errors import UsageError
-from schemas.files import textspan_schema
 from schemas.manifest import ScanRecord, Snapshot
 from schemas.names import check_name, safe_name
+from schemas.results.textspan import textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots

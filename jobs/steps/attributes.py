@@ -12,7 +12,7 @@ from jobs import console
 from pipeline.heads.attributes import GroupSums, encode_columns, explained, group_sums
 from pipeline.heads.moments import Key, Moments
 from schemas.manifest import ScanRecord, Snapshot
-from schemas.roles import ATTRIBUTES, attributes_schema
+from schemas.results.attributes import ATTRIBUTES, attributes_schema
 from warehouse.files.layout import ScanDir
 from warehouse.results.files import write_result
 from warehouse.store.columns import LABEL, parse

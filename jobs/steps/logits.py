@@ -14,13 +14,9 @@ from jobs import console
 from jobs.steps.whatif import Tally
 from pipeline.heads.ablation import head_logits, project
 from pipeline.heads.frames import Frames, load_frames
-from schemas.classifiers import (
-    HEAD_LOGITS,
-    IMAGE_LOGITS,
-    head_logits_schema,
-    image_logits_schema,
-)
 from schemas.manifest import ScanRecord, Snapshot
+from schemas.results.head_logits import HEAD_LOGITS, head_logits_schema
+from schemas.results.image_logits import IMAGE_LOGITS, image_logits_schema
 from warehouse.files.layout import ScanDir
 from warehouse.results.classifiers import (
     Classifier,

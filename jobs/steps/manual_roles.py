@@ -8,7 +8,8 @@ import pyarrow as pa
 from schemas.config_roles import RoleSetConfig
 from schemas.errors import CorruptStore, UnknownName, UsageError
 from schemas.names import head_name, parse_head
-from schemas.roles import MANUAL, MANUAL_ROLES, ROLES, roles_schema
+from schemas.results.manual_roles import OLD_FILE
+from schemas.results.roles import MANUAL, ROLES, roles_schema
 from warehouse.files.atomic import write_text
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import list_results, read_result, write_result
@@ -38,7 +39,7 @@ def run_set(config: RoleSetConfig) -> dict[str, dict[str, str | None]]:
         del roles[name]
     else:
         roles[name] = {"role": config.role, "note": config.note}
-    write_text(scan.path / MANUAL_ROLES, json.dumps(roles, indent=2, sort_keys=True) + "\n")
+    write_text(scan.path / OLD_FILE, json.dumps(roles, indent=2, sort_keys=True) + "\n")
     for path in list_results(scan, ROLES):
         table, provenance = read_result(path)
         write_result(path, with_manual(table, roles), provenance)
@@ -51,7 +52,7 @@ def read_manual(scan: ScanDir) -> dict[str, dict[str, str | None]]:
     Raises:
         CorruptStore: the file is not what was written.
     """
-    path = scan.path / MANUAL_ROLES
+    path = scan.path / OLD_FILE
     if not path.is_file():
         return {}
     try:

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.heads.moments import Key, Moments, effective_rank, head_keys, share
-from schemas.files import heads_schema
 from schemas.names import head_name
+from schemas.results.heads import heads_schema
 
 
 def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from pipeline.maps.statistics import HeadMapStatistics
-from schemas.maps import head_map_statistics_schema
 from schemas.names import head_name
+from schemas.results.head_map_statistics import head_map_statistics_schema
 
 # The group of all pictures.
 EVERY: Final = None

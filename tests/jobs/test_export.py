@@ -12,7 +12,7 @@ import pytest
 from jobs.commands.export import run
 from schemas.config_classes import ExportConfig
 from schemas.errors import HeadAtlasError
-from schemas.roles import roles_schema
+from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant, recomputed
 from warehouse.results.files import write_result
 from warehouse.store.reading import matrix

@@ -16,8 +16,8 @@ from jobs.steps.manual_roles import run_set
 from schemas.config import PublishConfig, TextSpanConfig
 from schemas.config_roles import RolesConfig, RoleSetConfig
 from schemas.errors import CorruptStore, UnknownName, UsageError
-from schemas.role_tables import ROLE_TABLES
-from schemas.roles import MANUAL_ROLES
+from schemas.results import KINDS
+from schemas.results.manual_roles import OLD_FILE
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_result
@@ -89,7 +89,7 @@ def test_roles_set_by_hand_survive_rebuilds(root: Path) -> None:
         run_set(RoleSetConfig(head="L1H2", remove=True, warehouse=root))
     with pytest.raises(UsageError, match="--remove"):
         run_set(RoleSetConfig(head="L1H2", warehouse=root))
-    (root / "scans" / "planted" / MANUAL_ROLES).write_text("{")
+    (root / "scans" / "planted" / OLD_FILE).write_text("{")
     with pytest.raises(CorruptStore, match="mend or delete"):
         run(RolesConfig(warehouse=root, turns=0, attributes=False))
 
@@ -122,7 +122,8 @@ def test_a_language_model_names_roles_once(root: Path, monkeypatch: pytest.Monke
 def test_the_examples_of_the_docs_answer_from_published_roles(root: Path) -> None:
     run(RolesConfig(warehouse=root, turns=0, bootstrap=3))
     publish.run(PublishConfig(warehouse=root))
-    answers = {t.name: query(Warehouse(root), t.example).to_pylist() for t in ROLE_TABLES}
+    shown = [t for kind in ("roles", "attributes", "stability") for t in KINDS[kind].tables]
+    answers = {t.name: query(Warehouse(root), t.example).to_pylist() for t in shown}
     assert {row["role"] for row in answers["head_roles"]} == {"colour", "place"}
     best = {row["attribute"]: row["best"] for row in answers["head_attributes"]}
     assert best["colour"] in ("L1H0", "L2H0")

@@ -14,9 +14,11 @@ from jobs.steps import logits as jobs_logits
 from jobs.steps.logits import store_logits
 from pipeline.texts.zeroshot import class_weights, openai_templates, parse_classes, parse_templates
 from pipeline.towers.models import load_model
-from schemas.classifiers import HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
 from schemas.config_classes import SpuriousConfig, ZeroShotConfig, split_names
 from schemas.errors import UnknownName, UsageError
+from schemas.results.head_logits import HEAD_LOGITS
+from schemas.results.image_logits import IMAGE_LOGITS
+from schemas.results.spurious_heads import SPURIOUS_HEADS
 from tests.cue import CHEAT, SHAPE, Planted, plant
 from warehouse.files.layout import Warehouse
 from warehouse.results.classifiers import classifier_path, read_classifier

@@ -9,8 +9,10 @@ from typing import Any
 import duckdb
 
 from schemas.relations import Column, Table
+from schemas.results import KINDS
 from schemas.tables import LAYER_VIEW, MACROS, ROLE_VIEW, TABLES
-from warehouse.database.inventory import Result, Source, find_segmentations, utc
+from warehouse.database.inventory import Result, Source, utc
+from warehouse.database.loading import load_sql
 from warehouse.database.materialise import Head, chosen_heads, fill, missing
 from warehouse.database.metadata import load_metadata
 from warehouse.database.role_views import create_roles, view_name
@@ -50,14 +52,13 @@ def build(
         con.begin()
         for name in PATHS:
             con.execute(load(f"macros/{name}", root=str(warehouse.root)))
-        for table in TABLES:
+        # views last: they read tables
+        for table in sorted(TABLES, key=lambda t: t.kind == "view"):
             con.execute(_table(table) if table.kind == "table" else _view(table, sources))
         layers = _create_layers(con, sources)
         _load_scans(con, sources, default)
         _load_results(con, results)
         _load_pools(con, warehouse)
-        for values in find_segmentations(warehouse):
-            con.execute(load("load/segmentation_scores"), values)
         con.execute(
             load("load/published"),
             {
@@ -168,8 +169,11 @@ def _load_scans(
 
 def _load_results(con: duckdb.DuckDBPyConnection, results: Sequence[Result]) -> None:
     for result in results:
-        for file in ("results", result.kind):
-            _execute(con, load(f"load/{file}"), result.parameters)
+        _execute(con, load("load/results"), result.parameters)
+        kind = KINDS[result.kind]
+        for table in kind.tables:
+            if table.kind == "table":
+                _execute(con, load_sql(kind, table), result.parameters)
 
 
 def _load_pools(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:

@@ -7,30 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from schemas.classifiers import CLASSIFIERS, HEAD_LOGITS, IMAGE_LOGITS, SPURIOUS_HEADS
+from schemas.kinds import Kind
 from schemas.manifest import ScanRecord, Snapshot
-from schemas.maps import HEAD_MAP_STATISTICS
-from schemas.retrieval import RETRIEVAL_SCORES
-from schemas.roles import ATTRIBUTES, ROLES, STABILITY
+from schemas.results import KINDS
 from warehouse.files.layout import ScanDir, Warehouse
-from warehouse.results import segmentation
-from warehouse.results.files import list_results, read_provenance
+from warehouse.results.files import check_columns, list_results, read_provenance
 from warehouse.store import snapshots
-
-# kinds of result: folders of a scan, each loaded by load/KIND.sql
-RESULTS = (
-    "heads",
-    "textspan",
-    ROLES,
-    ATTRIBUTES,
-    STABILITY,
-    RETRIEVAL_SCORES,
-    CLASSIFIERS,
-    IMAGE_LOGITS,
-    HEAD_LOGITS,
-    SPURIOUS_HEADS,
-    HEAD_MAP_STATISTICS,
-)
 
 
 @dataclass(frozen=True)
@@ -55,7 +37,7 @@ class Source:
 class Result:
     """A result's file, and what its table says of it."""
 
-    scan: str
+    scan: str | None
     kind: str
     name: str
     path: Path
@@ -65,7 +47,7 @@ class Result:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Values for `load/KIND.sql` and `load/results.sql`."""
+        """Values for the statements that load it."""
         made = self.provenance.get("created_at")
         return {
             "scan": self.scan,
@@ -91,18 +73,6 @@ def find_sources(warehouse: Warehouse, scans: Sequence[str] | None) -> list[Sour
     return sorted(found, key=lambda s: (utc(s.record.created_at), s.scan.name))
 
 
-def find_segmentations(warehouse: Warehouse) -> list[dict[str, Any]]:
-    """Return, for each run of segment, the values for `load/segmentation_scores.sql`.
-
-    Raises:
-        CorruptStore: a file cannot be read, or its columns are not those declared.
-    """
-    return [
-        {"path": str(path), "created_at": utc(segmentation.checked(path)["created_at"])}
-        for path in segmentation.runs(warehouse)
-    ]
-
-
 def utc(text: str) -> datetime:
     """Read an ISO 8601 time as UTC, without a zone: as DuckDB's TIMESTAMP."""
     when = datetime.fromisoformat(text)
@@ -112,20 +82,43 @@ def utc(text: str) -> datetime:
 def find_results(source: Source) -> list[Result]:
     """Return the result files of a scan; the newest of each kind is its default."""
     found = []
-    for kind in RESULTS:
-        made = [(read_provenance(p), p) for p in list_results(source.scan, kind)]
-        made.sort(key=lambda pair: (str(pair[0].get("created_at", "")), pair[1].name))
-        found += [
-            Result(
-                scan=source.scan.name,
-                kind=kind,
-                name=path.stem,
-                path=path,
-                provenance=provenance,
-                # statistics of maps depend on the scan's model alone, on no snapshot
-                stale="snapshot" in provenance and provenance["snapshot"] != source.snapshot.number,
-                is_default=path == made[-1][1],
-            )
-            for provenance, path in made
-        ]
+    for kind in KINDS.values():
+        if kind.of == "scan":
+            paths = list_results(source.scan, kind.name)
+            found += _results(kind, paths, source.scan.name, source.snapshot.number)
     return found
+
+
+def find_warehouse_results(warehouse: Warehouse) -> list[Result]:
+    """Return the result files that belong to no scan.
+
+    Raises:
+        CorruptStore: a file cannot be read, or its columns are not those declared.
+    """
+    found = []
+    for kind in KINDS.values():
+        if kind.of == "warehouse":
+            paths = sorted((warehouse.root / kind.name).glob("*.parquet"))
+            for path in paths:
+                check_columns(path, kind.schema, kind.command)
+            found += _results(kind, paths, None, None)
+    return found
+
+
+def _results(
+    kind: Kind, paths: Sequence[Path], scan: str | None, snapshot: int | None
+) -> list[Result]:
+    made = [(read_provenance(p), p) for p in paths]
+    made.sort(key=lambda pair: (str(pair[0].get("created_at", "")), pair[1].name))
+    return [
+        Result(
+            scan=scan,
+            kind=kind.name,
+            name=path.stem,
+            path=path,
+            provenance=provenance,
+            stale="snapshot" in provenance and provenance["snapshot"] != snapshot,
+            is_default=path == made[-1][1],
+        )
+        for provenance, path in made
+    ]

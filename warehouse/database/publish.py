@@ -19,7 +19,7 @@ import duckdb
 from schemas.errors import StoreError
 from warehouse.database import versions
 from warehouse.database.build import build
-from warehouse.database.inventory import find_results, find_sources
+from warehouse.database.inventory import find_results, find_sources, find_warehouse_results
 from warehouse.files.layout import Warehouse
 
 
@@ -78,6 +78,7 @@ def publish(
         asked = versions.materialised(warehouse) if materialise is None else tuple(materialise)
         with versions.reserved(warehouse, shown, asked) as version:
             results = [r for s in sources for r in find_results(s)]
+            results += find_warehouse_results(warehouse)
             try:
                 heads, gone = build(
                     warehouse, version, sources, results, asked, carried=materialise is None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from schemas.errors import StaleScan, StoreError, UnknownName
 from schemas.manifest import ScanRecord
-from schemas.maps import SEGMENTATION
 from schemas.names import check_name
+from schemas.results.segmentation_scores import SEGMENTATION
 from warehouse.files.atomic import write_text
 from warehouse.files.documents import read_document
 

@@ -9,14 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float, Int
 
-from schemas.classifiers import (
-    CLASSIFIERS,
-    classifier_schema,
-    head_logits_schema,
-    image_logits_schema,
-)
 from schemas.errors import UnknownName
 from schemas.names import check_name
+from schemas.results.classifiers import CLASSIFIERS, classifier_schema
+from schemas.results.head_logits import head_logits_schema
+from schemas.results.image_logits import image_logits_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import list_results, read_result, write_result
 from warehouse.store.reading import matrix

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.maps import segmentation_scores_schema
+from schemas.results.segmentation_scores import segmentation_scores_schema
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import check_columns, read_provenance, write_result
 from warehouse.store.verify import Problem, result_problems

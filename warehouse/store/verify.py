@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from schemas.errors import CorruptStore
 from schemas.files import IMAGES, MOMENTS, REJECTS
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot
-from schemas.maps import HEAD_MAP_STATISTICS, head_map_statistics_schema
+from schemas.results.head_map_statistics import HEAD_MAP_STATISTICS, head_map_statistics_schema
 from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import ScanDir
 from warehouse.results.files import check_columns, list_results, read_provenance, read_result

@@ -11,10 +11,11 @@ import pytest
 from jobs.commands.ablate import open_scene
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets
-from schemas.class_tables import CLASS_MACROS, CLASS_TABLES
+from schemas.class_tables import CLASS_MACROS
 from schemas.errors import UnknownName
 from schemas.names import head_name
-from schemas.roles import roles_schema
+from schemas.results import KINDS
+from schemas.results.roles import roles_schema
 from tests.cue import BIRDS, CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse
@@ -128,7 +129,8 @@ def test_roles_on_disk_are_those_in_sql(birds: Planted) -> None:
 
 
 def test_every_example_runs_and_columns_are_as_declared(con: duckdb.DuckDBPyConnection) -> None:
-    for what in (*CLASS_TABLES, *CLASS_MACROS):
+    kinds = ("classifiers", "image_logits", "head_logits", "spurious_heads")
+    for what in (*(t for kind in kinds for t in KINDS[kind].tables), *CLASS_MACROS):
         assert what.name in what.example
         con.execute(what.example).fetchall()
     for macro in CLASS_MACROS:

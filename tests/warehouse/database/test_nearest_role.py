@@ -10,7 +10,7 @@ import pytest
 from jobs.commands import nearest
 from schemas.config import NearestConfig
 from schemas.errors import UnknownName
-from schemas.roles import roles_schema
+from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, Planted, plant
 from tests.warehouse.database.test_macros import reads
 from warehouse.database.publish import publish

@@ -1,10 +1,12 @@
-"""How well heads retrieve: `retrieval_scores/retrieval_scores.parquet`, by the newest run."""
+"""How well heads retrieve: retrieval_scores/retrieval_scores.parquet, by the newest run."""
 
 from typing import Final
 
 import pyarrow as pa
 
 from schemas.files import field
+from schemas.kinds import Kind, Part
+from schemas.relations import SCAN, SNAPSHOT, STALE, Table, columns_of
 
 RETRIEVAL_SCORES: Final = "retrieval_scores"
 
@@ -45,3 +47,25 @@ def retrieval_scores_schema() -> pa.Schema:
             field("queries", pa.int32(), "Pictures asked with, drawn at random."),
         ]
     )
+
+
+KIND: Final = Kind(
+    RETRIEVAL_SCORES,
+    retrieval_scores_schema(),
+    (
+        Table(
+            "retrieval_scores",
+            "table",
+            "One row per attribute and head, or the whole embedding: how well it retrieves "
+            "pictures that share the attribute's value. Of the newest run of headatlas evaluate.",
+            (SCAN, *columns_of(retrieval_scores_schema()), SNAPSHOT, STALE),
+            "SELECT attribute, max_by('L' || layer || 'H' || head, precision_at_k) AS best_head, "
+            "max(precision_at_k) FILTER (component = 'head') AS precision, "
+            "max(precision_at_k) FILTER (component = 'embedding') AS embedding, "
+            "any_value(chance) AS chance FROM retrieval_scores GROUP BY attribute "
+            "ORDER BY attribute",
+        ),
+    ),
+    command="evaluate",
+    stands_on=(Part.CONFIGURATION, Part.PICTURES, Part.LABELS, Part.OPTIONS),
+)

@@ -1,26 +1,19 @@
-"""What heads do, said in several ways: roles, attributes of the pictures, stability of picks.
-
-Each is a file of a scan: `roles/BASIS.parquet`, `attributes/attributes.parquet`,
-`stability/BASIS.parquet`. Roles set by hand are kept in `manual_roles.json` and are copied into
-every basis' file, so that a rebuild never loses them.
-"""
+"""What heads do, from the texts of a basis: roles/BASIS.parquet."""
 
 from typing import Final
 
 import pyarrow as pa
 
 from schemas.files import field
+from schemas.kinds import Kind, Part
+from schemas.relations import SCAN, SNAPSHOT, STALE, Column, Table, columns_of
 
 ROLES: Final = "roles"
-ATTRIBUTES: Final = "attributes"
-STABILITY: Final = "stability"
-MANUAL_ROLES: Final = "manual_roles.json"
 
 ENRICHMENT: Final = "enrichment"
 LANGUAGE_MODEL: Final = "language model"
 MANUAL: Final = "manual"
 METHODS: Final = (ENRICHMENT, LANGUAGE_MODEL, MANUAL)
-
 _LAYER = field("layer", pa.int16(), "Layer of the image encoder, from 0.")
 _HEAD = field("head", pa.int16(), "Head within the layer, from 0.")
 
@@ -76,42 +69,32 @@ def roles_schema() -> pa.Schema:
     )
 
 
-def attributes_schema() -> pa.Schema:
-    """Return the schema of `attributes/attributes.parquet`: one row per head and attribute."""
-    return pa.schema(
-        [
-            _LAYER,
-            _HEAD,
-            field("attribute", pa.string(), "Column of the pictures: label, or of metadata."),
-            field(
-                "r2",
-                pa.float64(),
-                "Share of the head's variance that the attribute explains: between groups over "
-                "total, over the pictures that have a value.",
+KIND: Final = Kind(
+    ROLES,
+    roles_schema(),
+    (
+        Table(
+            "head_roles",
+            "table",
+            "One row per head, basis and method: what the head does, or NULL for no clear role. "
+            "A role set by hand overrides: the other methods' rows of that head then have none.",
+            (
+                SCAN,
+                Column(
+                    "basis",
+                    "VARCHAR",
+                    "TextSpan basis that this was found from; NULL for roles set by hand where no "
+                    "basis has any.",
+                ),
+                *columns_of(roles_schema()),
+                SNAPSHOT,
+                STALE,
             ),
-            field(
-                "p_value",
-                pa.float64(),
-                "Of r2 when values are permuted over pictures (limit for many pictures).",
-            ),
-            field("groups", pa.int32(), "Values of the attribute."),
-            field("images", pa.int64(), "Pictures that have a value."),
-        ]
-    )
-
-
-def stability_schema() -> pa.Schema:
-    """Return the schema of `stability/BASIS.parquet`: one row per head and pick."""
-    return pa.schema(
-        [
-            _LAYER,
-            _HEAD,
-            field("rank", pa.int16(), "Order in which the text was picked, from 0."),
-            field("description_id", pa.int64(), "The description, within the basis' pool."),
-            field(
-                "survival",
-                pa.float64(),
-                "Share of bootstrap samples in which the text is picked among as many.",
-            ),
-        ]
-    )
+            "SELECT layer, head, role, score, p_value, method FROM head_roles "
+            "WHERE role IS NOT NULL ORDER BY q_value LIMIT 5",
+        ),
+    ),
+    command="roles build",
+    stands_on=(Part.CONFIGURATION, Part.PICTURES, Part.BASIS, Part.OPTIONS),
+    named="basis",
+)
