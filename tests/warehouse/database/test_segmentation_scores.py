@@ -77,6 +77,7 @@ def test_segment_publishes_one_row_per_method_also_without_a_scan(
     }
     for row in rows:
         assert row.pop("created_at") is not None
+        assert row.pop("stale") is False
         assert row == stored[row["method"]]
         assert (row["model"], row["pretrained"], row["scan_id"]) == ("tiny", "none", None)
         assert (row["images"], row["rejects"], row["device"]) == (3, 1, "cpu")
