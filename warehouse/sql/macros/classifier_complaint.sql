@@ -1,4 +1,3 @@
-CREATE MACRO classifier_complaint(asked, scan) AS
 CASE
     WHEN scan IS NULL OR NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
     THEN 'no scan ''' || coalesce(scan, 'NULL') || '''; SELECT scan_id FROM scans lists them'

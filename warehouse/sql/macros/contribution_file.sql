@@ -1,5 +1,4 @@
 -- The views and the look-up of one picture name a file in the same words, so that an equality on it
 -- leaves one file to open.
-CREATE MACRO contribution_file(scan, shard, layer) AS
 coalesce(getvariable('headatlas_root'), :root)
 || '/scans/' || scan || '/shards/' || shard || '/layer=' || layer || '/contributions.parquet'

@@ -1,12 +1,20 @@
 -- Columns are looked up by name in the metadata's JSON, so that `by` is a value and no SQL text.
-CREATE MACRO group_accuracy(classifier, heads, by := ['label'], scan := :default_scan) AS TABLE
-WITH keyed AS (
+WITH asked AS (
+    SELECT
+        CASE
+            WHEN typeof("by") LIKE '%]' THEN TRY_CAST("by" AS VARCHAR[])
+            ELSE ["by"::VARCHAR]
+        END AS names
+),
+
+keyed AS (
     SELECT i.image_id,
         list_transform(
-            "by",
+            a.names,
             lambda c: CASE WHEN c = 'label' THEN i.label ELSE json_extract_string(i.metadata, c) END
         ) AS members
     FROM images AS i
+    CROSS JOIN asked AS a
     WHERE i.scan_id = scan
 ),
 
@@ -19,25 +27,39 @@ grouped AS MATERIALIZED (
     GROUP BY k.members
 ),
 
-unknown AS (
-    SELECT any_value(b.name) AS name
-    FROM (SELECT unnest("by") AS name, generate_subscripts("by", 1) AS position) AS b
-    WHERE NOT EXISTS (SELECT 1 FROM grouped AS g WHERE g.members[b.position] IS NOT NULL)
-)
+worst AS (
+    SELECT min(g.before) AS before, min(g.after) AS after,
+        first(g.members ORDER BY g.before, g.members) AS members,
+        first(g.members ORDER BY g.after, g.members) AS members_after
+    FROM grouped AS g
+),
 
-SELECT 'group' AS kind, g.members, g.n, g.before, g.after FROM grouped AS g
-UNION ALL
-SELECT 'mean', NULL, sum(g.n)::BIGINT, sum(g.n * g.before) / sum(g.n), sum(g.n * g.after) / sum(g.n)
-FROM grouped AS g
-UNION ALL
-SELECT 'worst', NULL, NULL, min(g.before), min(g.after) FROM grouped AS g
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL
-FROM (
+unknown AS (
+    SELECT any_value(coalesce(b.name, 'NULL')) AS name
+    FROM (
+        SELECT unnest(a.names) AS name, generate_subscripts(a.names, 1) AS position FROM asked AS a
+    ) AS b
+    WHERE NOT EXISTS (SELECT 1 FROM grouped AS g WHERE g.members[b.position] IS NOT NULL)
+),
+
+answer AS (
+    SELECT 'group' AS kind, g.members, g.n, g.before, g.after, NULL::VARCHAR[] AS members_after
+    FROM grouped AS g
+    UNION ALL
+    SELECT 'mean', NULL, sum(g.n)::BIGINT, sum(g.n * g.before) / sum(g.n),
+        sum(g.n * g.after) / sum(g.n), NULL
+    FROM grouped AS g
+    UNION ALL
+    SELECT 'worst', w.members, NULL, w.before, w.after, w.members_after FROM worst AS w
+),
+
+complaint AS (
     SELECT coalesce(
         classifier_complaint(classifier, scan),
         heads_complaint(heads, scan),
         CASE
+            WHEN (SELECT a.names FROM asked AS a) IS NULL
+            THEN 'no columns to group by; expected names, as ''place'' or [''label'', ''place'']'
             WHEN NOT EXISTS (SELECT 1 FROM grouped AS g)
             THEN 'no picture of scan ''' || scan || ''' has a label that classifier '''
                 || classifier || ''' knows; SELECT label FROM classifiers lists them'
@@ -50,6 +72,4 @@ FROM (
                 )
         END
     ) AS text
-) AS complaint
-WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
-ORDER BY kind, members
+)

@@ -3,9 +3,6 @@
 -- Centring is done on sums: with q the centred query, <v - mean, q> = <v, q> - <mean, q>, and
 -- |v - mean| is a distance; so no centred vector is made.
 -- The picture itself is among the first k + 1 or not; to filter it out before makes a join of it.
-CREATE MACRO nearest_by_head(
-    key, layer, head := NULL, k := 10, scan := :default_scan, metric := 'cosine', centred := true
-) AS TABLE
 WITH asked_picture AS (
     SELECT
         any_value(i.image_id) AS image_id,
@@ -49,7 +46,7 @@ stored AS (
     CROSS JOIN stored_scale AS q
     WHERE c.head = head_of(layer, head)
     ORDER BY score DESC, c.image_id
-    LIMIT k + 1
+    LIMIT greatest(k, 0) + 1
 ),
 
 native_query AS (
@@ -69,7 +66,7 @@ native AS (
     WHERE centred AND u.scan_id = scan AND u.layer = layer_of(layer, head)
         AND u.head = head_of(layer, head)
     ORDER BY score DESC, u.image_id
-    LIMIT k + 1
+    LIMIT greatest(k, 0) + 1
 ),
 
 found AS (
@@ -82,26 +79,23 @@ ranked AS (
     SELECT f.image_id, f.score, row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank
     FROM found AS f
     WHERE f.image_id <> (SELECT p.image_id FROM asked_picture AS p)
-)
+),
 
-SELECT r.rank, i.key, r.image_id, r.score, i.label, i.uri, i.scan_id
-FROM ranked AS r
-JOIN image_index AS i ON i.scan_id = scan AND i.image_id = r.image_id
-WHERE r.rank < k
-UNION ALL
--- A filter, not a column, raises the error: columns that are not asked for are never computed.
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM (
+answer AS (
+    SELECT r.rank, i.key, r.image_id, r.score, i.label, i.uri, i.scan_id
+    FROM ranked AS r
+    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = r.image_id
+    WHERE r.rank < k
+),
+
+complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),
         CASE
             WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
             THEN 'no picture ''' || coalesce(key, 'NULL') || ''' in scan ''' || scan
                 || '''; SELECT key FROM images lists them'
-            WHEN metric NOT IN ('cosine', 'dot')
-            THEN 'no metric ''' || metric || '''; there is cosine and dot'
-        END
+        END,
+        search_complaint(metric, k)
     ) AS text
-) AS complaint
-WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
-ORDER BY rank
+)

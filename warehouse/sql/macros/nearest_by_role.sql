@@ -1,9 +1,6 @@
 -- As nearest_by_head, with the coordinates of all heads of the role laid end to end: dot products
 -- and squares are added up over heads, so each head costs one reading, and one picture one row.
 -- A head is read from unit_vectors where it is there; its branch of the role's view then is none.
-CREATE MACRO nearest_by_role(
-    key, role, k := 10, scan := :default_scan, basis := NULL, metric := 'cosine', centred := true
-) AS TABLE
 WITH asked_picture AS (
     SELECT any_value(i.image_id) AS image_id, any_value(i.shard) AS shard
     FROM image_index AS i
@@ -80,32 +77,30 @@ found AS (
     FROM sums AS s
     CROSS JOIN length AS l
     ORDER BY score DESC, s.image_id
-    LIMIT k + 1
+    LIMIT greatest(k, 0) + 1
 ),
 
 ranked AS (
     SELECT f.image_id, f.score, row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank
     FROM found AS f
     WHERE f.image_id <> (SELECT p.image_id FROM asked_picture AS p)
-)
+),
 
-SELECT r.rank, i.key, r.image_id, r.score, i.label, i.uri, i.scan_id
-FROM ranked AS r
-JOIN image_index AS i ON i.scan_id = scan AND i.image_id = r.image_id
-WHERE r.rank < k
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM (
+answer AS (
+    SELECT r.rank, i.key, r.image_id, r.score, i.label, i.uri, i.scan_id
+    FROM ranked AS r
+    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = r.image_id
+    WHERE r.rank < k
+),
+
+complaint AS (
     SELECT coalesce(
         role_complaint(role, scan, basis),
         CASE
             WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
             THEN 'no picture ''' || coalesce(key, 'NULL') || ''' in scan ''' || scan
                 || '''; SELECT key FROM images lists them'
-            WHEN metric NOT IN ('cosine', 'dot')
-            THEN 'no metric ''' || metric || '''; there is cosine and dot'
-        END
+        END,
+        search_complaint(metric, k)
     ) AS text
-) AS complaint
-WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
-ORDER BY rank
+)

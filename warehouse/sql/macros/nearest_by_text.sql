@@ -1,9 +1,5 @@
 -- As nearest_by_head, with a text's direction in the head frame in place of a picture's vector.
 -- The direction is not centred: <v - mean, t> is what the head adds to the cosine with the text.
-CREATE MACRO nearest_by_text(
-    text, layer, head := NULL, k := 10, scan := :default_scan, basis := NULL, metric := 'dot',
-    centred := true
-) AS TABLE
 WITH asked_basis AS (SELECT basis_of(basis, scan) AS basis),
 
 asked_text AS (
@@ -40,7 +36,7 @@ stored AS (
     CROSS JOIN asked AS q
     WHERE c.head = head_of(layer, head)
     ORDER BY score DESC, c.image_id
-    LIMIT k
+    LIMIT greatest(k, 0)
 ),
 
 native AS (
@@ -52,34 +48,33 @@ native AS (
     WHERE centred AND u.scan_id = scan AND u.layer = layer_of(layer, head)
         AND u.head = head_of(layer, head)
     ORDER BY score DESC, u.image_id
-    LIMIT k
+    LIMIT greatest(k, 0)
 ),
 
 found AS (
     SELECT s.image_id, s.score::DOUBLE AS score FROM stored AS s
     UNION ALL
     SELECT n.image_id, n.score::DOUBLE AS score FROM native AS n
-)
+),
 
-SELECT row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank, i.key, f.image_id,
-    f.score, i.label, i.uri, i.scan_id
-FROM found AS f
-JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
-UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM (
+answer AS (
+    SELECT row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank, i.key, f.image_id,
+        f.score, i.label, i.uri, i.scan_id
+    FROM found AS f
+    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
+),
+
+complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),
+        basis_complaint(basis, scan),
         CASE
             WHEN (SELECT t.vector FROM asked_text AS t) IS NULL
             THEN 'head ' || layer::VARCHAR || coalesce(', ' || head::VARCHAR, '')
                 || ' has no text ''' || coalesce(text, 'NULL') || ''' in basis '''
                 || coalesce((SELECT a.basis FROM asked_basis AS a), 'NULL')
                 || '''; SELECT text FROM head_texts(''L22H11'') lists a head''s texts'
-            WHEN metric NOT IN ('cosine', 'dot')
-            THEN 'no metric ''' || metric || '''; there is cosine and dot'
-        END
+        END,
+        search_complaint(metric, k)
     ) AS text
-) AS complaint
-WHERE CASE WHEN complaint.text IS NULL THEN false ELSE error(complaint.text) IS NOT NULL END
-ORDER BY rank
+)

@@ -1,9 +1,12 @@
-CREATE MACRO role_complaint(asked_role, scan, asked_basis) AS
 CASE
     WHEN scan IS NULL THEN 'no scan is published yet; run headatlas scan'
     WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
     THEN 'no scan ''' || scan || '''; SELECT scan_id FROM scans lists them'
-    WHEN role_heads(asked_role, scan, asked_basis) IS NULL
+    WHEN NOT EXISTS (
+        SELECT 1 FROM head_roles AS r
+        WHERE r.scan_id = scan AND r.role = asked_role
+            AND (asked_basis IS NULL OR r.basis = asked_basis)
+    )
     THEN 'no head with role ''' || coalesce(asked_role, 'NULL') || ''' in scan ''' || scan || ''''
         || coalesce(' and basis ''' || asked_basis || '''', '') || '; there is '
         || coalesce(

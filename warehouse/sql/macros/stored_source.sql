@@ -1,4 +1,3 @@
-CREATE MACRO stored_source(layer, head, scan, centred) AS
 CASE
     WHEN coalesce(centred, false) AND is_materialised(layer, head, scan) THEN 'by_layer.none'
     WHEN coalesce(list_contains(:layers::VARCHAR[], scan || '/L' || layer_of(layer, head)), false)

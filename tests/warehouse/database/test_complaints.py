@@ -1,0 +1,235 @@
+"""Invariant 9: every macro raises on a wrong question, whatever stands around it.
+
+Each macro of the registry is asked wrong questions, in every form that a query can give to it.
+"""
+
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from jobs.steps.logits import store_logits
+from schemas.macros import MACROS
+from schemas.relations import Macro
+from schemas.results.roles import roles_schema
+from tests.cue import CHEAT, Planted, plant
+from tests.synthetic import write_basis, write_texts
+from warehouse.database.publish import publish
+from warehouse.database.query import connect
+from warehouse.files.layout import Warehouse
+from warehouse.results.files import write_result
+from warehouse.store import snapshots
+
+# of each macro, wrong questions and what is said of each; the first is partly right where it can be
+WRONG = {
+    "ablate": {
+        "ablate('kinds', ['L1H2', 'L9H9'])": "no head 'L9H9'",
+        "ablate('types', ['L1H2'])": "there is kinds",
+        "ablate('kinds', ['L1H2'], scan := 'nope')": "no scan 'nope'",
+        "ablate('kinds', NULL)": "no list of heads",
+        "ablate('kinds', [NULL, 'L1H2'])": "no head NULL",
+        "ablate('kinds', ['L1H2'], 'another')": "scan 'birds' has it",
+    },
+    "ablate_role": {
+        "ablate_role('kinds', 'hue')": "there is place",
+        "ablate_role('types', 'place')": "there is kinds",
+        "ablate_role('kinds', 'place', basis := 'x')": "basis 'x'",
+        "ablate_role('kinds', NULL)": "no head with role 'NULL'",
+    },
+    "group_accuracy": {
+        "group_accuracy('kinds', ['L1H2'], by := ['label', 'hue'])": "column 'hue'",
+        "group_accuracy('kinds', ['L1H2'], by := 'hue')": "column 'hue'",
+        "group_accuracy('kinds', ['L1H2'], by := NULL)": "has a column 'NULL'",
+        "group_accuracy('kinds', ['L1H2', 'L99H0'])": "no head 'L99H0'",
+        "group_accuracy('types', ['L1H2'])": "there is kinds",
+    },
+    "head_texts": {
+        "head_texts('L5H0', scan := 'nope')": "no scan 'nope'",
+        "head_texts('L9H0')": "no head L9H0",
+        "head_texts(9, 0)": "no head 9, 0",
+        "head_texts('colour')": "no head colour",
+        "head_texts('L1H2', basis := 'x')": "no TextSpan basis 'x' in scan 'birds'; there is words",
+        "head_texts('l1h2', 5)": "'l1h2' is layer and head, so 5 cannot be the head",
+        "head_texts(NULL)": "no head NULL",
+    },
+    "nearest_by_head": {
+        "nearest_by_head('none.png', 'L1H2')": "no picture 'none.png'",
+        "nearest_by_head('none.png', 'L1H1')": "no picture 'none.png'",
+        "nearest_by_head('00003.png', 'L1H9')": "no head L1H9",
+        "nearest_by_head('00003.png', 'L1H2', 5)": "give what follows by name, as k := 5",
+        "nearest_by_head('00003.png', 'L1H2', metric := 'l2')": "no metric 'l2'",
+        "nearest_by_head('00003.png', 'L1H2', metric := NULL)": "no metric 'NULL'",
+        "nearest_by_head('00003.png', 'L1H2', k := -1)": "k is -1",
+        "nearest_by_head('00003.png', 'L1H2', k := NULL)": "k is NULL",
+    },
+    "nearest_by_role": {
+        "nearest_by_role('00003.png', 'hue')": "there is place",
+        "nearest_by_role('none.png', 'place')": "no picture 'none.png'",
+        "nearest_by_role('00003.png', 'place', metric := 'l2')": "no metric 'l2'",
+        "nearest_by_role('00003.png', 'place', k := -1)": "k is -1",
+        "nearest_by_role('00003.png', 'place', scan := 'nope')": "no scan 'nope'",
+    },
+    "nearest_by_text": {
+        "nearest_by_text('no such text', 'L1H2')": "has no text 'no such text'",
+        "nearest_by_text('text 3', 'L1H2', basis := 'x')": "there is words",
+        "nearest_by_text('text 3', 'L9H9')": "no head L9H9",
+        "nearest_by_text('text 3', 'L1H2', metric := 'l2')": "no metric 'l2'",
+        "nearest_by_text('text 3', 'L1H2', k := -1)": "k is -1",
+    },
+}
+RIGHT = {
+    "ablate": "ablate('kinds', ['l1h2'])",
+    "ablate_role": "ablate_role('kinds', 'place')",
+    "group_accuracy": "group_accuracy('kinds', ['L1H2'], by := 'place')",
+    "head_texts": "head_texts('l1h2')",
+    "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
+    "nearest_by_role": "nearest_by_role('00003.png', 'place')",
+    "nearest_by_text": "nearest_by_text('text 3', 'L01H02')",
+}
+# scalar macros: a wrong question; or why there is none
+SCALAR = {
+    "basis_of": "basis_of('x', 'birds')",
+    "role_heads": "role_heads('hue', 'birds', NULL)",
+    "basis_complaint": None,
+    "classifier_complaint": None,
+    "head_complaint": None,
+    "heads_complaint": None,
+    "role_complaint": None,
+    "search_complaint": None,
+    "contribution_file": None,
+    "image_file": None,
+    "head_names": None,
+    "head_of": None,
+    "is_materialised": None,
+    "layer_of": None,
+    "role_source": None,
+    "stored_source": None,
+}
+TABLE_MACROS = [m for m in MACROS if m.kind == "table"]
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    root = tmp_path_factory.mktemp("complaints")
+    plant(root, "another", pictures=30, seed=4)
+    planted = plant(root, pictures=60)
+    snapshot = snapshots.latest(planted.scan)
+    assert snapshot is not None
+    store_logits(planted.scan, planted.scan.load_record(), snapshot, planted.classifier)
+    role = {"layer": CHEAT[0], "head": CHEAT[1], "role": "place", "method": "manual"}
+    rows = pa.Table.from_pylist([role], schema=roles_schema())
+    said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
+    write_result(planted.scan.roles / "words.parquet", rows, said)
+    write_basis(planted.scan, write_texts(root))
+    publish(Warehouse(root), materialise=["L1H1"])
+    return planted
+
+
+@pytest.fixture
+def con(birds: Planted) -> Iterator[duckdb.DuckDBPyConnection]:
+    with connect(Warehouse(birds.root)) as opened:
+        yield opened
+
+
+# what may stand around a macro's call, of each kind that a planner may cut down; `of` is a column
+OF_A_COLUMN = """
+FROM {call} WHERE {of} = {some}
+FROM {call} WHERE {of} IS NULL
+FROM {call} WHERE {of} IS NOT NULL
+SELECT {of} FROM {call}
+SELECT {of} FROM {call} WHERE {of} <> {some}
+SELECT {of} FROM {call} ORDER BY {of} LIMIT 1
+SELECT {of}, count(*) FROM {call} GROUP BY {of}
+SELECT DISTINCT {of} FROM {call}
+SELECT max({of}) FROM {call}
+SELECT scan_id FROM scans WHERE scan_id IN (SELECT {of}::VARCHAR FROM {call})
+SELECT s.scan_id FROM scans AS s JOIN {call} AS m ON s.scan_id = m.{of}::VARCHAR
+SELECT s.scan_id FROM scans AS s LEFT JOIN {call} AS m ON s.scan_id = m.{of}::VARCHAR
+WITH m AS (SELECT * FROM {call}) SELECT {of} FROM m WHERE {of} IS NULL
+SELECT EXISTS (FROM {call} WHERE {of} IS NULL)
+"""
+OF_THE_WHOLE = """
+FROM {call}
+FROM {call} LIMIT 1
+FROM {call} LIMIT 1 OFFSET 3
+SELECT 1 FROM {call} LIMIT 1
+SELECT count(*) FROM {call}
+SELECT count(*) FROM {call} WHERE {of} IS NULL AND {of} IS NOT NULL
+SELECT count(*) FROM {call} WHERE random() < -1
+SELECT s.scan_id FROM scans AS s CROSS JOIN {call} AS m
+WITH m AS MATERIALIZED (SELECT * FROM {call}) SELECT count(*) FROM m
+SELECT EXISTS (SELECT 1 FROM {call})
+SELECT scan_id FROM scans WHERE EXISTS (FROM {call})
+SELECT scan_id FROM scans WHERE NOT EXISTS (FROM {call})
+SELECT (SELECT count(*) FROM {call})
+SELECT {of} FROM {call} UNION ALL SELECT {of} FROM {call}
+SELECT {of}, row_number() OVER () FROM {call} QUALIFY row_number() OVER () = 1
+SELECT {of} FROM {call} USING SAMPLE 1 ROWS
+"""
+
+
+def forms(macro: Macro, call: str) -> Iterator[str]:
+    """Return queries around a call."""
+    for form in OF_THE_WHOLE.strip().splitlines():
+        yield form.format(call=call, of=f'"{macro.columns[0].name}"')
+
+
+def forms_of_columns(macro: Macro, call: str) -> Iterator[str]:
+    """Return queries around a call that look at one column each."""
+    examples = {"VARCHAR": "'worst'", "BOOLEAN": "true", "VARCHAR[]": "['a']"}
+    for column in macro.columns:
+        some = examples.get(column.type, "7")
+        for form in OF_A_COLUMN.strip().splitlines():
+            yield form.format(call=call, of=f'"{column.name}"', some=some)
+
+
+@pytest.mark.parametrize("macro", TABLE_MACROS, ids=lambda m: m.name)
+def test_a_wrong_question_raises_in_every_form(
+    con: duckdb.DuckDBPyConnection, macro: Macro
+) -> None:
+    assert macro.name in WRONG, f"add wrong questions about {macro.name} to this test"
+    quiet = []
+    for number, (call, words) in enumerate(WRONG[macro.name].items()):
+        asked = [*forms(macro, call), *(forms_of_columns(macro, call) if number == 0 else ())]
+        for sql in asked:
+            try:
+                rows = con.execute(sql).fetchall()
+            except duckdb.Error as error:
+                assert words in str(error), (sql, str(error))
+            else:
+                quiet.append((sql, rows[:2]))
+    assert not quiet, quiet
+
+
+@pytest.mark.parametrize("macro", TABLE_MACROS, ids=lambda m: m.name)
+def test_a_right_question_is_answered_in_every_form(
+    con: duckdb.DuckDBPyConnection, macro: Macro
+) -> None:
+    call = RIGHT[macro.name]
+    for sql in forms(macro, call):
+        con.execute(sql).fetchall()
+    found = con.sql(f"FROM {call}")
+    assert [(n, str(t)) for n, t in zip(found.columns, found.types, strict=True)] == [
+        (c.name, c.type) for c in macro.columns
+    ]
+    assert found.fetchall()
+
+
+@pytest.mark.parametrize("macro", [m for m in MACROS if m.kind == "scalar"], ids=lambda m: m.name)
+def test_a_scalar_macro_raises_or_is_defined_everywhere(
+    con: duckdb.DuckDBPyConnection, macro: Macro
+) -> None:
+    assert macro.name in SCALAR, f"add a wrong question about {macro.name}, or None, to this test"
+    call = SCALAR[macro.name]
+    if call is None:
+        nulls = ", ".join("NULL" for _ in macro.parameters)
+        con.execute(f"SELECT {macro.name}({nulls})").fetchall()
+    else:
+        with pytest.raises(duckdb.Error, match="; "):
+            con.execute(f"SELECT {call}").fetchall()
+
+
+def test_only_a_question_that_is_not_asked_is_quiet(con: duckdb.DuckDBPyConnection) -> None:
+    for rest in ("LIMIT 0", "WHERE false"):
+        assert con.execute(f"FROM head_texts('L9H9') {rest}").fetchall() == []
