@@ -18,7 +18,6 @@ from pipeline.heads.decompose import Decomposer
 from pipeline.heads.frames import Frames, load_frames
 from pipeline.heads.retrieval import Scores, best
 from pipeline.pictures.decode import Rejected, decode
-from pipeline.sources.again import read_again
 from pipeline.sources.reader import Reader
 from schemas.config import NearestConfig
 from schemas.errors import UnknownName, UsageError
@@ -230,7 +229,7 @@ def _draw(config: NearestConfig, found: NearestResult) -> None:
 def _thumbnail(reader: Reader, found: Neighbour) -> Image.Image:
     """Read a stored picture again, small; a grey tile when it is not there any more."""
     try:
-        picture = decode(read_again(reader, found.key, found.uri, found.fingerprint))
+        picture = decode(reader.reread(found.key, found.uri, found.fingerprint))
     except Rejected:
         return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
     picture.thumbnail((THUMBNAIL, THUMBNAIL))

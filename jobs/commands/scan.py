@@ -92,6 +92,8 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
         config.source, labels=config.labels, path_column=config.path_column, root=config.root
     )
     console.note(f"{len(listing.members):,} pictures in {config.source} ({listing.kind})")
+    for line in listing.said:
+        console.note(line)
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
     dataset = check_name(config.dataset or safe_name(Path(config.source).stem), "dataset")
     name = config.scan or scan_name(dataset, model.record.model, model.record.weights_sha256)

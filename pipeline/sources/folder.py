@@ -2,40 +2,48 @@
 
 from collections.abc import Sequence
 
-from pipeline.sources.paths import Found
-from pipeline.sources.request import (
-    FOLDER,
-    Request,
-    folder_label,
-    refuse_options,
-    require_unique,
-)
-from schemas.errors import UsageError
+from pipeline.sources.base import Format
+from pipeline.sources.paths import PICTURE_SUFFIXES, Found, suffix_of
+from pipeline.sources.request import FOLDER, Request, folder_label, refuse_options, require_unique
+from schemas.errors import SourceError, UsageError
 from schemas.members import Member
 
 
-def members(files: Sequence[Found], request: Request) -> list[Member]:
-    """List picture files, sorted by key.
+class Folder(Format):
+    """Pictures that are files of their own."""
 
-    Raises:
-        UsageError: labels are asked of a column; a folder has none.
-        DuplicateKey: two names are equal once written as UTF-8.
-    """
-    refuse_options(
-        request, "a folder of pictures", path_column=request.path_column, root=request.root
-    )
-    if request.labels not in (None, FOLDER):
-        raise UsageError(
-            f"--labels {request.labels}: a folder of pictures has no columns; write --labels "
-            "folder, or give a listing"
+    name = "folder of pictures"
+    expected = "a folder of pictures (jpg, png, webp, gif, bmp, tiff, ...)"
+    suffixes = PICTURE_SUFFIXES
+
+    def members(self, files: Sequence[Found], request: Request) -> list[Member]:
+        """List picture files, sorted by key.
+
+        Raises:
+            SourceError: the source is one picture.
+            UsageError: labels are asked of a column; a folder has none.
+            DuplicateKey: two names are equal once written as UTF-8.
+        """
+        if suffix_of(request.source) in PICTURE_SUFFIXES and len(files) == 1:
+            raise SourceError(f"{request.source} is one picture; give the folder that holds it")
+        refuse_options(
+            request, "a folder of pictures", path_column=request.path_column, root=request.root
         )
-    labels: dict[str, str] = {}
-    listed = []
-    for file in files:
-        label = folder_label(file.name) if request.labels else None
-        # one string object per label, not one per picture
-        label = None if label is None else labels.setdefault(label, label)
-        listed.append(Member(file.name, file.uri, file.version, label))
-    require_unique(listed)
-    listed.sort(key=lambda member: member.key)
-    return listed
+        if request.labels not in (None, FOLDER):
+            raise UsageError(
+                f"--labels {request.labels}: a folder of pictures has no columns; write --labels "
+                "folder, or give a listing"
+            )
+        labels: dict[str, str] = {}
+        listed = []
+        for file in files:
+            label = folder_label(file.name) if request.labels else None
+            # one string object per label, not one per picture
+            label = None if label is None else labels.setdefault(label, label)
+            listed.append(Member(file.name, file.uri, file.version, label))
+        require_unique(listed)
+        listed.sort(key=lambda member: member.key)
+        return listed
+
+
+FORMAT = Folder()

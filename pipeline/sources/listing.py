@@ -1,12 +1,18 @@
-"""Listing a source: find out its kind, list its pictures, in one order for every run."""
+"""Listing a source: find out its format, list its pictures, in one order for every run."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from pipeline.sources import folder, parquet, table, tars
-from pipeline.sources.paths import PICTURE_SUFFIXES, Tree, suffix_of, tree_of
+from pipeline.sources.base import Format
+from pipeline.sources.paths import Found
+from pipeline.sources.registry import formats
 from pipeline.sources.request import Request
+from pipeline.sources.tree import Tree, tree_of
 from schemas.errors import HeadAtlasError, SourceError
 from schemas.members import Member
+
+Claim = tuple[Format, list[Found]]
 
 
 @dataclass(frozen=True)
@@ -16,12 +22,22 @@ class Listing:
     Attributes:
         kind: what the source turned out to be, in words.
         members: sorted by key; rows of a Parquet file by their number.
-        ignored: files of other kinds that were passed over.
+        passed_over: what is no picture of it, by suffix or in words, and how often.
+        notes: what a person ought to know of how the source was read.
     """
 
     kind: str
     members: tuple[Member, ...]
-    ignored: int = 0
+    passed_over: Counter[str] = field(default_factory=Counter)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> list[str]:
+        """Lines that a person ought to see: the notes, and what was passed over."""
+        total = self.passed_over.total()
+        if not total:
+            return list(self.notes)
+        return [*self.notes, f"passed over {total:,}: {_counts(self.passed_over)}"]
 
 
 def list_members(
@@ -31,20 +47,22 @@ def list_members(
     path_column: str | None = None,
     root: str | None = None,
 ) -> Listing:
-    """List the pictures of a folder, a listing, webdataset tars, or Parquet with image bytes.
+    """List the pictures of a source of any format in this package.
 
-    The kind is chosen by the path; for a folder by what it holds (pictures, else tars, else
-    Parquet), for Parquet by its columns. No picture is read.
+    Its files are offered to each format; the one that takes any of them lists its pictures. No
+    picture is read.
 
     Raises:
-        SourceError: there is nothing there, no picture in it, or it cannot be read.
+        SourceError: there is nothing there, no picture in it, pictures of two formats, or it
+            cannot be read.
         DuplicateKey: two pictures have the same key.
         UsageError: an option names a column that is not there, or has no meaning here.
     """
     request = Request(source, labels, path_column, root)
     try:
         tree = tree_of(source)
-        kind, members, taken = _members(tree, request)
+        claim = _claim(tree, request)
+        members = claim[0].members(claim[1], request) if claim else []
     except HeadAtlasError:
         raise
     except Exception as error:
@@ -52,48 +70,77 @@ def list_members(
         if isinstance(error, OSError) or "://" in source:
             raise SourceError(f"cannot read {source}: {_one_line(error)}") from error
         raise
-    if not members:
-        raise SourceError(_nothing(source, tree))
-    files = len(tree.pictures) + len(tree.tars) + len(tree.parquets) + sum(tree.others.values())
-    return Listing(kind, tuple(members), files - taken)
+    if claim is None or not members:
+        raise SourceError(_nothing(source, tree, claim))
+    passed = request.passed_over + _others(tree, claim[1])
+    return Listing(claim[0].name, tuple(members), passed, tuple(request.notes))
 
 
-def _members(tree: Tree, request: Request) -> tuple[str, list[Member], int]:
-    """Return the kind in words, the members in order, and how many of the files were used."""
-    if tree.pictures:
-        if suffix_of(request.source) in PICTURE_SUFFIXES and len(tree.pictures) == 1:
-            raise SourceError(f"{request.source} is one picture; give the folder that holds it")
-        return "folder of pictures", folder.members(tree.pictures, request), len(tree.pictures)
-    if tree.tars:
-        return "webdataset tars", tars.members(tree.tars, request), len(tree.tars)
-    if tree.parquets:
-        column = parquet.image_column(tree.parquets[0], request.path_column)
-        if column is not None:
-            found = parquet.members(tree.parquets, column, request)
-            return "Parquet with image bytes", found, len(tree.parquets)
-        return "Parquet listing", table.members(tree.parquets, request), len(tree.parquets)
-    if len(tree.listings) == 1 and sum(tree.others.values()) == 1:
-        file = tree.listings[0]
-        kind = suffix_of(file.name).split(".")[1].upper()
-        return f"{kind} listing", table.members([file], request), 1
-    return "", [], 0
+def _claim(tree: Tree, request: Request) -> Claim | None:
+    """Return the one format that takes files of the source, with those files.
+
+    Raises:
+        SourceError: several do; the message names two of them and how to choose.
+    """
+    claims: list[Claim] = []
+    for one in formats():
+        having = sorted(one.suffixes & tree.by_suffix.keys())
+        files = [file for suffix in having for file in tree.by_suffix[suffix]]
+        taken = one.claims(files, request) if files else []
+        if taken and (not one.only_named or tree.named or len(taken) == len(tree) == 1):
+            claims.append((one, sorted(taken, key=lambda file: file.name)))
+    if len(claims) > 1:
+        raise SourceError(_mixed(request.source, claims))
+    return claims[0] if claims else None
 
 
-def _nothing(source: str, tree: Tree) -> str:
-    if tree.tars or tree.parquets:
-        return f"no picture in {source}: {len(tree.tars + tree.parquets)} files without any"
-    if any(suffix.startswith(".tar.") or suffix == ".tgz" for suffix in tree.others):
+def _mixed(source: str, claims: Sequence[Claim]) -> str:
+    found, patterns = [], []
+    for one, files in claims:
+        many = f"{len(files):,} files" if len(files) > 1 else "1 file"
+        found.append(f"a {one.name} ({many}, as {files[0].name})")
+        suffix = "." + files[0].name.rpartition(".")[2]
+        patterns.append(f"'{source.rstrip('/')}/**/*{suffix}'")
+    return (
+        f"{source} holds {' and '.join(found)}; which of them is the source? Give its own folder, "
+        f"or a pattern in quotes, as {' or '.join(patterns)}"
+    )
+
+
+def _others(tree: Tree, taken: Sequence[Found]) -> Counter[str]:
+    """Count the files that were not taken, by suffix."""
+    names = {file.name for file in taken}
+    counts: Counter[str] = Counter()
+    for suffix, files in tree.by_suffix.items():
+        left = sum(file.name not in names for file in files)
+        if left:
+            counts[suffix or "without suffix"] += left
+    if tree.hidden:
+        counts["hidden"] += tree.hidden
+    return counts
+
+
+def _counts(counts: Counter[str]) -> str:
+    listed = ", ".join(f"{count:,} {what}" for what, count in counts.most_common(12))
+    return listed + (f", ... ({len(counts)} kinds)" if len(counts) > 12 else "")
+
+
+def _nothing(source: str, tree: Tree, claim: Claim | None) -> str:
+    if claim is not None:
+        one, files = claim
+        if one.only_named:
+            return f"no picture in {source}: it has no rows"
+        return f"no picture in {source}: {len(files)} files without any"
+    if any(suffix.startswith(".tar.") or suffix == ".tgz" for suffix in tree.by_suffix):
         return f"{source} has compressed tars, which cannot be read at random; decompress them"
-    if not tree.others:
+    if not len(tree):
         return f"no picture in {source}: it is empty"
-    if len(tree.listings) == sum(tree.others.values()) == 1:
-        return f"no picture in {source}: it has no rows"
-    total = sum(tree.others.values())
-    met = ", ".join(f"{count:,} {suffix}" for suffix, count in tree.others.most_common(5))
+    total = len(tree)
+    met = _counts(Counter({s or "without suffix": len(f) for s, f in tree.by_suffix.items()}))
+    expected = ", ".join(dict.fromkeys(one.expected for one in formats()))
     return (
         f"no picture in {source}: {total:,} file{'s' if total > 1 else ''} of other kinds ({met}); "
-        "expected a folder of pictures (jpg, png, webp, gif, bmp, tiff, ...), a .csv, .tsv, "
-        ".jsonl or .parquet listing, webdataset .tar files, or .parquet with image bytes"
+        f"expected {expected}"
     )
 
 

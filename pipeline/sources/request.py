@@ -4,13 +4,23 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.errors import DuplicateKey, UsageError
 from schemas.members import Member
 
 FOLDER = "folder"
+# Metadata nested more deeply than this is no table's; the database's JSON would refuse it too.
+MAX_DEPTH = 100
+
+
+class TooDeep(ValueError):
+    """A value is nested too deeply to be kept as metadata."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__(f"is nested too deeply, more than {MAX_DEPTH} levels")
 
 
 @dataclass(frozen=True)
@@ -22,12 +32,16 @@ class Request:
         labels: `folder`, or the name of the column with the label; None for no labels.
         path_column: column with the path, or in Parquet with the image bytes.
         root: folder that the paths of a listing start from; None for the listing's own folder.
+        passed_over: filled while listing: what is no picture, in words, and how often.
+        notes: filled while listing: what a person ought to know of how the source was read.
     """
 
     source: str
     labels: str | None = None
     path_column: str | None = None
     root: str | None = None
+    passed_over: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def refuse_options(request: Request, kind: str, **unused: str | None) -> None:
@@ -67,24 +81,30 @@ def clean_text(text: str) -> str:
 
 
 def metadata_json(values: Mapping[str, Any]) -> str:
-    """Write a row's other columns as a canonical JSON object; NaN and infinities are null."""
+    """Write a row's other columns as a canonical JSON object; NaN and infinities are null.
+
+    Raises:
+        TooDeep: a value is nested too deeply.
+    """
     if not values:
         return "{}"
     cleaned = {clean_text(str(name)): _plain(value) for name, value in values.items()}
     return json.dumps(cleaned, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if depth >= MAX_DEPTH:
+        raise TooDeep
     if isinstance(value, Mapping):
-        return {clean_text(str(name)): _plain(inner) for name, inner in value.items()}
+        return {clean_text(str(name)): _plain(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
+        return [_plain(inner, depth + 1) for inner in value]
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 

@@ -1,16 +1,21 @@
-"""A listing: CSV, TSV, JSONL or Parquet with a path column, and any others as metadata.
+"""Listings: tables with a path column, and any others as metadata.
 
 The key is the path as written. Relative paths start from the listing's own folder, or `--root`.
 A row whose file is not there is kept; it is rejected when it is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from pipeline.sources.base import Format, damaged
+from pipeline.sources.parquet_columns import DamagedFile
 from pipeline.sources.paths import Found, as_local, to_uri, version_of
 from pipeline.sources.request import (
     FOLDER,
     Request,
+    TooDeep,
     clean_text,
     folder_label,
     label_text,
@@ -18,7 +23,6 @@ from pipeline.sources.request import (
     require_column,
     require_unique,
 )
-from pipeline.sources.rows import Rows, open_rows
 from schemas.errors import SourceError, UsageError
 from schemas.members import Member
 
@@ -27,37 +31,78 @@ PATH_NAMES = ("path", "file", "filename", "image", "img_filename", "filepath", "
 _REMOTE_THREADS = 16
 
 
-def members(files: Sequence[Found], request: Request) -> list[Member]:
-    """List the rows of one or more listings, sorted by key.
+class BadRow(NamedTuple):
+    """A row that cannot be used, where a row would stand: it is one reject."""
 
-    Raises:
-        SourceError: a listing cannot be read, or a row has no path.
-        DuplicateKey: a path is listed twice.
-        UsageError: a column is not there, or which one holds the path is not clear.
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A listing that is open: its columns, and how to read its rows.
+
+    Attributes:
+        columns: names, in the file's order.
+        read: yields each row as a dictionary; the columns named keep their text as written.
     """
-    listed: list[Member] = []
-    starts: list[tuple[int, str]] = []
-    for file in files:
-        starts.append((len(listed), file.name))
-        listed.extend(_members(file, request))
 
-    def place(index: int) -> str:
-        start, name = next(s for s in reversed(starts) if s[0] <= index)
-        return f"{name} row {index - start + 1}"
-
-    require_unique(listed, place)
-    versions = _versions([member.uri for member in listed])
-    listed = [
-        Member(m.key, m.uri, version, m.label, m.metadata)
-        for m, version in zip(listed, versions, strict=True)
-    ]
-    listed.sort(key=lambda member: member.key)
-    return listed
+    columns: tuple[str, ...]
+    read: Callable[[Set[str]], Iterable[dict[str, Any] | BadRow]]
 
 
-def _members(file: Found, request: Request) -> list[Member]:
-    """List one file's rows in its order, without fingerprints."""
-    table = open_rows(file)
+class Table(Format):
+    """Base of the listings: one says how the rows of a file are had, and this does the rest."""
+
+    only_named = True
+
+    def rows(self, file: Found) -> Rows:
+        """Open a listing.
+
+        Raises:
+            SourceError: it is not what its suffix says.
+        """
+        raise NotImplementedError
+
+    def members(self, files: Sequence[Found], request: Request) -> list[Member]:
+        """List the rows of one or more listings, sorted by key.
+
+        Raises:
+            SourceError: a listing cannot be read, or a row has no path.
+            DuplicateKey: a path is listed twice.
+            UsageError: a column is not there, or which one holds the path is not clear.
+        """
+        listed: list[Member] = []
+        rejected: list[Member] = []
+        starts: list[tuple[int, str]] = []
+        for file in files:
+            starts.append((len(listed), file.name))
+            try:
+                listed.extend(_members(file, self.rows(file), request, rejected))
+            except DamagedFile as error:
+                if len(files) == 1:
+                    raise
+                del listed[starts[-1][0] :]
+                rejected.append(damaged(file, str(error)))
+
+        def place(index: int) -> str:
+            start, name = next(s for s in reversed(starts) if s[0] <= index)
+            return f"{name} row {index - start + 1}"
+
+        require_unique(listed, place)
+        versions = _versions([member.uri for member in listed])
+        listed = [
+            Member(m.key, m.uri, version, m.label, m.metadata)
+            for m, version in zip(listed, versions, strict=True)
+        ]
+        listed += rejected
+        listed.sort(key=lambda member: member.key)
+        return listed
+
+
+def _members(
+    file: Found, table: Rows, request: Request, rejected: list[Member]
+) -> Iterator[Member]:
+    """List one file's rows in its order, without fingerprints; those of no use go to `rejected`."""
     path_column = _path_column(table, request.path_column, file.name)
     label_column = None if request.labels == FOLDER else request.labels
     if label_column is not None:
@@ -66,9 +111,11 @@ def _members(file: Found, request: Request) -> list[Member]:
     local = as_local(base)
     folder = (base if local is None else local).rstrip("/")
     text_columns = {name for name in (path_column, label_column) if name is not None}
-    listed = []
     labels: dict[str, str] = {}
     for number, values in enumerate(table.read(text_columns), start=1):
+        if isinstance(values, BadRow):
+            rejected.append(damaged(file, values.reason, f"{file.name}#{number}"))
+            continue
         path = values.pop(path_column, None)
         if not isinstance(path, str) or not path:
             raise SourceError(
@@ -81,8 +128,10 @@ def _members(file: Found, request: Request) -> list[Member]:
             label = label_text(values.pop(label_column, None)) if label_column else None
         label = None if label is None else labels.setdefault(label, label)
         uri = _uri(path, folder, is_local=local is not None)
-        listed.append(Member(clean_text(path), uri, "", label, metadata_json(values)))
-    return listed
+        try:
+            yield Member(clean_text(path), uri, "", label, metadata_json(values))
+        except TooDeep as error:
+            rejected.append(damaged(file, f"row {number} {error}", f"{file.name}#{number}"))
 
 
 def _uri(written: str, folder: str, *, is_local: bool) -> str:

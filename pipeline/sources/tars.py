@@ -1,23 +1,25 @@
 """Webdataset tars: pictures found by their headers, read later by offset.
 
-The key is `name.tar!member`. Files of one sample share the path up to the first dot of the name:
-its `.json` becomes metadata, `.txt` the metadata `caption`, `.cls` the label with `--labels cls`.
-The fingerprint is the picture's own header (size, mtime, checksum) and offset, so that appending
-to a tar changes no picture that was there; bytes replaced in place under an equal header are not
-noticed. A damaged tar gives the pictures before the damage and one member that is rejected.
+The key is `name.tar!member`. A picture's sidecar is the one that shares the longest stem with it,
+dot by dot: its `.json` becomes metadata, `.txt` the metadata `caption`, `.cls` the label with
+`--labels cls`. The fingerprint is the picture's own header (size, mtime, checksum) and offset, so
+that appending to a tar changes no picture that was there; bytes replaced in place under an equal
+header are not noticed. A damaged tar gives the pictures before the damage and one member that is
+rejected; so does a picture or a sidecar in it that cannot be used.
 """
 
-import json
+import re
 import tarfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.sources.paths import PICTURE_SUFFIXES, Found, open_binary, printable, suffix_of
+from pipeline.pictures.decode import Rejected
+from pipeline.sources.base import Format, damaged
+from pipeline.sources.paths import Found, suffix_of
 from pipeline.sources.request import (
     FOLDER,
     Request,
-    clean_text,
     folder_label,
     label_text,
     metadata_json,
@@ -25,110 +27,150 @@ from pipeline.sources.request import (
     require_column,
     require_unique,
 )
+from pipeline.sources.tar_index import SIDECARS, TarIndex, read_index
+from schemas.errors import SourceError
 from schemas.members import Member
 
-DAMAGED = "damaged: "
-CLS, CAPTION = "cls", "caption"
-MAX_SIDECAR = 1 << 20
+TAR = ".tar"
+# size, mtime, checksum of the header and offset of the bytes, as fingerprints are written
+_FINGERPRINT = re.compile(r"(\d+)-(?:-?\d+)-(\d+)-(\d+)")
+_CHECKSUM = slice(148, 156)
 
 
-@dataclass
-class _Index:
-    """What the headers of one tar say."""
+class Tars(Format):
+    """Pictures in uncompressed tars."""
 
-    pictures: list[tuple[str, str, int, int]] = field(default_factory=list)
-    sidecars: dict[str, dict[str, Any]] = field(default_factory=dict)
-    damage: str | None = None
+    name = "webdataset tars"
+    expected = "webdataset .tar files"
+    suffixes = frozenset([TAR])
+    container = "tar"
 
+    def members(self, files: Sequence[Found], request: Request) -> list[Member]:
+        """List the pictures in the tars, sorted by key.
 
-def members(files: Sequence[Found], request: Request) -> list[Member]:
-    """List the pictures in uncompressed tars, sorted by key.
-
-    Raises:
-        UsageError: the label column is in no sample.
-        DuplicateKey: a tar holds a name twice.
-    """
-    refuse_options(request, "webdataset tars", path_column=request.path_column, root=request.root)
-    listed: list[Member] = []
-    damaged: list[Member] = []
-    columns: set[str] = set()
-    for file in files:
-        index = _index(file)
-        listed.extend(_members(file, index, request.labels))
-        if request.labels not in (None, FOLDER):
+        Raises:
+            SourceError: two sidecars fit one picture, or one fits two.
+            UsageError: the label column is in no sample.
+            DuplicateKey: a tar holds a name twice.
+        """
+        refuse_options(request, self.name, path_column=request.path_column, root=request.root)
+        listed: list[Member] = []
+        rejected: list[Member] = []
+        columns: set[str] = set()
+        for file in files:
+            index = read_index(file)
+            listed.extend(_members(file, index, request))
             columns.update(name for row in index.sidecars.values() for name in row)
-        if index.damage is not None:
-            damaged.append(Member(file.name, file.uri, f"{DAMAGED}{index.damage} {file.version}"))
-    if listed and request.labels not in (None, FOLDER):
-        require_column(request.labels or "", sorted(columns), "--labels", request.source)
-    listed += damaged
-    require_unique(listed)
-    listed.sort(key=lambda member: member.key)
-    return listed
+            for name, reason in index.unusable.items():
+                rejected.append(damaged(file, reason, f"{file.name}!{name}"))
+            if index.damage is not None:
+                rejected.append(damaged(file, index.damage))
+        if listed and request.labels not in (None, FOLDER):
+            require_column(request.labels or "", sorted(columns), "--labels", request.source)
+        listed += rejected
+        require_unique(listed)
+        listed.sort(key=lambda member: member.key)
+        return listed
+
+    def holds(self, uri: str) -> bool:
+        """Say whether a uri is of a tar."""
+        return suffix_of(uri) == TAR
+
+    def reread(
+        self, key: str, uri: str, fingerprint: str, read: Callable[[Member], bytes]
+    ) -> bytes:
+        """Return the bytes of a stored member, if its header still stands before them.
+
+        Raises:
+            Rejected: another header is there by now, or it cannot be read.
+        """
+        found = _FINGERPRINT.fullmatch(fingerprint)
+        if found is None:
+            return read(Member(key, uri, fingerprint))
+        size, checksum, offset = map(int, found.groups())
+        start = offset - tarfile.BLOCKSIZE
+        header = read(Member(key, uri, "", offset=start, size=tarfile.BLOCKSIZE))
+        if header[_CHECKSUM].strip(b" \0").lstrip(b"0") != f"{checksum:o}".encode():
+            raise Rejected("read", f"{uri} has changed since it was scanned")
+        return read(Member(key, uri, "", offset=offset, size=size))
 
 
-def _members(file: Found, index: _Index, labels: str | None) -> list[Member]:
-    rows = {}
-    for sample, values in index.sidecars.items():
-        others = {name: value for name, value in values.items() if name != labels}
-        rows[sample] = (label_text(values.get(labels)) if labels else None, metadata_json(others))
+FORMAT = Tars()
+
+
+def _members(file: Found, index: TarIndex, request: Request) -> list[Member]:
+    request.passed_over.update(index.passed_over)
+    labels = request.labels
+    beside = _joined(file, index, request)
     found = []
-    for name, fingerprint, offset, size in index.pictures:
-        label, metadata = rows.get(_sample(name), (None, "{}"))
+    for name, where in index.pictures:
+        values: dict[str, Any] = {}
+        # a .json's own caption or cls goes before the small file's
+        for sidecar in sorted(beside.get(name, ()), key=lambda s: SIDECARS.index(suffix_of(s))):
+            values = index.sidecars[sidecar] | values
+        label = label_text(values.get(labels)) if labels else None
         if labels == FOLDER:
             label = folder_label(name)
+        metadata = metadata_json({k: v for k, v in values.items() if k != labels})
         key = f"{file.name}!{name}"
-        found.append(Member(key, file.uri, fingerprint, label, metadata, offset, size))
+        found.append(
+            Member(key, file.uri, where.fingerprint, label, metadata, where.offset, where.size)
+        )
     return found
 
 
-def _index(file: Found) -> _Index:
-    """Read the headers of a tar once, and the small files beside its pictures."""
-    index = _Index()
-    try:
-        with open_binary(file.uri) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
-            while (info := tar.next()) is not None:
-                # else every header read so far is kept in memory
-                tar.members = []  # type: ignore[attr-defined]
-                if info.isfile() and not info.name.rsplit("/", 1)[-1].startswith("."):
-                    _note(index, tar, info)
-            raw.seek(tar.offset)
-            if (block := raw.read(tarfile.BLOCKSIZE)) != bytes(tarfile.BLOCKSIZE):
-                # tarfile takes both for an ordinary end
-                what = "header that is none" if block else "end without its end mark"
-                index.damage = f"{what} at byte {tar.offset}"
-    except (OSError, EOFError, tarfile.TarError) as error:
-        # what follows the damage is lost, what came before is not
-        index.damage = " ".join(str(error).split())
-    return index
+def _joined(file: Found, index: TarIndex, request: Request) -> dict[str, list[str]]:
+    """Return the sidecars of each picture, at most one of a kind.
+
+    Raises:
+        SourceError: two fit equally well, or one fits two pictures.
+    """
+    beside: defaultdict[str, list[str]] = defaultdict(list)
+    for name in index.sidecars:
+        beside[_sample(name)].append(name)
+    found: dict[str, list[str]] = {}
+    owner: dict[str, str] = {}
+    for picture, _ in index.pictures:
+        for kind in SIDECARS:
+            fitting = _longest(
+                picture, [s for s in beside[_sample(picture)] if suffix_of(s) == kind]
+            )
+            if len(fitting) > 1:
+                raise _unclear(file, f"{fitting[0]} and {fitting[1]} both fit {picture}")
+            for sidecar in fitting:
+                other = owner.setdefault(sidecar, picture)
+                if other != picture:
+                    raise _unclear(file, f"{sidecar} fits both {other} and {picture}")
+                found.setdefault(picture, []).append(sidecar)
+    for sidecar in index.sidecars.keys() - owner.keys():
+        request.passed_over[f"{suffix_of(sidecar)} beside no picture"] += 1
+    return found
 
 
-def _note(index: _Index, tar: tarfile.TarFile, info: tarfile.TarInfo) -> None:
-    name = printable(info.name.removeprefix("./"))
-    suffix = suffix_of(name)
-    if suffix in PICTURE_SUFFIXES:
-        fingerprint = f"{info.size}-{int(info.mtime)}-{info.chksum}-{info.offset_data}"
-        index.pictures.append((name, fingerprint, info.offset_data, info.size))
-        return
-    if suffix not in (".json", ".txt", ".cls") or info.size > MAX_SIDECAR:
-        return
-    extracted = tar.extractfile(info)
-    assert extracted is not None
-    values = index.sidecars.setdefault(_sample(name), {})
-    text = extracted.read().decode("utf-8", "replace").strip()
-    if suffix == ".json":
-        try:
-            found = json.loads(text)
-        except ValueError:
-            return
-        values.update(found if isinstance(found, dict) else {"json": found})
-    elif suffix == ".txt":
-        values.setdefault(CAPTION, clean_text(text))
-    else:
-        values.setdefault(CLS, text)
+def _unclear(file: Found, what: str) -> SourceError:
+    return SourceError(
+        f"{file.name}: {what}; expected one of each kind for a picture, of its own name, as "
+        "0001.json for 0001.jpg: rename them"
+    )
+
+
+def _longest(picture: str, sidecars: Sequence[str]) -> list[str]:
+    """Return those sidecars that share the longest stem with a picture."""
+    own = _stem(picture)
+    shared: dict[int, list[str]] = {}
+    for sidecar in sidecars:
+        other = _stem(sidecar)
+        common = min(len(own), len(other))
+        if own[:common] == other[:common]:
+            shared.setdefault(common, []).append(sidecar)
+    return sorted(shared[max(shared)]) if shared else []
+
+
+def _stem(name: str) -> list[str]:
+    return name.split(".")[:-1]
 
 
 def _sample(name: str) -> str:
-    """Return the part of a member's name that a sample's files share."""
+    """Return the part of a member's name up to the first dot of its last part."""
     folder, slash, base = name.rpartition("/")
     return folder + slash + base.partition(".")[0]

@@ -14,7 +14,6 @@ from PIL import Image
 from jobs.commands import nearest, scan
 from pipeline.pictures.decode import Rejected, decode
 from pipeline.sources import list_members
-from pipeline.sources.again import read_again
 from pipeline.sources.reader import Reader
 from schemas.config import NearestConfig
 from tests.conftest import scan_config
@@ -45,7 +44,7 @@ def test_a_stored_picture_is_read_again(tmp_path: Path, kind: str) -> None:
         members = list_members(str(source), **options).members
         assert members
         for m in reversed(members):
-            assert read_again(reader, m.key, m.uri, m.fingerprint) == reader.read(m)
+            assert reader.reread(m.key, m.uri, m.fingerprint) == reader.read(m)
 
 
 def test_a_remote_tar_is_read_again(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_a_remote_tar_is_read_again(tmp_path: Path) -> None:
     fs.pipe("memory://again/x.tar", write_tar(tmp_path / "x.tar", PICTURES).read_bytes())
     with Reader() as reader:
         for m in list_members("memory://again/x.tar").members:
-            found = read_again(reader, m.key, m.uri, m.fingerprint)
+            found = reader.reread(m.key, m.uri, m.fingerprint)
             assert found == PICTURES[m.key.partition("!")[2]]
     fs.store.clear()
 
@@ -69,10 +68,10 @@ def test_a_container_that_was_rewritten_gives_no_other_picture(tmp_path: Path, k
         os.utime(source, ns=(1, 1))
     with Reader() as reader:
         with pytest.raises(Rejected, match="has changed since it was scanned"):
-            read_again(reader, first.key, first.uri, first.fingerprint)
+            reader.reread(first.key, first.uri, first.fingerprint)
         source.unlink()
         with pytest.raises(Rejected):
-            read_again(reader, first.key, first.uri, first.fingerprint)
+            reader.reread(first.key, first.uri, first.fingerprint)
 
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])

@@ -17,8 +17,8 @@ from hostile import encoded, hostile_pictures, scene
 
 from pipeline.pictures.decode import Rejected
 from pipeline.sources import list_members
-from pipeline.sources.paths import expand_braces
 from pipeline.sources.reader import Reader
+from pipeline.sources.tree import expand_braces
 from schemas.errors import DuplicateKey, SourceError, UsageError
 
 PICTURES = {f"{c}/{i}.jpg": encoded(scene(seed=i), "JPEG") for i in range(3) for c in "ab"}
@@ -62,7 +62,7 @@ def test_folder_keys_are_relative_paths_and_sorted(tmp_path):
     listing = list_members(str(tmp_path), labels="folder")
     assert [m.key for m in listing.members] == sorted(PICTURES)
     assert [m.label for m in listing.members] == ["a"] * 3 + ["b"] * 3
-    assert (listing.kind, listing.ignored) == ("folder of pictures", 1)
+    assert (listing.kind, listing.passed_over[".txt"]) == ("folder of pictures", 1)
     assert read_all(tmp_path) == PICTURES
     assert list_members(str(tmp_path)).members[0].label is None
 
@@ -468,7 +468,7 @@ def test_parquet_rows_are_read_in_any_order(tmp_path, struct):
 
 
 def test_parquet_streams_a_row_group_larger_than_its_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.sources.reader._BATCH_BYTES", 1 << 12)
+    monkeypatch.setattr("pipeline.sources.parquet_bytes._BATCH_BYTES", 1 << 12)
     pq.write_table(image_table(0, 60), tmp_path / "x.parquet")
     members = list_members(str(tmp_path / "x.parquet")).members
     with Reader() as reader:
