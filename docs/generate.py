@@ -63,7 +63,22 @@ a link to its newest version. Any DuckDB client reads it, with none of our code:
 Open it read-only: an open that may write locks out every second reader. A version that is open
 stays as it is when a newer one is published. Views carry absolute paths; a warehouse that was moved
 is published again. In a reader that cannot do so, `SET VARIABLE headatlas_root = 'FOLDER'`
-redirects the views of its connection.
+redirects the views of its connection. DuckDB 1.4 and later open the file.
+
+Attached to another database, tables and views work as they are; macros need the database on the
+search path, since DuckDB looks up what a macro names where the question is asked:
+
+    ATTACH 'atlas/atlas.duckdb' AS a (READ_ONLY);
+    USE a;                                -- or, to keep tables of one's own in reach,
+    SET search_path = 'a,memory';
+    FROM head_texts('L22H11');
+
+A database may hold several scans. Schema `default_scan` has every table that names a scan, as a
+view of the default scan alone: `FROM default_scan.heads`.
+
+A macro that is asked for what is not there raises an error that says what is, whatever stands
+around it in the query; only where the question is not asked at all (`LIMIT 0`, `WHERE false`) is it
+quiet.
 
 Every table, column and macro carries a COMMENT. Layers and heads count from 0; a head's name is
 `L22H11`, and where a macro takes `layer, head` it also takes the name alone. `scan :=` defaults to

@@ -75,7 +75,11 @@ class PublishConfig(Config):
         description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all, "
         "or none. Default, those of the version before.",
     )
-    keep: int = Field(default=3, ge=1, description="Published versions to keep.")
+    keep: int | None = Field(
+        default=None,
+        ge=1,
+        description="Published versions to keep. Default, as the last time it was given; first, 3.",
+    )
 
 
 class TextSpanConfig(Config):

@@ -48,7 +48,7 @@ def build(
     """
     path, default = str(version.building), sources[-1].scan.name if sources else None
     with duckdb.connect() as con:
-        con.execute(render("ATTACH :path AS building (STORAGE_VERSION 'v1.5.0')", path=path))
+        con.execute(render("ATTACH :path AS building (STORAGE_VERSION 'v1.4.0')", path=path))
         con.execute("USE building")
         # one transaction, not one a statement: each would wait for the disk
         con.begin()
@@ -81,6 +81,7 @@ def build(
         }
         for macro in (m for m in in_order() if m.name not in PATHS):
             con.execute(definition(macro, **literals))
+        _create_default_scan(con, default)
         _comment(con, layers, roles)
         con.commit()
         fill(con, heads)
@@ -116,6 +117,19 @@ def _view(table: Table, sources: Sequence[Source]) -> Sql:
         name=identifier(table.name),
         parts=Sql("\nUNION ALL BY NAME\n".join(parts)),
     )
+
+
+def _create_default_scan(con: duckdb.DuckDBPyConnection, default: str | None) -> None:
+    """Create schema default_scan: each table that has scans, as a view of the default one alone."""
+    con.execute("CREATE SCHEMA default_scan")
+    for table in TABLES:
+        if any(c.name == "scan_id" for c in table.columns):
+            view = Sql(f"default_scan.{identifier(table.name)}")
+            con.execute(
+                load("default_scan/view", view=view, table=identifier(table.name), scan=default)
+            )
+            comment = f"{table.comment} Of the default scan alone."
+            _describe(con, view, replace(table, kind="view", comment=comment))
 
 
 def _no_rows(columns: Sequence[Column]) -> Sql:

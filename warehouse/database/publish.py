@@ -51,7 +51,7 @@ def publish(
     *,
     scans: Sequence[str] | None = None,
     materialise: Sequence[str] | None = None,
-    keep: int = 3,
+    keep: int | None = None,
 ) -> Published:
     """Build the next version of the database and link to it.
 
@@ -63,7 +63,7 @@ def publish(
         scans: names of the scans to show; all, when None.
         materialise: heads whose centred unit vectors are also stored: `L22H11`, `role:NAME`, `all`.
             None: those of the version before, as far as they are still there.
-        keep: versions to keep.
+        keep: versions to keep. None: as many as when the version before was published.
 
     Raises:
         UnknownName: no such scan, or no such head or role to materialise.
@@ -75,13 +75,22 @@ def publish(
     with versions.publishing(warehouse):
         sources = find_sources(warehouse, scans)
         shown = {s.scan.name: s.snapshot.number for s in sources}
-        asked = versions.materialised(warehouse) if materialise is None else tuple(materialise)
-        with versions.reserved(warehouse, shown, asked) as version:
+        before = versions.settings(warehouse)
+        chosen = versions.Settings(
+            before.materialise if materialise is None else tuple(materialise),
+            before.keep if keep is None else keep,
+        )
+        with versions.reserved(warehouse, shown, chosen) as version:
             results = [r for s in sources for r in find_results(s)]
             results += find_warehouse_results(warehouse)
             try:
                 heads, gone = build(
-                    warehouse, version, sources, results, asked, carried=materialise is None
+                    warehouse,
+                    version,
+                    sources,
+                    results,
+                    chosen.materialise,
+                    carried=materialise is None,
                 )
             except duckdb.Error as error:
                 text = " ".join(str(error).split())
@@ -89,7 +98,7 @@ def publish(
                     f"{warehouse.root} could not be published: {text}; run headatlas verify"
                 ) from error
             versions.install(warehouse, version)
-        versions.prune(warehouse, keep)
+        versions.prune(warehouse, chosen.keep)
     return Published(
         path=version.database,
         version=version.number,

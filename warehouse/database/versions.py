@@ -1,13 +1,13 @@
 """Versions of the published database: atlas/atlas-000018.duckdb, and the link to the newest.
 
 A version's sidecar, atlas-000018.json, names the snapshots that its views read, so that `gc` keeps
-their shards, and the heads asked to be materialised, so that the next version has them too. It is
-written before the database, and outlives no version.
+their shards, and how it was published, so that the next version is published alike. It is written
+before the database, and outlives no version.
 """
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,18 +56,32 @@ def existing(warehouse: Warehouse) -> list[Version]:
     return [Version(warehouse.versions, n) for n in sorted(int(f) for f in found if f.isdecimal())]
 
 
-def materialised(warehouse: Warehouse) -> tuple[str, ...]:
-    """Return what the newest version was asked to materialise, in the words of that time."""
+@dataclass(frozen=True)
+class Settings:
+    """How a warehouse is published: what was asked for last holds until something else is.
+
+    Attributes:
+        materialise: heads whose unit vectors are stored, in the words of that time.
+        keep: versions to keep.
+    """
+
+    materialise: tuple[str, ...] = ()
+    keep: int = 3
+
+
+def settings(warehouse: Warehouse) -> Settings:
+    """Return the settings of the newest version."""
     finished = existing(warehouse)
     if not finished or not finished[-1].sidecar.is_file():
-        return ()
-    return tuple(json.loads(finished[-1].sidecar.read_text()).get("materialise", ()))
+        return Settings()
+    document = json.loads(finished[-1].sidecar.read_text())
+    return Settings(
+        tuple(document.get("materialise", ())), int(document.get("keep", Settings.keep))
+    )
 
 
 @contextmanager
-def reserved(
-    warehouse: Warehouse, scans: Mapping[str, int], materialise: Sequence[str]
-) -> Iterator[Version]:
+def reserved(warehouse: Warehouse, scans: Mapping[str, int], chosen: Settings) -> Iterator[Version]:
     """Take the next number for a version to build; forget it if the building fails.
 
     Its sidecar is written first: from then on `gc` keeps these snapshots. What a publish that was
@@ -79,7 +93,8 @@ def reserved(
     document = {
         "version": version.number,
         "scans": dict(scans),
-        "materialise": list(materialise),
+        "materialise": list(chosen.materialise),
+        "keep": chosen.keep,
     }
     write_text(version.sidecar, json.dumps(document, indent=2) + "\n")
     try:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -233,8 +234,21 @@ def test_versions_are_numbered_linked_and_pruned(warehouse: Warehouse) -> None:
     ]  # fmt: skip
     assert warehouse.database.readlink() == Path("atlas/atlas-000004.duckdb")
     sidecar = json.loads((warehouse.versions / "atlas-000004.json").read_text())
-    assert sidecar == {"version": 4, "scans": {"scan": 1}, "materialise": []}
+    assert sidecar == {"version": 4, "scans": {"scan": 1}, "materialise": [], "keep": 2}
     assert gc.published_snapshots(warehouse) == {"scan": {1}}
+
+
+def test_versions_to_keep_are_a_setting_of_the_warehouse(warehouse: Warehouse) -> None:
+    for _ in range(5):
+        publish(warehouse)
+    assert len(versions.existing(warehouse)) == 3
+    publish(warehouse, keep=10)
+    for _ in range(4):
+        publish(warehouse)
+    assert len(versions.existing(warehouse)) == 8
+    publish(warehouse, keep=1)
+    publish(warehouse)
+    assert [v.number for v in versions.existing(warehouse)] == [12]
 
 
 def test_what_a_killed_publish_left_is_removed(warehouse: Warehouse) -> None:
@@ -345,15 +359,87 @@ def test_older_duckdb_opens_the_file(warehouse: Warehouse) -> None:
         ((tags,),) = con.execute(
             "SELECT tags FROM duckdb_databases() WHERE NOT internal"
         ).fetchall()
-    assert tags["storage_version"].startswith("v1.5.")
+    assert tags["storage_version"].startswith("v1.4.")
+    # DuckDB's main header: a checksum of 8 bytes, DUCK, then the storage version
+    header = warehouse.database.read_bytes()[8:20]
+    assert header[:4] == b"DUCK"
+    assert 64 <= int.from_bytes(header[4:], "little") <= 67
+
+
+ASK_ATTACHED = """
+import sys, duckdb
+con = duckdb.connect()
+con.execute(f"ATTACH '{sys.argv[1]}' AS a (READ_ONLY)")
+con.execute("USE a")
+print(duckdb.__version__, len(con.execute(sys.argv[2]).fetchall()))
+"""
+
+
+@pytest.mark.slow
+def test_duckdb_1_4_opens_it_and_answers(tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    write_basis(write_scan(root, pictures=20, shape=SMALL), write_texts(root))
+    published = publish(Warehouse(root), materialise=["L2H0"])
+    older = tmp_path / "older"
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--target",
+        str(older),
+        "duckdb==1.4.*",
+    ]
+    subprocess.run(install, check=True)
+    for sql, rows in ((NEAREST, 3), ("FROM default_scan.textspan", 12)):
+        done = subprocess.run(
+            [sys.executable, "-c", ASK_ATTACHED, str(published.path), sql],
+            env={**os.environ, "PYTHONPATH": str(older)},
+            capture_output=True,
+            text=True,
+        )
+        version, _, count = done.stdout.partition(" ")
+        assert (version[:4], int(count)) == ("1.4.", rows), done.stderr
+
+
+def test_the_default_scan_has_a_schema_of_its_own(tmp_path: Path) -> None:
+    old = write_scan(tmp_path, "old", 5, SMALL, created_at="2025-01-01T00:00:00+00:00")
+    new = write_scan(tmp_path, "new", 8, SMALL)
+    texts = write_texts(tmp_path)
+    for scan in (old, new):
+        write_basis(scan, texts)
+    warehouse = Warehouse(tmp_path)
+    publish(warehouse)
+    with connect(warehouse) as con:
+        for table in TABLES:
+            if "scan_id" in (c.name for c in table.columns):
+                mine = con.table(f"default_scan.{table.name}")
+                whole = con.table(table.name).filter("scan_id = 'new'")
+                assert mine.columns == whole.columns
+                assert mine.types == whole.types
+                assert sorted(map(repr, mine.fetchall())) == sorted(map(repr, whole.fetchall()))
+        assert con.execute("SELECT count(*) FROM default_scan.images").fetchall() == [(8,)]
+        con.execute("USE default_scan")
+        assert con.execute("SELECT count(*) FROM contributions").fetchall() == [(32,)]
 
 
 def test_the_database_can_be_attached_to_another(warehouse: Warehouse) -> None:
     publish(warehouse)
+    expected = query(warehouse, NEAREST)
     with duckdb.connect() as con:
-        con.execute("ATTACH " + literal(str(warehouse.database)) + " AS atlas (READ_ONLY)")
-        con.execute("USE atlas")
-        assert con.sql(NEAREST).to_arrow_table().equals(query(warehouse, NEAREST))
+        con.execute("ATTACH " + literal(str(warehouse.database)) + " AS a (READ_ONLY)")
+        assert len(con.execute("FROM a.images").fetchall()) == 20
+        assert len(con.execute("FROM a.default_scan.images").fetchall()) == 20
+        # a macro's names are looked up where the asker is, not where the macro is
+        with pytest.raises(duckdb.CatalogException, match="does not exist"):
+            con.execute("FROM a.head_texts('L2H1')")
+        con.execute("CREATE TABLE mine (key VARCHAR)")
+        con.execute("SET search_path = 'a,memory'")
+        assert con.sql(NEAREST).to_arrow_table().equals(expected)
+        assert con.execute("FROM mine").fetchall() == []
+        con.execute("USE a")
+        assert con.sql(NEAREST).to_arrow_table().equals(expected)
 
 
 # Materialised heads

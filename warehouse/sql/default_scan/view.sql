@@ -1,0 +1,1 @@
+CREATE VIEW :view AS SELECT * FROM main.:table WHERE scan_id = :scan
