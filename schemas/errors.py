@@ -19,6 +19,7 @@ HeadAtlasError
 Each message says what was got, what was expected and what to do, in one line.
 """
 
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -39,14 +40,16 @@ class UnknownName(UsageError):
 
     @classmethod
     def among(cls, what: str, got: object, known: object) -> "UnknownName":
-        """Say that `got` is no `what`, and list up to twelve of the `known` names."""
+        """Say that `got` is no `what`, which of the `known` names is near, and list up to 40."""
         names = (
             sorted(str(k) for k in known)
             if isinstance(known, (list, tuple, set, frozenset, dict))
             else [str(known)]
         )
-        listed = ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
-        return cls(f"no {what} {str(got)!r}; there is {listed or 'none yet'}")
+        listed = ", ".join(names[:40]) + (f", ... ({len(names)} in all)" if len(names) > 40 else "")
+        near = get_close_matches(str(got), names, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return cls(f"no {what} {str(got)!r}; there is {listed or 'none yet'}{hint}")
 
 
 class UnsupportedModel(UsageError):

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from jobs.steps.chosen import chosen_heads
 from jobs.steps.models import load_for
-from pipeline.maps.background import BACKGROUND
 from pipeline.maps.drawing import Panel, draw_panels
-from pipeline.maps.methods.contribution import contribution, head_contributions
+from pipeline.maps.method import MapMethod, logit_scale_of
+from pipeline.maps.methods.contribution import head_contributions
 from pipeline.maps.picture import whole_picture
-from pipeline.maps.registry import Described, method_named
+from pipeline.maps.registry import DECLARED, given_by, method_named
 from pipeline.maps.shared import Points, points
-from pipeline.maps.words import bimodal_words, grad_eclip_words
 from pipeline.masks.base import read_picture
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.config_maps import MapConfig
@@ -30,7 +29,8 @@ from warehouse.store import snapshots
 
 # Heads on a contact sheet.
 STRONGEST = 14
-SIGNED = {"contribution", "surgery-features"}
+# Whose map of the words is shown, for methods that have none.
+WORDS = "chefer-bimodal"
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,22 @@ def run(config: MapConfig) -> MapResult:
         UsageError: options that do not go together; a model that is not named.
         UnknownName: no such method, scan or role.
     """
-    method = method_named(config.method, config.eclip)
+    method = method_named(config.method, given_by(config.eclip))
     _check(config, method)
     picture = read_picture(config.image)
     loaded, role_heads = _model(config)
-    scene = _scene(config, picture, loaded)
+    method.check(loaded.visual)
+    scene = _scene(config, method, picture, loaded)
     chosen = _chosen(config, loaded, role_heads)
-    result = method.run(loaded.visual, scene.pixels, scene.texts, scene.labels)
+    scale = logit_scale_of(loaded.clip)
+    narrowed = {} if chosen is None else {"heads": chosen}
+    result = method.run(
+        *(loaded.visual, scene.pixels, scene.texts, scene.labels), logit_scale=scale, **narrowed
+    )
     if config.per_head:
         titles, values = _strongest(scene, config.texts[0], chosen)
     else:
         values = result.values[0]
-        if chosen is not None:
-            values = contribution(
-                loaded.visual, scene.pixels, scene.texts, scene.labels, chosen
-            ).values[0]
         titles = config.texts
         if config.contrast:
             values = (values[0] - values[1])[None]
@@ -99,11 +100,11 @@ def run(config: MapConfig) -> MapResult:
     scores = (result.embedding @ scene.texts.to(result.embedding).T)[0].tolist()
     found = tuple(points(one, picture.width, picture.height) for one in values if config.points)
     _draw(config, method, picture, titles, values, found)
-    words = _words(config, loaded, result.embedding) if config.words else ()
+    words = _words(config, method, loaded, result.embedding) if config.words else ()
     return MapResult(config.output, tuple(titles), values, tuple(scores), found, words)
 
 
-def _check(config: MapConfig, method: Described) -> None:
+def _check(config: MapConfig, method: MapMethod) -> None:
     if not config.texts or not all(text.strip() for text in config.texts):
         raise UsageError("TEXTS is missing or empty; give at least one text to look for")
     if config.contrast and len(config.texts) != 2:
@@ -111,13 +112,13 @@ def _check(config: MapConfig, method: Described) -> None:
     if config.per_head and (len(config.texts) != 1 or config.contrast):
         raise UsageError("per-head draws one text; give exactly one, without contrast")
     narrowed = config.heads or config.role or config.layers != "all" or config.per_head
-    if narrowed and config.method != "contribution":
+    if narrowed and not method.by_head:
         raise UsageError(
-            f"method {config.method} has no map of single heads or layers; leave out layers, "
+            f"method {method.name} has no map of single heads or layers; leave out layers, "
             "heads, role and per-head, or take method contribution"
         )
     if config.contrast and not method.by_text:
-        raise UsageError(f"method {config.method} is the same for all texts: nothing to contrast")
+        raise UsageError(f"method {method.name} is the same for all texts: nothing to contrast")
     if config.output.suffix.lower() != ".png":
         raise UsageError(f"cannot write to {config.output.name!r}; expected a name ending in .png")
 
@@ -137,13 +138,16 @@ def _model(config: MapConfig) -> tuple[LoadedModel, tuple[tuple[int, int], ...]]
     return load_for(scan.load_record(), config.model, config.pretrained), heads
 
 
-def _scene(config: MapConfig, picture: Image.Image, loaded: LoadedModel) -> _Scene:
+def _scene(
+    config: MapConfig, method: MapMethod, picture: Image.Image, loaded: LoadedModel
+) -> _Scene:
     """Encode the picture and the texts, and what they are compared with."""
     patch = (loaded.visual.patch_size[0], loaded.visual.patch_size[1])
     pixels = whole_picture(picture, loaded.record.preprocessing, patch, config.size)
     against = config.against
-    if not against and len(config.texts) == 1:
-        against = ("",) if config.method == "surgery-features" else BACKGROUND
+    if not against and len(config.texts) < 3:
+        # two texts against their own mean would be each other's mirror image
+        against = method.alone
     texts = loaded.encode_text(list(config.texts))
     labels = loaded.encode_text(list(against)) if against else texts
     device, dtype = loaded.device, loaded.dtype
@@ -188,12 +192,16 @@ def _strongest(
 
 
 def _words(
-    config: MapConfig, loaded: LoadedModel, embedding: Float[Tensor, "1 d_joint"]
+    config: MapConfig,
+    method: MapMethod,
+    loaded: LoadedModel,
+    embedding: Float[Tensor, "1 d_joint"],
 ) -> tuple[tuple[tuple[str, float], ...], ...]:
     """Return each text's tokens, as words, and how much each matters to this picture."""
-    method = grad_eclip_words if config.method == "grad-eclip" else bimodal_words
+    by_words = method if method.words is not None else DECLARED[WORDS]
+    assert by_words.words is not None
     tokens = loaded.tokenizer(list(config.texts)).to(loaded.device)
-    found = method(loaded.clip, tokens, embedding)
+    found = by_words.words(loaded.clip, tokens, embedding, **by_words.values())
     decode_one: Any = getattr(loaded.tokenizer, "decode", None)
     if decode_one is None:
         raise UsageError("words: this model's tokenizer cannot turn its tokens into words")
@@ -208,17 +216,17 @@ def _words(
 
 def _draw(
     config: MapConfig,
-    method: Described,
+    method: MapMethod,
     picture: Image.Image,
     titles: tuple[str, ...],
     values: Float[Tensor, "panel grid_h grid_w"],
     found: tuple[Points, ...],
 ) -> None:
-    title = method.title
+    title = method.heading
     if config.per_head:
         title += f": the strongest heads for “{config.texts[0]}”"
-    signed = config.contrast or config.method in SIGNED
-    unit = "cosine" if config.method == "contribution" else "the method's own units"
+    signed = config.contrast or method.signed
+    unit = method.unit
     if config.per_head:
         unit = "share of each head's largest value"
         values = values / values.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)

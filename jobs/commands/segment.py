@@ -22,7 +22,7 @@ from jobs.steps.chunks import do_missing, split
 from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker
 from pipeline.maps import scoring
 from pipeline.maps.drawing import draw_page
-from pipeline.maps.registry import methods_named
+from pipeline.maps.registry import given_by, methods_named
 from pipeline.masks.registry import IGNORE, open_data
 from schemas.config import Precision
 from schemas.config_maps import SegmentConfig
@@ -129,7 +129,8 @@ def run(config: SegmentConfig) -> SegmentResult:
         RunFailed: some shards failed for good; the others are kept.
     """
     started = time.perf_counter()
-    methods = tuple(methods_named(config.methods, config.eclip))
+    found = methods_named(config.methods, given_by(config.eclip))
+    methods = tuple(found)
     if config.template.count("{}") != 1:
         raise UsageError(f"template {config.template!r}: expected exactly one {{}} for the class")
     by_class = config.masks == "classes"
@@ -138,7 +139,7 @@ def run(config: SegmentConfig) -> SegmentResult:
         raise UsageError("asked true: the pictures' labels are not known; give --labels COLUMN")
     model = _model(config)
     spec = SegmentSpec(config, data, methods, model.path, model.pretrained_path, model.precision, 1)
-    claim = _claim(config, spec)
+    claim = _claim(config, spec, [method.identity for method in found.values()])
     count = min(len(data.keys), config.limit or len(data.keys))
     chunks = split(count, config.shard_size, _parts(config))
     do_missing("Scoring maps", chunks, config, lambda cpus: SegmentWorker(replace(spec, cpus=cpus)))
@@ -188,12 +189,12 @@ def _run_name(config: SegmentConfig, model: _Model, claim: dict[str, Any]) -> st
     return "--".join([*map(safe_name, parts), digest(claim)[:8]])
 
 
-def _claim(config: SegmentConfig, spec: SegmentSpec) -> dict[str, Any]:
+def _claim(config: SegmentConfig, spec: SegmentSpec, methods: list[str]) -> dict[str, Any]:
     """Say in the folder what its rows are of; refuse a folder of something else."""
     path = config.output / "segment.json"
     mine = {
         **{k: v for k, v in config.model_dump(mode="json").items() if k not in FREE},
-        "methods": list(spec.methods),
+        "methods": methods,
         "model": [spec.model, spec.pretrained, spec.precision],
         "pictures": len(spec.data.keys),
         "classes": list(spec.data.classes),
@@ -327,7 +328,7 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     for method in spec.methods:
         values = worker.maps(method, batch).float().cpu().numpy()
         each = [values[i, asked[i][0] if spec.data.by_class else 0] for i in shown]
-        rows.append((worker.methods[method].title, each))
+        rows.append((worker.methods[method].heading, each))
     masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
     names = [spec.data.classes[asked[i][0]] for i in shown]
     pictures = [worker.picture_of(batch, i) for i in shown]

@@ -17,8 +17,9 @@ from jobs.steps.chunks import Chunk
 from jobs.workers.scan import device_name
 from pipeline.maps import scoring
 from pipeline.maps.measure import PeakMemory
+from pipeline.maps.method import logit_scale_of
 from pipeline.maps.methods.surgery import surgery_scores
-from pipeline.maps.registry import methods_named
+from pipeline.maps.registry import given_by, methods_named
 from pipeline.maps.shared import resize
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, Example, Labelled
@@ -94,10 +95,11 @@ class SegmentWorker:
         """Load the model and embed the classes."""
         torch.set_num_threads(spec.cpus)
         self.spec = spec
-        self.methods = methods_named(",".join(spec.methods), spec.config.eclip)
+        self.methods = methods_named(",".join(spec.methods), given_by(spec.config.eclip))
         self.loaded: LoadedModel = load_model(spec.model, spec.pretrained, spec.precision)
         weights = class_weights(self.loaded.encode_text, spec.data.classes, (spec.config.template,))
         self.labels = torch.from_numpy(weights).to(self.loaded.device, self.loaded.dtype)
+        self.scale = logit_scale_of(self.loaded.clip)
         self.done = 0
 
     def __call__(self, task: Chunk) -> Path:
@@ -157,7 +159,9 @@ class SegmentWorker:
         if not self.spec.data.by_class:
             texts = self.labels[[c for (c,) in self.asked(batch)]].unsqueeze(1)
         with torch.inference_mode():
-            found = self.methods[method].run(self.loaded.visual, batch.pixels, texts, self.labels)
+            found = self.methods[method].run(
+                *(self.loaded.visual, batch.pixels, texts, self.labels), logit_scale=self.scale
+            )
         return found.values
 
     def _score(self, method: str, batch: _Batch) -> Iterator[dict[str, Any]]:

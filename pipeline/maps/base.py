@@ -1,6 +1,5 @@
 """What all maps share: the interface, the picture's tokens at any size, and the checks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +8,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from schemas.errors import UnsupportedModel, UsageError
+from schemas.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -25,23 +24,6 @@ class Maps:
 
     values: Float[Tensor, "image text grid_h grid_w"]
     embedding: Float[Tensor, "image d_joint"]
-
-
-Method = Callable[
-    [
-        VisionTransformer,
-        Float[Tensor, "image 3 height width"],
-        Float[Tensor, "*image text d_joint"],
-        Float[Tensor, "label d_joint"],
-    ],
-    Maps,
-]
-"""The interface of every method.
-
-Its arguments are the image encoder; preprocessed pictures whose sides are multiples of the patch's;
-unit-norm texts, the same for all pictures or a set for each; and the unit-norm label set that the
-texts are compared with, by those methods that compare (contribution, feature surgery).
-"""
 
 
 def grid_of(
@@ -95,6 +77,18 @@ def on_grid(
     return wide(values).unflatten(-1, grid)
 
 
+def for_all_texts(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    row: Float[Tensor, "image token"],
+    embedding: Float[Tensor, "image d_joint"],
+) -> Maps:
+    """Return one row of numbers by token, the class token left out, as the map of every text."""
+    values = row[:, None, 1:].expand(-1, texts.shape[-2], -1)
+    return Maps(on_grid(values, grid_of(visual, pixels)), embedding)
+
+
 def texts_of_each(
     texts: Float[Tensor, "*image text d_joint"], count: int
 ) -> Float[Tensor, "each text d_joint"]:
@@ -132,19 +126,6 @@ def check_labels(
         raise UsageError(
             "a text compared with itself alone gives a map that is zero everywhere; give more "
             "texts, or a label set to compare it with"
-        )
-
-
-def need_class_token(visual: VisionTransformer, method: str) -> None:
-    """Refuse an image encoder whose embedding is not its class token's.
-
-    Raises:
-        UnsupportedModel: the pooling is another.
-    """
-    if visual.pool_type != "tok":
-        raise UnsupportedModel(
-            f"{method} reads the class token, this image encoder pools by {visual.pool_type!r}; "
-            "use contribution or tokens"
         )
 
 

@@ -4,7 +4,7 @@ Only the attention and the states are differentiated, never the weights, and the
 gradient.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import first_tokens, need_class_token, texts_of_each, wide
+from pipeline.maps.base import Maps, first_tokens, grid_of, on_grid, texts_of_each, wide
 
 # Half precision would lose derivatives as small as these are: they are taken of the score times so
 # much, and divided by it after.
@@ -69,15 +69,11 @@ def usable(x: Tensor) -> Tensor:
     return x.clone() if x.is_inference() else x.detach()
 
 
-def forward(visual: VisionTransformer, pixels: Float[Tensor, "image 3 h w"], method: str) -> Pass:
+def forward(visual: VisionTransformer, pixels: Float[Tensor, "image 3 h w"]) -> Pass:
     """Run the image encoder so that the embedding can be differentiated by each layer's parts.
 
     To be called inside `differentiable`.
-
-    Raises:
-        UnsupportedModel: the embedding is not the class token's.
     """
-    need_class_token(visual, method)
     x = first_tokens(visual, usable(pixels)).detach().requires_grad_()
     layers = []
     for block in visual.transformer.resblocks:
@@ -105,3 +101,18 @@ def gradients(score: Float[Tensor, " image"], by: list[Tensor]) -> tuple[Tensor,
     raised = RAISED if any(x.dtype == torch.float16 for x in by) else 1.0
     found = torch.autograd.grad(score.sum() * raised, by, retain_graph=True)
     return tuple(wide(slope) / raised for slope in found)
+
+
+def each_text(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    row: Callable[[Pass, Tensor], Tensor],
+) -> Maps:
+    """Return `row(pass, cosine)`, [image, token] with the class token first, for each text."""
+    grid = grid_of(visual, pixels)
+    with differentiable():
+        found = forward(visual, pixels)
+        rows = [row(found, score).detach() for score in scores(found, texts)]
+        embedding = found.embedding.detach()
+    return Maps(on_grid(torch.stack(rows, dim=1)[..., 1:], grid), embedding)

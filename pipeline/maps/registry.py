@@ -1,109 +1,74 @@
-"""Every method by its name on the command line."""
+"""Every method by its name: whatever the files of `pipeline/maps/methods/` declare."""
 
-from dataclasses import dataclass
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
-from pipeline.maps.base import Method
-from pipeline.maps.methods import attention, gradient, last_block, lrp, surgery, tokens
-from pipeline.maps.methods.contribution import contribution
-from pipeline.maps.methods.eclip import eclip, load_projections
-from pipeline.maps.methods.traced import traced_contribution
+from pipeline.maps import methods
+from pipeline.maps.method import MapMethod
 from schemas.errors import UnknownName, UsageError
 
 
-@dataclass(frozen=True)
-class Described:
-    """A method, and what a person needs to know to choose it.
-
-    Attributes:
-        run: the method.
-        title: as it stands over a picture or in a table.
-        source: where it was published.
-        by_text: whether its map differs from text to text.
-        backward: whether it goes backward once for each text, so that texts cost time.
-    """
-
-    run: Method
-    title: str
-    source: str
-    by_text: bool = True
-    backward: bool = False
+def _declared() -> dict[str, MapMethod]:
+    found: dict[str, MapMethod] = {}
+    for file in pkgutil.iter_modules(methods.__path__, f"{methods.__name__}."):
+        for one in vars(import_module(file.name)).values():
+            if isinstance(one, MapMethod) and one.function.__module__ == file.name:
+                assert one.name not in found, f"two map methods are called {one.name}"
+                found[one.name] = one
+    return found
 
 
-METHODS: dict[str, Described] = {
-    "contribution": Described(contribution, "Contribution", "arXiv 2310.05916"),
-    "traced-contribution": Described(
-        traced_contribution, "Traced contribution", "arXiv 2310.05916 with 2005.00928"
-    ),
-    "tokens": Described(tokens.tokens, "Plain tokens", "CLIP, arXiv 2103.00020"),
-    "rclip": Described(tokens.reversed_tokens, "RCLIP", "arXiv 2209.07046"),
-    "attention": Described(
-        attention.raw_attention, "Raw attention", "last layer, mean of heads", by_text=False
-    ),
-    "rollout": Described(attention.rollout, "Rollout", "arXiv 2005.00928", by_text=False),
-    "attention-gradcam": Described(
-        gradient.attention_gradcam, "Attention GradCAM", "arXiv 2012.09838", backward=True
-    ),
-    "gradcam": Described(
-        gradient.activation_gradcam, "Activation GradCAM", "arXiv 1610.02391", backward=True
-    ),
-    "partial-lrp": Described(lrp.partial_lrp, "Partial LRP", "arXiv 1905.09418", backward=True),
-    "lrp": Described(lrp.lrp, "LRP", "arXiv 2012.09838", backward=True),
-    "chefer": Described(lrp.chefer, "Chefer 2021", "arXiv 2012.09838", backward=True),
-    "chefer-bimodal": Described(
-        gradient.bimodal, "Chefer bi-modal", "arXiv 2103.15679", backward=True
-    ),
-    "surgery": Described(surgery.surgery, "CLIP Surgery", "arXiv 2304.05653"),
-    "surgery-features": Described(
-        surgery.feature_surgery, "CLIP Surgery, features", "arXiv 2304.05653"
-    ),
-    "maskclip": Described(last_block.maskclip, "MaskCLIP", "arXiv 2112.01071"),
-    "sclip": Described(last_block.sclip, "SCLIP", "arXiv 2312.01597"),
-    "clearclip": Described(last_block.clearclip, "ClearCLIP", "arXiv 2407.12442"),
-    "naclip": Described(last_block.naclip, "NACLIP", "arXiv 2404.08181"),
-    "gem": Described(surgery.gem, "GEM", "arXiv 2312.00878"),
-    "legrad": Described(gradient.legrad, "LeGrad", "arXiv 2404.03214", backward=True),
-    "grad-eclip": Described(gradient.grad_eclip, "Grad-ECLIP", "ICML 2024", backward=True),
-}
+DECLARED: Final = _declared()
+"""Every method, by file and as they stand in it."""
+METHODS: Final = {name: method for name, method in DECLARED.items() if method.ready}
+"""Those that need nothing besides the model."""
+
+Given = Mapping[str, Mapping[str, str]]
+"""Options by method, as they are written."""
 
 
-TRAINED = "eclip"
-"""The one method that needs weights besides the model's."""
+def given_by(eclip: Path | None) -> Given:
+    """Return what the commands' option `--eclip` gives."""
+    return {} if eclip is None else {"eclip": {"checkpoint": str(eclip)}}
 
 
-def method_named(name: str, projections: Path | None = None) -> Described:
-    """Return a method.
-
-    Args:
-        name: of `METHODS`, or eclip.
-        projections: checkpoint of ECLIP's two projections.
+def method_named(spec: str, given: Given | None = None) -> MapMethod:
+    """Return a method with its options: `NAME` or `NAME:option=value:option=value`.
 
     Raises:
-        UnknownName: there is none of this name.
-        UsageError: eclip without its projections, or they cannot be used.
+        UnknownName: there is no method or option of this name.
+        UsageError: an option is missing, or its value cannot be read.
     """
-    if name == TRAINED:
-        if projections is None:
-            raise UsageError(
-                "eclip needs two projections that were trained for the model; give their file "
-                "with --eclip, or take rclip, the same paper's method without training"
-            )
-        return Described(eclip(load_projections(projections)), "ECLIP", "arXiv 2209.07046")
-    if name not in METHODS:
-        raise UnknownName.among("method", name, [*METHODS, TRAINED])
-    return METHODS[name]
+    name, *written = spec.split(":")
+    if name not in DECLARED:
+        raise UnknownName.among("method", name, list(DECLARED))
+    options = dict((given or {}).get(name, {}))
+    for one in written:
+        option, equals, value = one.partition("=")
+        if not equals:
+            raise UsageError(f"method {spec!r}: expected NAME:option=value, got {one!r}")
+        options[option] = value
+    chosen = DECLARED[name].choose(options)
+    chosen.values()
+    return chosen
 
 
-def methods_named(spec: str, projections: Path | None = None) -> dict[str, Described]:
-    """Read `all`, or names separated by commas; eclip is among all where its projections are.
+def methods_named(spec: str, given: Given | None = None) -> dict[str, MapMethod]:
+    """Read `all`, or names separated by commas, each with options or without.
+
+    Among all are those that need nothing besides the model, and those whose needs are given.
 
     Raises:
-        UnknownName: there is no method of one of the names.
-        UsageError: there is no name, or eclip without its projections.
+        UnknownName: there is no method or option of one of the names.
+        UsageError: there is no name, an option is missing or cannot be read.
     """
     names = [name.strip() for name in spec.split(",") if name.strip()]
     if spec.strip().lower() == "all":
-        names = [*METHODS, TRAINED] if projections is not None else list(METHODS)
+        names = [name for name in DECLARED if name in METHODS or name in (given or {})]
     if not names:
         raise UsageError(f"methods {spec!r}: expected all, or names separated by commas")
-    return {name: method_named(name, projections) for name in names}
+    found = [method_named(name, given) for name in names]
+    return {method.key: method for method in found}

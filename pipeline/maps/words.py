@@ -15,7 +15,6 @@ from torch import Tensor
 from pipeline.maps import blocks as bl
 from pipeline.maps import graph
 from pipeline.maps.base import unit, wide
-from pipeline.maps.methods.gradient import channel_relevance, relevance
 from schemas.errors import UnsupportedModel
 
 
@@ -34,63 +33,27 @@ class WordMaps:
     embedding: Float[Tensor, "text d_joint"]
 
 
-def bimodal_words(
-    clip: Any, tokens: Int[Tensor, "text token"], images: Float[Tensor, "image d_joint"]
-) -> WordMaps:
-    """Return Chefer's bi-modal map of the prompts: R ← R + mean_h(∇A ⊙ A)⁺ R, row end-of-text.
-
-    Args:
-        clip: open_clip's model, with a plain text transformer.
-        tokens: prompts as token ids.
-        images: unit-norm embeddings of pictures.
-
-    Raises:
-        UnsupportedModel: the text encoder is another.
-    """
-
-    def row(found: _TextPass, score: Tensor) -> Tensor:
-        r = relevance(score, [layer.a for layer in found.layers])
-        return r[torch.arange(len(r), device=r.device), found.ends]
-
-    return _each_image(clip, tokens, images, row)
-
-
-def grad_eclip_words(
-    clip: Any, tokens: Int[Tensor, "text token"], images: Float[Tensor, "image d_joint"]
-) -> WordMaps:
-    """Return Grad-ECLIP of the prompts, at the end-of-text token of the last layer.
-
-    λ is min-maxed over each prompt's own words. Arguments and errors as `bimodal_words`.
-    """
-
-    def row(found: _TextPass, score: Tensor) -> Tensor:
-        last = found.layers[-1]
-        (slope,) = graph.gradients(score, [last.o])
-        rows = []
-        for i, end in enumerate(found.ends.tolist()):
-            one = slice(i, i + 1)
-            rows.append(
-                channel_relevance(
-                    slope[one, :, end],
-                    last.q[one, :, end],
-                    last.k[one],
-                    last.v[one],
-                    slice(1, max(end, 2)),
-                )
-            )
-        return torch.cat(rows)
-
-    return _each_image(clip, tokens, images, row)
-
-
 @dataclass(frozen=True)
-class _TextPass:
+class TextPass:
+    """A differentiable pass of the text transformer.
+
+    Attributes:
+        layers: in order.
+        ends: position of each prompt's end-of-text token.
+        embedding: unit norm.
+    """
+
     layers: tuple[graph.Layer, ...]
     ends: Int[Tensor, " text"]
     embedding: Float[Tensor, "text d_joint"]
 
 
-def _forward(clip: Any, tokens: Int[Tensor, "text token"]) -> _TextPass:
+def forward(clip: Any, tokens: Int[Tensor, "text token"]) -> TextPass:
+    """Run the text transformer so that the embedding can be differentiated by each layer's parts.
+
+    Raises:
+        UnsupportedModel: it is no plain CLIP transformer.
+    """
     if not hasattr(clip, "token_embedding") or clip.text_pool_type != "argmax":
         raise UnsupportedModel(
             "this model's text encoder is no plain CLIP transformer that is read at its "
@@ -110,17 +73,22 @@ def _forward(clip: Any, tokens: Int[Tensor, "text token"]) -> _TextPass:
         x = bl.add_mlp(block, x + bl.merge_heads(block, o))
     ends = tokens.argmax(dim=-1)
     state = clip.ln_final(x)[torch.arange(len(x), device=x.device), ends]
-    return _TextPass(tuple(layers), ends, unit(wide(state @ clip.text_projection)))
+    return TextPass(tuple(layers), ends, unit(wide(state @ clip.text_projection)))
 
 
-def _each_image(
+def each_image(
     clip: Any,
     tokens: Int[Tensor, "text token"],
     images: Float[Tensor, "image d_joint"],
-    row: Callable[[_TextPass, Tensor], Tensor],
+    row: Callable[[TextPass, Tensor], Tensor],
 ) -> WordMaps:
+    """Return `row(pass, cosine)`, [text, token], for each picture; what is no word becomes 0.
+
+    Raises:
+        UnsupportedModel: the text encoder is no plain CLIP transformer.
+    """
     with graph.differentiable():
-        found = _forward(clip, graph.usable(tokens))
+        found = forward(clip, graph.usable(tokens))
         scores = graph.usable(images).to(found.embedding.dtype) @ found.embedding.T
         rows = torch.stack([row(found, score).detach() for score in scores])
     place = torch.arange(tokens.shape[1], device=rows.device)

@@ -25,11 +25,22 @@ from pipeline.maps.base import (
     unit,
     wide,
 )
+from pipeline.maps.method import map_method
 
 # Numbers of a layer's maps (picture x head x token x text) that are there at a time.
 CELLS = 2**24
 
 
+@map_method(
+    "contribution",
+    title="contribution",
+    shows="Σ over layers and heads of ⟨c_i, t − mean_k t_k⟩",
+    source="arXiv 2310.05916",
+    signed=True,
+    needs="attention",
+    unit="cosine",
+    by_head=True,
+)
 def contribution(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import Maps, Method, check_texts, grid_of, on_grid, unit
+from pipeline.maps.base import Maps, grid_of, on_grid, unit
+from pipeline.maps.method import Option, map_method
 from pipeline.maps.methods.tokens import token_features
 from schemas.errors import UsageError
 
@@ -76,36 +77,49 @@ def load_projections(path: Path) -> Projections:
     return Projections(held["image.weight"], held["text.weight"], *biases)
 
 
-def eclip(projections: Projections) -> Method:
-    """Return the method of these projections: cos(φ_image(f_i), φ_text(t)) of each image token.
+@map_method(
+    "eclip",
+    title="ECLIP",
+    shows="`tokens` through two trained projections (`--eclip`)",
+    source="arXiv 2209.07046",
+    options=(
+        Option(
+            "checkpoint",
+            None,
+            lambda path: load_projections(Path(path)),
+            f"a file with {LAYOUT}",
+            "eclip needs two projections that were trained for the model; give their file with "
+            "--eclip, or take rclip, the same paper's method without training",
+        ),
+    ),
+)
+def eclip(
+    visual: VisionTransformer,
+    pixels: Float[Tensor, "image 3 height width"],
+    texts: Float[Tensor, "*image text d_joint"],
+    labels: Float[Tensor, "label d_joint"],
+    *,
+    checkpoint: Projections,
+) -> Maps:
+    """Return cos(φ_image(f_i), φ_text(t)) of each image token.
 
     f_i = proj(ln_post(z_i)), unit norm, as in the plain map. `labels` is not used.
 
     Raises:
-        UsageError: by the method; the projections are of a model of another joint width.
+        UsageError: the projections are of a model of another joint width.
     """
-
-    def run(
-        visual: VisionTransformer,
-        pixels: Float[Tensor, "image 3 height width"],
-        texts: Float[Tensor, "*image text d_joint"],
-        labels: Float[Tensor, "label d_joint"],
-    ) -> Maps:
-        check_texts(texts, len(pixels))
-        wide = projections.image_weight.shape[1]
-        if texts.shape[-1] != wide:
-            raise UsageError(
-                f"eclip's projections take {wide} numbers, this model's joint width is "
-                f"{texts.shape[-1]}; they must be trained for this model"
-            )
-        features, embedding = token_features(visual, pixels)
-        weights = (projections.image_weight, projections.image_bias)
-        found = unit(F.linear(features, *(w.to(features) for w in weights)))
-        weights = (projections.text_weight, projections.text_bias)
-        asked = unit(F.linear(texts.to(features), *(w.to(features) for w in weights)))
-        return Maps(on_grid(bl.cosines(found, asked), grid_of(visual, pixels)), embedding)
-
-    return run
+    wide = checkpoint.image_weight.shape[1]
+    if texts.shape[-1] != wide:
+        raise UsageError(
+            f"eclip's projections take {wide} numbers, this model's joint width is "
+            f"{texts.shape[-1]}; they must be trained for this model"
+        )
+    features, embedding = token_features(visual, pixels)
+    weights = (checkpoint.image_weight, checkpoint.image_bias)
+    found = unit(F.linear(features, *(w.to(features) for w in weights)))
+    weights = (checkpoint.text_weight, checkpoint.text_bias)
+    asked = unit(F.linear(texts.to(features), *(w.to(features) for w in weights)))
+    return Maps(on_grid(bl.cosines(found, asked), grid_of(visual, pixels)), embedding)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

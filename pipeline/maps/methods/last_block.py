@@ -13,14 +13,8 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import (
-    Maps,
-    check_texts,
-    first_tokens,
-    grid_of,
-    need_class_token,
-    on_grid,
-)
+from pipeline.maps.base import Maps, first_tokens, grid_of, on_grid
+from pipeline.maps.method import CLASS_TOKEN, map_method
 
 # Width of NACLIP's window, in patches.
 NEAR = 5.0
@@ -29,6 +23,13 @@ Operator = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
 """Queries, keys and values [image, head, token, d_head] and the grid, to heads' outputs."""
 
 
+@map_method(
+    "maskclip",
+    title="MaskCLIP",
+    shows="last block: every token attends to itself alone (its values)",
+    source="arXiv 2112.01071",
+    towers=CLASS_TOKEN,
+)
 def maskclip(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -36,9 +37,16 @@ def maskclip(
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return MaskCLIP: every token attends to itself alone (values only). `labels` is not used."""
-    return _last_block(visual, pixels, texts, lambda q, k, v, grid: v, "MaskCLIP")
+    return _last_block(visual, pixels, texts, lambda q, k, v, grid: v)
 
 
+@map_method(
+    "sclip",
+    title="SCLIP",
+    shows="last block: attention softmax(qqᵀs) + softmax(kkᵀs)",
+    source="arXiv 2312.01597",
+    towers=CLASS_TOKEN,
+)
 def sclip(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -50,9 +58,16 @@ def sclip(
     def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         return (bl.attention(q, q) + bl.attention(k, k)) @ v
 
-    return _last_block(visual, pixels, texts, operator, "SCLIP")
+    return _last_block(visual, pixels, texts, operator)
 
 
+@map_method(
+    "clearclip",
+    title="ClearCLIP",
+    shows="last block: attention softmax(qqᵀs), no residual, no MLP",
+    source="arXiv 2407.12442",
+    towers=CLASS_TOKEN,
+)
 def clearclip(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -64,9 +79,16 @@ def clearclip(
     def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         return bl.attention(q, q) @ v
 
-    return _last_block(visual, pixels, texts, operator, "ClearCLIP", alone=True)
+    return _last_block(visual, pixels, texts, operator, alone=True)
 
 
+@map_method(
+    "naclip",
+    title="NACLIP",
+    shows="last block: attention softmax(kkᵀs + nearness), no residual, no MLP",
+    source="arXiv 2404.08181",
+    towers=CLASS_TOKEN,
+)
 def naclip(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -81,7 +103,7 @@ def naclip(
     def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         return bl.attention(k, k, nearness(grid).to(k)) @ v
 
-    return _last_block(visual, pixels, texts, operator, "NACLIP", alone=True)
+    return _last_block(visual, pixels, texts, operator, alone=True)
 
 
 def nearness(grid: tuple[int, int]) -> Float[Tensor, "token token"]:
@@ -99,7 +121,6 @@ def _last_block(
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     operator: Operator,
-    name: str,
     *,
     alone: bool = False,
 ) -> Maps:
@@ -107,8 +128,6 @@ def _last_block(
 
     With `alone`, the block's residual and MLP are left out.
     """
-    need_class_token(visual, name)
-    check_texts(texts, len(pixels))
     grid = grid_of(visual, pixels)
     x = bl.before_last(visual, first_tokens(visual, pixels))
     block = visual.transformer.resblocks[-1]

@@ -17,8 +17,17 @@ from torch import Tensor
 from pipeline.maps import blocks as bl
 from pipeline.maps import graph, rules
 from pipeline.maps.base import Maps, grid_of, on_grid, positions, texts_of_each
+from pipeline.maps.method import CLASS_TOKEN, map_method
 
 
+@map_method(
+    "lrp",
+    title="LRP",
+    shows="relevance down to the pixels, summed over each patch",
+    source="arXiv 2012.09838",
+    needs="gradient",
+    towers=CLASS_TOKEN,
+)
 def lrp(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -39,7 +48,7 @@ def lrp_pixels(
 ) -> tuple[Float[Tensor, "image text height width"], Float[Tensor, "image d_joint"]]:
     """Return every pixel's relevance, channels summed, and the unit-norm embedding."""
     visual, pixels = _single(visual, pixels)
-    traced = _trace(visual, pixels, "LRP")
+    traced = _trace(visual, pixels)
     grid = grid_of(visual, pixels)
     patches = visual.conv1(pixels)
     raw = torch.cat(
@@ -59,6 +68,14 @@ def lrp_pixels(
     return torch.stack(found, dim=1).to(traced.embedding.dtype), traced.embedding
 
 
+@map_method(
+    "partial-lrp",
+    title="partial LRP",
+    shows="relevance at the last softmax: mean_h (R^A)⁺[cls, i]",
+    source="arXiv 1905.09418",
+    needs="gradient",
+    towers=CLASS_TOKEN,
+)
 def partial_lrp(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -67,7 +84,7 @@ def partial_lrp(
 ) -> Maps:
     """Return mean_h (R^A)⁺[cls, i]: relevance at the last softmax. `labels` is not used."""
     visual, pixels = _single(visual, pixels)
-    traced = _trace(visual, pixels, "partial LRP")
+    traced = _trace(visual, pixels)
     rows = []
     for text in _rows(texts, traced.embedding):
         of_attention, _ = next(_backward(visual, traced, text))
@@ -75,6 +92,14 @@ def partial_lrp(
     return Maps(on_grid(torch.stack(rows, dim=1), grid_of(visual, pixels)), traced.embedding)
 
 
+@map_method(
+    "chefer",
+    title="Chefer 2021",
+    shows="product over layers of I + mean_h(∇A ⊙ R^A)⁺, row cls",
+    source="arXiv 2012.09838",
+    needs="gradient",
+    towers=CLASS_TOKEN,
+)
 def chefer(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -85,7 +110,7 @@ def chefer(
     visual, pixels = _single(visual, pixels)
     rows = []
     with graph.differentiable():
-        found = graph.forward(visual, pixels, "Chefer's method")
+        found = graph.forward(visual, pixels)
         attentions = [layer.a for layer in found.layers]
         traced = _traced(visual, found)
         scores = graph.scores(found, texts)
@@ -141,11 +166,9 @@ class _Traced:
     embedding: Float[Tensor, "image d_joint"]
 
 
-def _trace(
-    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"], method: str
-) -> _Traced:
+def _trace(visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]) -> _Traced:
     with torch.no_grad():
-        return _traced(visual, graph.forward(visual, pixels, method))
+        return _traced(visual, graph.forward(visual, pixels))
 
 
 @torch.no_grad()

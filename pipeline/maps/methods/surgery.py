@@ -1,7 +1,4 @@
-"""CLIP Surgery (arXiv 2304.05653): a second path of value-value attention, and feature surgery.
-
-GEM (arXiv 2312.00878) takes the same second path, with another self-self attention.
-"""
+"""CLIP Surgery (arXiv 2304.05653): a second path of value-value attention, and feature surgery."""
 
 from collections.abc import Callable
 
@@ -12,15 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import (
-    Maps,
-    check_labels,
-    check_texts,
-    first_tokens,
-    grid_of,
-    need_class_token,
-    on_grid,
-)
+from pipeline.maps.base import Maps, check_labels, first_tokens, grid_of, on_grid
+from pipeline.maps.method import CLASS_TOKEN, map_method
 
 # Blocks that the second path goes through.
 DEPTH = 6
@@ -31,6 +21,13 @@ SelfAttention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """q, k, v [image, head, token, d_head] and ln_1(h) [image, token, d_model] to heads' outputs."""
 
 
+@map_method(
+    "surgery",
+    title="CLIP Surgery",
+    shows="cosines after a second path of v-v attention, no MLP, through the last 6 blocks",
+    source="arXiv 2304.05653",
+    towers=CLASS_TOKEN,
+)
 def surgery(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -38,12 +35,19 @@ def surgery(
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return cosines of image tokens after the second path. `labels` is not used."""
-    need_class_token(visual, "CLIP Surgery")
-    check_texts(texts, len(pixels))
     features, embedding = second_path(visual, pixels, value_value)
     return Maps(on_grid(bl.cosines(features, texts), grid_of(visual, pixels)), embedding)
 
 
+@map_method(
+    "surgery-features",
+    title="CLIP Surgery, features",
+    shows="`surgery` without what all texts share: w_t ⟨f_i, t⟩ − mean_k w_k ⟨f_i, t_k⟩",
+    source="arXiv 2304.05653",
+    signed=True,
+    towers=CLASS_TOKEN,
+    alone=("",),
+)
 def feature_surgery(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -58,8 +62,6 @@ def feature_surgery(
     Raises:
         UsageError: the only label is the text itself: the map would be zero everywhere.
     """
-    need_class_token(visual, "CLIP Surgery")
-    check_texts(texts, len(pixels))
     check_labels(texts, labels)
     features, embedding = second_path(visual, pixels, value_value)
     similar = bl.cosines(features, texts)
@@ -86,35 +88,9 @@ def surgery_scores(
     return weighted - weighted.mean(dim=-1, keepdim=True)
 
 
-def gem(
-    visual: VisionTransformer,
-    pixels: Float[Tensor, "image 3 height width"],
-    texts: Float[Tensor, "*image text d_joint"],
-    labels: Float[Tensor, "label d_joint"],
-) -> Maps:
-    """Return cosines of image tokens after the second path with GEM's attention.
-
-    `labels` is not used.
-    """
-    need_class_token(visual, "GEM")
-    check_texts(texts, len(pixels))
-    features, embedding = second_path(visual, pixels, self_self)
-    return Maps(on_grid(bl.cosines(features, texts), grid_of(visual, pixels)), embedding)
-
-
 def value_value(q: Tensor, k: Tensor, v: Tensor, y: Tensor) -> Tensor:
     """Return softmax(s V Vᵀ) V."""
     return bl.attention(v, v) @ v
-
-
-def self_self(q: Tensor, k: Tensor, v: Tensor, y: Tensor) -> Tensor:
-    """Return the mean of q-q, k-k and v-v attention to V, on vectors of length 1.
-
-    The inverse temperature is mean_i ‖ln_1(h_i)‖ · s of each picture.
-    """
-    sharpness = y.norm(dim=-1).mean(dim=-1)[:, None, None, None] * v.shape[-1] ** -0.5
-    units = [F.normalize(x, dim=-1) for x in (q, k, v)]
-    return sum(((u @ u.mT * sharpness).softmax(dim=-1) @ v for u in units), 0 * v) / 3
 
 
 def second_path(

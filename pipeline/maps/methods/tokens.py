@@ -5,10 +5,17 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import Maps, check_texts, first_tokens, grid_of, on_grid
+from pipeline.maps.base import Maps, first_tokens, grid_of, on_grid
+from pipeline.maps.method import map_method
 from pipeline.maps.shared import min_max
 
 
+@map_method(
+    "tokens",
+    title="plain tokens",
+    shows="cosine of each projected image token and t",
+    source="CLIP, arXiv 2103.00020",
+)
 def tokens(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
@@ -20,7 +27,6 @@ def tokens(
     CLIP never trained these tokens to mean anything: the background often scores higher than the
     object (CLIP Surgery, arXiv 2304.05653, section 3).
     """
-    check_texts(texts, len(pixels))
     features, embedding = token_features(visual, pixels)
     return Maps(on_grid(bl.cosines(features, texts), grid_of(visual, pixels)), embedding)
 
@@ -36,6 +42,9 @@ def token_features(
     return bl.to_joint(visual, x), bl.to_joint(visual, pooled)
 
 
+@map_method(
+    "rclip", title="RCLIP", shows="one minus `tokens`, min-maxed", source="arXiv 2209.07046"
+)
 def reversed_tokens(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],

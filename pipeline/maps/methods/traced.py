@@ -11,27 +11,30 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import (
-    Maps,
-    check_labels,
-    check_texts,
-    first_tokens,
-    grid_of,
-    need_class_token,
-    on_grid,
-    wide,
-)
-from pipeline.maps.methods.attention import roll
+from pipeline.maps.base import Maps, check_labels, first_tokens, grid_of, on_grid, wide
+from pipeline.maps.method import CLASS_TOKEN, map_method
 from pipeline.maps.methods.contribution import fold_texts, through_output
+from pipeline.maps.methods.rollout import FIRST, roll
 from pipeline.maps.shared import min_max
 
 
+@map_method(
+    "traced-contribution",
+    title="traced contribution",
+    shows="contributions of every layer through the rolled-out attention of the layers before, "
+    "times rollout; our own",
+    source="arXiv 2310.05916 with 2005.00928",
+    needs="attention",
+    towers=CLASS_TOKEN,
+    options=(FIRST,),
+)
 def traced_contribution(
     visual: VisionTransformer,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
-    first: int = 1,
+    *,
+    first: int,
 ) -> Maps:
     """Return (m − min m) · minmax(row cls of Â_L … Â_first) with m = Σ_l c_l Â_{l−1} … Â_first.
 
@@ -43,8 +46,6 @@ def traced_contribution(
     Raises:
         UsageError: the only label is the text itself: the map would be zero everywhere.
     """
-    need_class_token(visual, "traced contribution")
-    check_texts(texts, len(pixels))
     check_labels(texts, labels)
     folded = fold_texts(visual, texts - labels.mean(dim=0))
     x = first_tokens(visual, pixels)

@@ -67,7 +67,7 @@ def test_a_map_is_the_literal_sum_over_layers_and_heads(options: dict[str, objec
     chosen = torch.zeros(3, 3, dtype=torch.bool)
     for layer, head in heads:
         chosen[layer, head] = True
-    of_chosen = contribution(clip.visual, images, texts, labels, chosen).values
+    of_chosen = contribution(clip.visual, images, texts, labels, heads=chosen).values
     torch.testing.assert_close(of_chosen, each.sum(0), rtol=1e-10, atol=1e-13)
 
 

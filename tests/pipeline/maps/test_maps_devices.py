@@ -1,6 +1,7 @@
 """Every method on another device and in half precision: the same maps, nothing left on the CPU."""
 
 import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ import torch
 from torch import Tensor
 
 from demo.model import CONFIG
+from pipeline.maps.methods.bimodal import bimodal_words
 from pipeline.maps.methods.eclip import Projections, eclip
+from pipeline.maps.methods.grad_eclip import grad_eclip_words
 from pipeline.maps.registry import METHODS
-from pipeline.maps.words import bimodal_words, grad_eclip_words
 from pipeline.towers.models import LoadedModel, load_model
 from tests.maps_literal import random_texts
 from tests.towers import pixels, small_clip
@@ -21,8 +23,9 @@ LIMIT = {torch.bfloat16: 0.15, torch.float16: 0.02}
 LABELS = ("a photo of a bird", "a photo of an octopus", "four ice creams", "a city", "a red car")
 
 RUNS = {name: method.run for name, method in METHODS.items()}
-RUNS["eclip"] = eclip(
-    Projections(torch.eye(20), torch.eye(20).flip(0), torch.ones(20), torch.zeros(20))
+RUNS["eclip"] = partial(
+    eclip.run,
+    checkpoint=Projections(torch.eye(20), torch.eye(20).flip(0), torch.ones(20), torch.zeros(20)),
 )
 every = pytest.mark.parametrize("name", RUNS)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

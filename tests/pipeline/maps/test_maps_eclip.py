@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from demo.model import CONFIG
 from jobs.commands import map as job
 from pipeline.maps.methods.eclip import eclip, load_projections
-from pipeline.maps.registry import METHODS, method_named, methods_named
+from pipeline.maps.registry import DECLARED, METHODS, given_by, method_named, methods_named
 from schemas.config_maps import MapConfig
 from schemas.errors import UsageError
 from tests.maps_literal import embedding, joint, layers_of, random_texts
@@ -46,7 +46,7 @@ def test_a_map_is_the_cosine_of_projected_tokens_and_texts(
     held = weights()
     if not biases:
         held = {key: x for key, x in held.items() if "bias" not in key}
-    method = method_named("eclip", written(tmp_path / name, held)).run
+    method = method_named("eclip", given_by(written(tmp_path / name, held))).run
     found = method(clip.visual, images, texts, texts)
     torch.testing.assert_close(found.embedding, embedding(clip, images), rtol=0, atol=1e-12)
 
@@ -68,16 +68,16 @@ def test_projections_that_change_nothing_give_the_plain_map(tmp_path: Path) -> N
     clip = small_clip()
     images, texts = pixels(clip, 2), random_texts(20, 2, 3)
     same = {"image.weight": torch.eye(20), "text.weight": torch.eye(20)}
-    method = eclip(load_projections(written(tmp_path / "w.safetensors", same)))
+    projections = load_projections(written(tmp_path / "w.safetensors", same))
     plain = METHODS["tokens"].run(clip.visual, images, texts, texts[0])
-    found = method(clip.visual, images, texts, texts[0])
+    found = eclip(clip.visual, images, texts, texts[0], checkpoint=projections)
     torch.testing.assert_close(found.values, plain.values, rtol=1e-10, atol=1e-12)
 
 
 def test_all_has_it_only_with_its_projections(tmp_path: Path) -> None:
     path = written(tmp_path / "w.pt", weights())
     assert "eclip" not in methods_named("all")
-    assert list(methods_named("all", path)) == [*METHODS, "eclip"]
+    assert list(methods_named("all", given_by(path))) == list(DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_projections_of_another_model_are_refused(tmp_path: Path) -> None:
     clip = small_clip()
-    method = method_named("eclip", written(tmp_path / "w.pt", weights(d_joint=21))).run
+    method = method_named("eclip", given_by(written(tmp_path / "w.pt", weights(d_joint=21)))).run
     with pytest.raises(UsageError, match="take 21 numbers, this model's joint width is 20"):
         method(clip.visual, pixels(clip), random_texts(20, 2), random_texts(20, 2))
 

@@ -7,8 +7,12 @@ from open_clip.transformer import VisionTransformer
 from pytorch_grad_cam import GradCAM
 from torch import nn
 
-from pipeline.maps.base import Method
-from pipeline.maps.methods import gradient
+from pipeline.maps.method import MapMethod
+from pipeline.maps.methods.bimodal import bimodal
+from pipeline.maps.methods.grad_eclip import grad_eclip
+from pipeline.maps.methods.gradcam import activation_gradcam, attention_gradcam
+from pipeline.maps.methods.legrad import legrad
+from pipeline.maps.registry import DECLARED, method_named
 from tests.maps_literal import (
     Layer,
     attend_out,
@@ -61,11 +65,11 @@ def attention_slope(visual, layer: Layer, index: int, text: torch.Tensor) -> tor
     return slope(score, layer.a)[0]
 
 
-def check(method: Method, options: dict, literal) -> None:
+def check(method: MapMethod, options: dict, literal, **chosen: object) -> None:
     """Compare with `literal(visual, layers, text) -> [token]` of one picture, class token first."""
     clip = small_clip(**options)
     images, texts = pixels(clip, 2), random_texts(20, 2)
-    found = method(clip.visual, images, texts, texts)
+    found = method(clip.visual, images, texts, texts, **chosen)
     rows = [
         [literal(clip.visual, layers_of(clip.visual, images[b : b + 1]), t) for t in texts]
         for b in range(2)
@@ -77,7 +81,7 @@ def check(method: Method, options: dict, literal) -> None:
     torch.testing.assert_close(found.embedding, embedding(clip, images), rtol=1e-9, atol=1e-12)
     assert not found.values.requires_grad and all(p.grad is None for p in clip.parameters())
     with torch.inference_mode():
-        again = method(clip.visual, images.clone(), texts.clone(), texts)
+        again = method(clip.visual, images.clone(), texts.clone(), texts, **chosen)
     torch.testing.assert_close(again.values, found.values, rtol=0, atol=0)
 
 
@@ -91,7 +95,7 @@ def test_attention_gradcam(options: dict[str, object]) -> None:
         ]
         return (sum(heads) / 3).clamp(min=0)
 
-    check(gradient.attention_gradcam, options, literal)
+    check(attention_gradcam, options, literal)
 
 
 @towers
@@ -109,7 +113,7 @@ def test_activation_gradcam(options: dict[str, object]) -> None:
         weight = s[1:].mean(0)
         return torch.stack([(weight @ token).clamp(min=0) for token in last.y[0]])
 
-    check(gradient.activation_gradcam, options, literal)
+    check(activation_gradcam, options, literal)
 
 
 class Tapped(nn.Module):
@@ -141,7 +145,7 @@ def test_activation_gradcam_is_that_of_the_library() -> None:
         return x[:, 1:].unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
 
     tapped = Tapped(clip.visual, texts)
-    found = gradient.activation_gradcam(clip.visual, images, texts, texts).values
+    found = activation_gradcam(clip.visual, images, texts, texts).values
     with GradCAM(tapped, [tapped.tap], reshape_transform=as_picture) as cam:
         for index in range(2):
             targets = [lambda scores, index=index: scores[index]] * 3
@@ -152,16 +156,46 @@ def test_activation_gradcam_is_that_of_the_library() -> None:
             np.testing.assert_allclose(found[:, index].numpy(), plain.clip(0), rtol=1e-9)
 
 
-@towers
-def test_bimodal(options: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("options", "layers", "score"),
+    [
+        *((options, 1, "logit") for options in TOWERS.values()),
+        ({"ls_init_value": 0.3}, None, "cosine"),
+        ({}, None, "logit"),
+    ],
+)
+def test_bimodal(options: dict[str, object], layers: int | None, score: str) -> None:
+    scale = 20.0 if score == "logit" else 1.0
+
     def literal(visual, ls: list[Layer], text: torch.Tensor) -> torch.Tensor:
         r = torch.eye(ls[0].x.shape[1], dtype=torch.float64)
         for index, layer in enumerate(ls):
-            s = attention_slope(visual, layer, index, text)
-            r = r + (s * layer.a[0]).clamp(min=0).mean(0) @ r
+            if layers is None or index >= len(ls) - layers:
+                s = scale * attention_slope(visual, layer, index, text)
+                r = r + (s * layer.a[0]).clamp(min=0).mean(0) @ r
         return r[0]
 
-    check(gradient.bimodal, options, literal)
+    check(bimodal, options, literal, layers=layers, score=score, logit_scale=20.0)
+
+
+def test_what_is_published_is_the_default() -> None:
+    clip, images = small_clip(), pixels(small_clip())
+    texts = random_texts(20, 2)
+
+    def values(name: str, **chosen: object) -> torch.Tensor:
+        return DECLARED[name].run(clip.visual, images, texts, texts, **chosen).values
+
+    published = {
+        "legrad": {"layers": 2},
+        "gem": {"iterations": 1},
+        "chefer-bimodal": {"layers": 1, "score": "logit"},
+    }
+    for name, chosen in published.items():
+        assert torch.equal(values(name), values(name, **chosen))
+    other = method_named("chefer-bimodal:layers=all:score=cosine")
+    found = other.run(clip.visual, images, texts, texts).values
+    assert torch.equal(found, values("chefer-bimodal", layers=None, score="cosine"))
+    assert not torch.equal(found, values("chefer-bimodal"))
 
 
 @towers
@@ -185,14 +219,17 @@ def test_grad_eclip(options: dict[str, object]) -> None:
             [(m * (c - low) / (high - low)).clamp(min=0) for m, c in zip(lit, near, strict=True)]
         )
 
-    check(gradient.grad_eclip, options, literal)
+    check(grad_eclip, options, literal)
 
 
-@towers
-def test_legrad(options: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("options", "layers"), [*((options, 2) for options in TOWERS.values()), ({}, None)]
+)
+def test_legrad(options: dict[str, object], layers: int | None) -> None:
     def literal(visual, ls: list[Layer], text: torch.Tensor) -> torch.Tensor:
         total = 0
-        for block, layer in zip(visual.transformer.resblocks, ls, strict=True):
+        pairs = list(zip(visual.transformer.resblocks, ls, strict=True))
+        for block, layer in pairs[-(layers or len(pairs)) :]:
 
             def score(a: torch.Tensor, block=block, layer=layer) -> torch.Tensor:
                 x = layer.x + attend_out(block, a @ layer.v)
@@ -204,4 +241,4 @@ def test_legrad(options: dict[str, object]) -> None:
             total = total + torch.stack([s[:, :, i].sum() / (3 * n) for i in range(n)])
         return total
 
-    check(gradient.legrad, options, literal)
+    check(legrad, options, literal, layers=layers)

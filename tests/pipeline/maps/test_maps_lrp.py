@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from pipeline.maps import graph, rules
-from pipeline.maps.base import Method
-from pipeline.maps.methods import gradient, lrp
+from pipeline.maps.method import MapMethod
+from pipeline.maps.methods import lrp
+from pipeline.maps.methods.bimodal import bimodal
 from tests.maps_literal import embedding, gain, joint, layers_of, random_texts
 from tests.towers import pixels, small_clip
 
@@ -104,7 +105,7 @@ def slow_pixels(visual, image: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
     return out.sum(0)
 
 
-def compare(method: Method, options: dict, literal) -> None:
+def compare(method: MapMethod, options: dict, literal) -> None:
     """Compare with `literal(visual, image, text) -> [grid_h, grid_w]`."""
     clip = small_clip(**options)
     images, texts = pixels(clip, 2), random_texts(20, 2)
@@ -145,7 +146,7 @@ def test_chefer(options: dict[str, object]) -> None:
     def literal(visual, image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
         relevances, _ = slow_relevance(visual, image, text)
         with graph.differentiable():
-            found = graph.forward(visual, image[None], "test")
+            found = graph.forward(visual, image[None])
             slopes = graph.gradients(found.embedding @ text, [layer.a for layer in found.layers])
         product = torch.eye(slopes[0].shape[-1], dtype=torch.float64)
         for slope, r in zip(slopes, relevances, strict=True):
@@ -185,8 +186,8 @@ def test_a_linear_layer_does_not_double_relevance_where_both_signs_add() -> None
     )
 
 
-@pytest.mark.parametrize("method", [lrp.lrp, lrp.partial_lrp, lrp.chefer, gradient.bimodal])
-def test_one_text_or_many_gives_the_same_map(method: Method) -> None:
+@pytest.mark.parametrize("method", [lrp.lrp, lrp.partial_lrp, lrp.chefer, bimodal])
+def test_one_text_or_many_gives_the_same_map(method: MapMethod) -> None:
     clip = small_clip()
     images, texts = pixels(clip), random_texts(20, 3)
     together = method(clip.visual, images, texts, texts).values

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from pipeline.maps.base import Maps, Method
-from pipeline.maps.methods import attention, last_block, surgery, tokens
+from pipeline.maps.base import Maps
+from pipeline.maps.method import MapMethod
+from pipeline.maps.methods import attention, gem, last_block, rollout, surgery, tokens
 from schemas.errors import UnsupportedModel, UsageError
 from tests.maps_literal import Layer, attend_out, embedding, gain, joint, layers_of, random_texts
 from tests.towers import pixels, small_clip
@@ -19,7 +20,7 @@ TOWERS = {
 towers = pytest.mark.parametrize("options", TOWERS.values(), ids=TOWERS.keys())
 
 
-def check(method: Method, options: dict, literal) -> Maps:
+def check(method: MapMethod, options: dict, literal) -> Maps:
     """Compare with `literal(visual, layers, texts)`, [image, text, token] without class token."""
     clip = small_clip(**options)
     images, texts, labels = pixels(clip), random_texts(20, 4), random_texts(20, 5, seed=9)
@@ -76,7 +77,7 @@ def test_rollout(options: dict[str, object], first: int) -> None:
         return torch.stack([torch.stack(pictures)] * len(t), dim=1)
 
     def method(visual, images, texts, labels) -> Maps:
-        return attention.rollout(visual, images, texts, labels, first)
+        return rollout.rollout(visual, images, texts, labels, first=first)
 
     check(method, options, literal)
 
@@ -125,24 +126,42 @@ def value_value(layer: Layer) -> torch.Tensor:
     return softmax_rows(layer.v @ layer.v.mT / math.sqrt(layer.v.shape[-1])) @ layer.v
 
 
-def gem_attention(layer: Layer) -> torch.Tensor:
+def gem_attention(layer: Layer, iterations: int = 1) -> torch.Tensor:
     out = torch.zeros_like(layer.v)
     for b in range(len(layer.x)):
         tau = sum(y.norm() for y in layer.y[b]) / len(layer.y[b]) / math.sqrt(layer.v.shape[-1])
         for part in (layer.q, layer.k, layer.v):
             unit = part[b] / part[b].norm(dim=-1, keepdim=True)
+            for _ in range(iterations):
+                unit = softmax_rows(unit @ unit.mT * tau) @ unit
+                unit = unit / unit.norm(dim=-1, keepdim=True)
             out[b] += softmax_rows(unit @ unit.mT * tau) @ layer.v[b] / 3
     return out
 
 
 @towers
 @pytest.mark.parametrize(
-    ("method", "operator"), [(surgery.surgery, value_value), (surgery.gem, gem_attention)]
+    ("method", "operator"), [(surgery.surgery, value_value), (gem.gem, gem_attention)]
 )
-def test_second_path(options: dict[str, object], method: Method, operator) -> None:
+def test_second_path(options: dict[str, object], method: MapMethod, operator) -> None:
     check(
         method,
         options,
+        lambda visual, ls, t: cosine_rows(visual, second_path(visual, ls, operator, 6), t),
+    )
+
+
+@pytest.mark.parametrize("iterations", [0, 2])
+def test_gem_with_other_rounds(iterations: int) -> None:
+    def operator(layer: Layer) -> torch.Tensor:
+        return gem_attention(layer, iterations)
+
+    def method(visual, images, texts, labels) -> Maps:
+        return gem.gem(visual, images, texts, labels, iterations=iterations)
+
+    check(
+        method,
+        {},
         lambda visual, ls, t: cosine_rows(visual, second_path(visual, ls, operator, 6), t),
     )
 

@@ -21,7 +21,7 @@ def test_it_is_every_heads_part_traced_to_the_patches_times_rollout(
     clip = small_clip(**options)
     visual = clip.visual
     images, texts, labels = pixels(clip, 2), random_texts(20, 2), random_texts(20, 5, seed=9)
-    found = traced_contribution(visual, images, texts, labels, first)
+    found = traced_contribution(visual, images, texts, labels, first=first)
     torch.testing.assert_close(found.embedding, embedding(clip, images), rtol=0, atol=1e-12)
 
     layers, d = layers_of(visual, images), visual.transformer.resblocks[0].attn.head_dim

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pipeline.maps import words
+from pipeline.maps.methods.bimodal import bimodal_words
+from pipeline.maps.methods.grad_eclip import grad_eclip_words
 from schemas.errors import UnsupportedModel
 from tests.maps_literal import attend_out, random_texts
 from tests.pipeline.maps.test_maps_gradient import slope
@@ -41,9 +42,11 @@ def clip():
     return small_clip()
 
 
-def test_bimodal_words(clip) -> None:
+@pytest.mark.parametrize("score", ["logit", "cosine"])
+def test_bimodal_words(clip, score: str) -> None:
     images = random_texts(20, 2)
-    found = words.bimodal_words(clip, TOKENS, images)
+    found = bimodal_words(clip, TOKENS, images, score=score)
+    scale = float(clip.logit_scale.exp()) if score == "logit" else 1.0
     torch.testing.assert_close(found.embedding, clip.encode_text(TOKENS, normalize=True))
     (block,) = clip.transformer.resblocks
     for b in range(2):
@@ -52,7 +55,7 @@ def test_bimodal_words(clip) -> None:
             _, _, v, a = parts(block, x)
 
             def score(a: torch.Tensor, x=x, v=v, end=end, b=b) -> torch.Tensor:
-                return cosine(clip, finish(block, x, a @ v), end, images[b])
+                return scale * cosine(clip, finish(block, x, a @ v), end, images[b])
 
             r = torch.eye(8).double() + (slope(score, a)[0] * a[0]).clamp(min=0).mean(0)
             expected = torch.zeros(8).double()
@@ -62,7 +65,7 @@ def test_bimodal_words(clip) -> None:
 
 def test_grad_eclip_words(clip) -> None:
     images = random_texts(20, 2)
-    found = words.grad_eclip_words(clip, TOKENS, images)
+    found = grad_eclip_words(clip, TOKENS, images)
     torch.testing.assert_close(found.embedding, clip.encode_text(TOKENS, normalize=True))
     (block,) = clip.transformer.resblocks
     for b in range(2):
@@ -75,19 +78,20 @@ def test_grad_eclip_words(clip) -> None:
 
             g = slope(score, a @ v)[0, :, end].flatten()
             query = q[0, :, end].flatten()
-            keys = [k[0, :, i].flatten() for i in range(1, end)]
+            # all positions that the end-of-text token sees, not the prompt's own words alone
+            keys = [k[0, :, i].flatten() for i in range(end + 1)]
             near = [float(query @ key / (query.norm() * key.norm())) for key in keys]
             span = max(near) - min(near)
             expected = torch.zeros(8).double()
             for i in range(1, end):
-                loose = (near[i - 1] - min(near)) / span if span else 0.0
+                loose = (near[i] - min(near)) / span
                 expected[i] = max(0.0, float(g @ v[0, :, i].flatten()) * loose)
             torch.testing.assert_close(found.values[b, t], expected, rtol=1e-4, atol=1e-8)
 
 
 def test_prompts_and_pictures_do_not_matter_to_each_other(clip) -> None:
     images = random_texts(20, 3)
-    for method in (words.bimodal_words, words.grad_eclip_words):
+    for method in (bimodal_words, grad_eclip_words):
         together = method(clip, TOKENS, images).values
         alone = method(clip, TOKENS[1:], images[2:]).values
         torch.testing.assert_close(together[2:, 1:], alone, rtol=1e-10, atol=1e-14)
@@ -96,4 +100,4 @@ def test_prompts_and_pictures_do_not_matter_to_each_other(clip) -> None:
 def test_another_text_encoder_is_refused(clip) -> None:
     clip.text_pool_type = "last"
     with pytest.raises(UnsupportedModel, match="no plain CLIP transformer"):
-        words.bimodal_words(clip, TOKENS, random_texts(20, 1))
+        bimodal_words(clip, TOKENS, random_texts(20, 1))
