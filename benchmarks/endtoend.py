@@ -89,8 +89,8 @@ def _scan(members: tuple[Member, ...], root: Path) -> float:
     )
     scan.frames.write_bytes(frames.to_bytes())
     scan.save_record(record)
-    spec = WorkerSpec(root, "bench", probe_write(root), str(CONFIG), "none", BATCH, THREADS)
-    worker = ScanWorker(spec)
+    spec = WorkerSpec(root, "bench", probe_write(root), str(CONFIG), "none", BATCH)
+    worker = ScanWorker(spec, THREADS)
     plan = plan_refresh(Live(), members, shard_size=1024, fingerprint=record.fingerprint())
     started = time.perf_counter()
     for task in plan.scans:

@@ -52,7 +52,9 @@ class ScanConfig(Config):
     precision: Precision = Field(default="fp32", description="Arithmetic of the forward pass.")
     store: tuple[Literal["mlp"], ...] = Field(default=(), description="Also store: mlp.")
     ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
-    workers: int | None = Field(default=None, ge=1, description="Worker actors.")
+    workers: int | None = Field(
+        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
+    )
     gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
     max_rejects: str | None = Field(default=None, description="N, or P%: exit 3 above it.")
     restart: bool = Field(default=False, description="Forget what is stored; scan from nothing.")

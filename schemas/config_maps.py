@@ -97,7 +97,9 @@ class MapStatisticsConfig(Config):
     )
     batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=1024, ge=1, description="Pictures per task.")
-    workers: int | None = Field(default=None, ge=1, description="Worker actors.")
+    workers: int | None = Field(
+        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
+    )
     gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
     ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
     model: str | None = Field(default=None, description="Model, when its files have moved.")
@@ -146,7 +148,9 @@ class SegmentConfig(Config):
     limit: int | None = Field(default=None, ge=1, description="Only the first so many pictures.")
     batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=128, ge=1, description="Pictures per task.")
-    workers: int | None = Field(default=None, ge=1, description="Worker actors.")
+    workers: int | None = Field(
+        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
+    )
     gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
     ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
     examples: int = Field(default=8, ge=0, description="Pictures on the page of examples.")

@@ -32,7 +32,7 @@ class Reject:
 
     Attributes:
         member: the picture.
-        stage: `read`, `decode` or `model`.
+        stage: `read`, `decode`, `model`, or `worker`: it took its worker's process with it.
         reason: one line that says why.
     """
 

@@ -19,10 +19,11 @@ import pyarrow as pa
 import torch
 
 from jobs import console
-from jobs.ray.cluster import Failure, Resources, Share, cluster, run_tasks, share_out
+from jobs.ray.choose import open_pool
+from jobs.ray.tasks import Cut, Failure, Pool
 from jobs.steps.sanity import sanity_check
 from jobs.steps.summary import store_heads
-from jobs.workers.scan import ScanWorker, WorkerSpec
+from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
 from pipeline.heads import moments as mo
 from pipeline.heads.frames import Frames, head_frames, load_frames
 from pipeline.sources import Listing, list_members
@@ -36,7 +37,7 @@ from warehouse.files.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.files.lock import scan_lock
 from warehouse.store import snapshots
 from warehouse.store.estimate import bytes_to_store
-from warehouse.store.plan import Plan, ScanTask, live_members, plan_refresh
+from warehouse.store.plan import Plan, ScanTask, halves, live_members, plan_refresh
 from warehouse.store.rewrite import copy_shards
 from warehouse.store.shards import load_manifest
 
@@ -237,7 +238,7 @@ def _refresh(
 
     manifests = [load_manifest(scan, shard) for shard in plan.keep]
     manifests += copy_shards(scan, plan.copies, fingerprint=fingerprint, moments_of=moments_of)
-    fresh, failures = _run_tasks(scan, config, plan.scans, stack)
+    fresh, failures = _run_tasks(scan, config, record, frames, plan.scans, stack)
     manifests += fresh
     snapshot = _commit(scan, manifests, fingerprint, plan)
     store_heads(scan, snapshot)
@@ -274,15 +275,24 @@ def _commit(
 
 
 def _run_tasks(
-    scan: ScanDir, config: ScanConfig, tasks: Sequence[ScanTask], stack: ExitStack
+    scan: ScanDir,
+    config: ScanConfig,
+    record: ScanRecord,
+    frames: Frames,
+    tasks: Sequence[ScanTask],
+    stack: ExitStack,
 ) -> tuple[list[ShardManifest], list[Failure[ScanTask]]]:
-    """Scan the shards by Ray; return the manifests of those done, and those that failed."""
+    """Scan the shards; return the manifests of those done, and the tasks that failed."""
     if not tasks:
         return [], []
     warehouse = Warehouse(scan.path.parent.parent)
-    have = stack.enter_context(cluster(config.ray_address))
-    share = share_out(have, config.workers, config.gpus_per_worker)
-    _say_device(have, share)
+    total = sum(len(task.members) for task in tasks)
+    pool = stack.enter_context(
+        open_pool(
+            config.ray_address, config.workers, config.gpus_per_worker, len(tasks), units=total
+        )
+    )
+    _say_device(pool)
     probe = probe_write(warehouse.root)
     stack.callback(probe_remove, warehouse.root, probe)
     spec = WorkerSpec(
@@ -292,10 +302,12 @@ def _run_tasks(
         model=_absolute(config.model),
         pretrained=_absolute(config.pretrained),
         batch_size=config.batch_size,
-        cpus=int(share.cpus),
     )
     manifests: list[ShardManifest] = []
-    total = sum(len(task.members) for task in tasks)
+    cut = Cut[ScanTask, ShardManifest](
+        split=partial(halves, fingerprint=record.fingerprint()),
+        give_up=partial(reject_shard, scan, record, frames),
+    )
     with console.progress(f"Scanning {scan.name}", total) as advance:
 
         def finished(manifest: ShardManifest) -> None:
@@ -304,20 +316,19 @@ def _run_tasks(
         def advanced(running: int) -> None:
             advance(min(total, sum(m.rows + m.rejects for m in manifests) + running))
 
-        failures = run_tasks(
-            partial(ScanWorker, spec), tasks, share, finished=finished, advanced=advanced
+        failures = pool.run(
+            partial(ScanWorker, spec), tasks, finished=finished, advanced=advanced, cut=cut
         )
         advance(sum(m.rows + m.rejects for m in manifests))
     return manifests, failures
 
 
-def _say_device(have: Resources, share: Share) -> None:
+def _say_device(pool: Pool) -> None:
     """Say what the model runs on, and loudly when a GPU is there but not used."""
-    what = f"{share.gpus:g} GPU each" if share.gpus else f"{share.cpus:g} cores each, no GPU"
-    console.note(f"{share.workers} workers, {what}")
-    if share.gpus == 0 and (have.gpus or torch.cuda.is_available()):
+    console.note(pool.described)
+    if not pool.gpus and torch.cuda.is_available():
         console.warn("a GPU is present but not used: leave out --gpus-per-worker 0")
-    elif share.gpus == 0 and any(Path("/dev").glob("nvidia[0-9]*")):
+    elif not torch.cuda.is_available() and any(Path("/dev").glob("nvidia[0-9]*")):
         console.warn(
             "an NVIDIA device is present but torch does not see it: check the driver with "
             "nvidia-smi, and torch.cuda.is_available()"

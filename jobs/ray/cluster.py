@@ -1,245 +1,203 @@
-"""Ray at the edge: a pool of actors, one task a shard, and one rule for what fails.
+"""A Ray session: one of an operator's cluster, or a local one that nobody else can reach."""
 
-A worker is a plain callable; nothing below `jobs` knows that Ray exists. Actors restart and their
-tasks are tried again when a process dies. A task that raises fails for good and the rest goes on,
-except when the error would meet every task alike (a model that does not fit, a warehouse that a
-worker does not see): then the run stops at once.
-"""
-
-import importlib
+import contextlib
+import importlib.util
 import os
 import signal
+import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray._private import ray_constants, services
 
-from schemas.errors import DecompositionError, HeadAtlasError, StoreError, UsageError
-
-T = TypeVar("T")
-R = TypeVar("R")
-T_contra = TypeVar("T_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
+from jobs.ray.nodes import Node
+from schemas.errors import UsageError
 
 PACKAGES = ("schemas", "pipeline", "warehouse", "demo", "jobs")
-FATAL = (UsageError, DecompositionError, StoreError)
-IN_FLIGHT = 2
-POLL_SECONDS = 0.5
+HOME = Path(__file__).resolve().parents[2]
 HEAPS = {"MALLOC_ARENA_MAX": "2"}
 LOCAL_OBJECT_STORE = 256 * 2**20
-
-
-class Worker(Protocol[T_contra, R_co]):
-    """A callable that does one task, and says how far it is within it."""
-
-    done: int
-
-    def __call__(self, task: T_contra) -> R_co:
-        """Do one task."""
+# Seconds that a cluster's address has to accept a connection, and then to answer.
+CONNECT_SECONDS = 8.0
+ANSWER_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What the cluster has."""
+class Session:
+    """A connection to Ray.
 
-    cpus: int
-    gpus: float
+    Attributes:
+        grows: whether nodes may come and go: no local session's do.
+    """
 
+    grows: bool
 
-@dataclass(frozen=True)
-class Share:
-    """What the pool takes of it: `workers` actors, each with these."""
-
-    workers: int
-    cpus: float
-    gpus: float
-
-
-@dataclass(frozen=True)
-class Failure(Generic[T]):
-    """A task that failed for good."""
-
-    task: T
-    reason: str
+    def nodes(self) -> list[Node]:
+        """Return the nodes that live now and have cores for us."""
+        found = []
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
+            has = node["Resources"]
+            if node["Alive"] and has.get("CPU", 0) >= 1:
+                name = f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})"
+                cpus, gpus = int(has["CPU"]), float(has.get("GPU", 0))
+                found.append(Node(node["NodeID"], name, cpus, gpus))
+        return sorted(found, key=lambda n: n.id)
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[Resources]:
+def cluster(address: str | None) -> Iterator[Session]:
     """Connect to a cluster, or start a local one; a session that is already there is used.
 
+    A local one listens on 127.0.0.1 alone.
+
     Raises:
-        UsageError: there is no cluster at `address`.
+        UsageError: there is no cluster at `address`, or at RAY_ADDRESS.
     """
     if ray.is_initialized():
-        yield _resources()
+        yield Session(grows=True)
         return
-    address = address or os.environ.get("RAY_ADDRESS")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # accelerators stay visible to actors that take none: a worker itself says what it runs on
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # decoding threads would each keep a heap of their own, which grows with the data set
-    for name, value in HEAPS.items():
-        os.environ.setdefault(name, value)
+    variable = os.environ.get("RAY_ADDRESS")
+    named = f"--ray-address {address}" if address else f"RAY_ADDRESS={variable}"
+    address = address or variable
+    if address == "local":
+        address = None
+    packages = _packages()
+    _prepare_environment()
     options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address:
-        modules = [str(Path(str(importlib.import_module(p).__file__)).parent) for p in PACKAGES]
-        options |= {"address": address, "runtime_env": {"py_modules": modules, "env_vars": HEAPS}}
+        _require_answer(address, named)
+        runtime = {"py_modules": packages, "env_vars": HEAPS}
+        options |= {"address": address, "runtime_env": runtime}
     else:
         options |= {
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": LOCAL_OBJECT_STORE,
         }
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"no Ray cluster at {address or 'this machine'}: {reason}; give the head's address, "
-            "as ray://HOST:10001 or HOST:6379, or leave --ray-address out to run here"
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray puts its own in place, which ends the process before anything can be said
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        with _own_signals(), _own_folder(), _on_loopback(alone=address is None):
+            ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
+        raise _none_there(named if address else "this machine", str(error)) from error
     try:
-        yield _resources()
+        yield Session(grows=address is not None)
     finally:
         ray.shutdown()
 
 
-def _resources() -> Resources:
-    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return Resources(int(found.get("CPU", 1)), float(found.get("GPU", 0)))
+def _prepare_environment() -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # accelerators stay visible to actors that take none: a worker itself says what it runs on
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # decoding threads would each keep a heap of their own, which grows with the data set
+    for name, value in HEAPS.items():
+        os.environ.setdefault(name, value)
 
 
-def share_out(have: Resources, workers: int | None, gpus_per_worker: float | None) -> Share:
-    """Decide how many workers run and what each has.
-
-    Default: one worker a GPU; without GPUs one worker for four cores, since a second copy of the
-    model costs memory and a forward pass uses several cores well.
+def _packages() -> list[str]:
+    """Return the folders of our packages, which travel to workers elsewhere.
 
     Raises:
-        UsageError: more is asked for than there is.
+        UsageError: something else is imported under such a name.
     """
-    gpus = gpus_per_worker if gpus_per_worker is not None else (1.0 if have.gpus else 0.0)
-    if gpus > 0:
-        fit = int(have.gpus / gpus + 1e-9)
-        if fit == 0:
+    found = []
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent != HOME / name:
             raise UsageError(
-                f"gpus-per-worker {gpus:g}: this cluster has {have.gpus:g}; lower it, or give 0"
+                f"`import {name}` finds {origin}, which is not HeadAtlas's own {HOME / name}: "
+                "rename it, or start in another folder"
             )
-        count = min(workers or fit, fit)
-    else:
-        count = min(workers or max(1, have.cpus // 4), have.cpus)
-    if workers is not None and count < workers:
-        raise UsageError(
-            f"workers {workers}: {have.cpus} cores and {have.gpus:g} GPUs hold {count}; "
-            "lower --workers or --gpus-per-worker"
-        )
-    return Share(count, max(1, have.cpus // count), gpus)
+        found.append(str(HOME / name))
+    return found
 
 
-class _Actor(Generic[T, R]):
-    """Hosts one worker, made at its first task so that its errors come back as the task's."""
-
-    def __init__(self, make: Callable[[], Worker[T, R]]) -> None:
-        self._make = make
-        self._worker: Worker[T, R] | None = None
-
-    def run(self, task: T) -> R:
-        if self._worker is None:
-            self._worker = self._make()
-        return self._worker(task)
-
-    def status(self) -> int:
-        return 0 if self._worker is None else self._worker.done
+def _none_there(named: str, why: str) -> UsageError:
+    remedy = "give the head's address, as HOST:6379, or leave --ray-address out to run here"
+    if named.startswith("RAY_ADDRESS"):
+        remedy = "unset RAY_ADDRESS to run here, or set it to a living head's HOST:6379"
+    return UsageError(f"{named}: no Ray cluster there: {' '.join(why.split())[:200]}; {remedy}")
 
 
-def run_tasks(
-    make: Callable[[], Worker[T, R]],
-    tasks: Sequence[T],
-    share: Share,
-    *,
-    finished: Callable[[R], None],
-    advanced: Callable[[int], None],
-) -> list[Failure[T]]:
-    """Do all tasks, at most two waiting per actor; return those that failed for good.
-
-    Args:
-        make: makes a worker, inside its actor.
-        tasks: any number.
-        share: actors, and what each takes.
-        finished: called here with each result, in order of completion.
-        advanced: called here now and then with the units that running tasks have done.
+def _require_answer(address: str, named: str) -> None:
+    """Check, within half a minute, that a cluster answers; Ray itself tries for minutes.
 
     Raises:
-        HeadAtlasError: one that would meet every task alike.
+        UsageError: it does not.
     """
-    options: dict[str, Any] = {
-        "num_cpus": share.cpus,
-        "num_gpus": share.gpus,
-        "max_restarts": -1,
-        "max_task_retries": 3,
-        "concurrency_groups": {"work": 1, "status": 1},
-    }
-    hosted: Any = ray.remote(**options)(_Actor)
-    actors = [hosted.remote(make) for _ in range(min(share.workers, len(tasks)))]
-    waiting = list(reversed(tasks))
-    running: dict[Any, tuple[Any, T]] = {}
-    failures: list[Failure[T]] = []
-
-    def feed(actor: Any) -> None:
-        if waiting:
-            task = waiting.pop()
-            ref = actor.run.options(concurrency_group="work").remote(task)
-            running[ref] = (actor, task)
-
+    scheme, _, rest = address.rpartition("://")
+    if not scheme and ":" in rest:
+        # as Ray will: it turns this machine's loopback into its outer address
+        rest = services.canonicalize_bootstrap_address(rest) or rest
+    host, _, port = rest.partition("/")[0].rpartition(":")
+    if not host or not port.isdigit():
+        # `auto` and the like: Ray finds out by itself, and at once
+        return
     try:
-        for _ in range(IN_FLIGHT):
-            for actor in actors:
-                feed(actor)
-        while running:
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL_SECONDS)
-            for ref in ready:
-                actor, task = running.pop(ref)
-                try:
-                    finished(ray.get(ref))
-                except RayError as error:
-                    failures.append(Failure(task, _reason(error)))
-                feed(actor)
-            advanced(_units_running(actors))
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _none_there(named, f"nothing listens ({error})") from None
+    if scheme:
+        return
+    answer: list[object] = []
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):
+            answer.append(ray._raylet.GcsClient(address=rest))  # type: ignore[attr-defined]
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    if not answer:
+        raise _none_there(named, "what listens there is no Ray head, or does not answer")
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our handlers: Ray's end the process before anything can be said."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
     finally:
-        for actor in actors:
-            ray.kill(actor)
-    return failures
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
-def _reason(error: RayError) -> str:
-    """Return why a task failed, or raise what stops the whole run."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if isinstance(cause, FATAL):
-        raise cause from None
-    if isinstance(cause, HeadAtlasError):
-        return str(cause)
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[0] if lines else 'no message'}"
+@contextmanager
+def _own_folder() -> Iterator[None]:
+    """Start Ray in our packages' parent folder.
+
+    Workers import from the folder that Ray was started in before all others: a `jobs.py` beside
+    the person's pictures would be taken for ours.
+    """
+    with contextlib.chdir(HOME):
+        yield
 
 
-def _units_running(actors: Sequence[Any]) -> int:
-    """Ask every actor how far it is; one that is starting or restarting counts nothing."""
-    refs = [actor.status.options(concurrency_group="status").remote() for actor in actors]
-    ready, _ = ray.wait(refs, num_returns=len(refs), timeout=POLL_SECONDS)
-    total = 0
-    for ref in ready:
-        try:
-            total += ray.get(ref)
-        except RayError:
-            continue
-    return total
+@contextmanager
+def _on_loopback(*, alone: bool) -> Iterator[None]:
+    """Make a local Ray's processes listen on 127.0.0.1 and not on every interface.
+
+    They bind to loopback when the node's own address is one; Ray turns 127.0.0.1, given as an
+    option, into the machine's outer address, unless told that this is no cluster.
+    """
+    name = "ENABLE_RAY_CLUSTER"
+    before = getattr(ray_constants, name, None)
+    if not alone or before is None:
+        yield
+        return
+    setattr(ray_constants, name, False)
+    try:
+        yield
+    finally:
+        setattr(ray_constants, name, before)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from jobs import console
-from jobs.ray.cluster import Worker, cluster, run_tasks, share_out
+from jobs.ray.choose import open_pool
+from jobs.ray.tasks import Worker
 from schemas.config_maps import MapStatisticsConfig, SegmentConfig
 from schemas.errors import RunFailed
 
@@ -37,7 +38,7 @@ def do_missing(
     config: SegmentConfig | MapStatisticsConfig,
     make: Callable[[int], Worker[C, Path]],
 ) -> None:
-    """Do the chunks whose file is not there, by Ray; `make` makes a worker with so many cores.
+    """Do the chunks whose file is not there; `make` makes a worker with so many cores.
 
     Raises:
         RunFailed: some failed for good; the others are kept.
@@ -48,23 +49,28 @@ def do_missing(
     count = sum(chunk.stop - chunk.start for chunk in chunks)
     sizes = {chunk.path: chunk.stop - chunk.start for chunk in missing}
     finished = count - sum(sizes.values())
-    with cluster(config.ray_address) as have:
-        share = share_out(have, config.workers, config.gpus_per_worker)
-        cpus = max(1, int(share.cpus))
-        with console.progress(title, count) as advance:
+    with (
+        open_pool(
+            config.ray_address,
+            config.workers,
+            config.gpus_per_worker,
+            len(missing),
+            units=sum(sizes.values()),
+        ) as pool,
+        console.progress(title, count) as advance,
+    ):
 
-            def done(path: Path) -> None:
-                nonlocal finished
-                finished += sizes[path]
-                advance(finished)
+        def done(path: Path) -> None:
+            nonlocal finished
+            finished += sizes[path]
+            advance(finished)
 
-            failures = run_tasks(
-                lambda: make(cpus),
-                missing,
-                share,
-                finished=done,
-                advanced=lambda running: advance(min(finished + running, count)),
-            )
+        failures = pool.run(
+            make,
+            missing,
+            finished=done,
+            advanced=lambda running: advance(min(finished + running, count)),
+        )
     if failures:
         raise RunFailed(
             f"{len(failures)} of {len(missing)} shards failed, the first: {failures[0].reason}; "

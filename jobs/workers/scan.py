@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.heads import moments as mo
 from pipeline.heads.decompose import Decomposer, Decomposition
-from pipeline.heads.frames import load_frames
+from pipeline.heads.frames import Frames, load_frames
 from pipeline.pictures.loader import Clock, Loaded, batches
 from pipeline.sources.reader import Reader
 from pipeline.towers.models import LoadedModel, load_model, pick_device
@@ -21,7 +21,7 @@ from schemas.errors import StoreError
 from schemas.files import images_schema, rejects_schema, vector_of
 from schemas.manifest import ScanRecord, ShardManifest, Timing
 from schemas.members import Member, Reject
-from warehouse.files.layout import Warehouse, probe_read
+from warehouse.files.layout import ScanDir, Warehouse, probe_read
 from warehouse.store.plan import ScanTask
 from warehouse.store.shards import ShardPayload, write_shard
 
@@ -42,7 +42,6 @@ class WorkerSpec:
         probe: token of a file that this worker must find in the warehouse.
         model: as given on the command line.
         pretrained: as given on the command line.
-        cpus: cores of this worker.
     """
 
     warehouse: Path
@@ -51,7 +50,6 @@ class WorkerSpec:
     model: str
     pretrained: str
     batch_size: int
-    cpus: int
 
 
 class ScanWorker:
@@ -60,16 +58,16 @@ class ScanWorker:
     On its first batch it checks that the parts sum to `encode_image`, and writes nothing if not.
     """
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        """Load the model and the frames.
+    def __init__(self, spec: WorkerSpec, cpus: int) -> None:
+        """Load the model and the frames; work with `cpus` cores.
 
         Raises:
             StoreError: this worker does not see the warehouse, or sees another one.
         """
         warehouse = Warehouse(spec.warehouse)
         probe_read(warehouse.root, spec.probe)
-        torch.set_num_threads(spec.cpus)
-        self.spec = spec
+        torch.set_num_threads(cpus)
+        self.spec, self.cpus = spec, cpus
         self.scan = warehouse.scan(spec.scan)
         self.record: ScanRecord = self.scan.load_record()
         self.model = load_checked(spec.model, spec.pretrained, self.record)
@@ -92,7 +90,7 @@ class ScanWorker:
                 reader,
                 self.model.transform,
                 batch_size=self.spec.batch_size,
-                threads=self.spec.cpus * DECODE_THREADS_PER_CPU,
+                threads=self.cpus * DECODE_THREADS_PER_CPU,
                 ahead=AHEAD * self.spec.batch_size,
                 clock=clock,
             )
@@ -211,8 +209,10 @@ class _Rows:
         for key, part in parts.items():
             self.moments[key] = self.moments[key].merge(part) if key in self.moments else part
 
-    def payload(self, frames_q: dict[int, np.ndarray], decomposer: Decomposer) -> ShardPayload:
-        """Return what is stored: only the rows that were filled."""
+    def payload(
+        self, frames_q: dict[int, np.ndarray], decomposer: Decomposer | None
+    ) -> ShardPayload:
+        """Return what is stored: only the rows that were filled; no row needs no decomposer."""
         n = self.count
         embedding = self.embedding[:n]
         vectors = {layer: heads[:, :n] for layer, heads in self.vectors.items()}
@@ -220,7 +220,7 @@ class _Rows:
         moments = self.moments | mo.shard_moments(vectors, embedding, mlp, frames_q)
         norm = self.norm[:n].astype(np.float64)
         scale = 1 / (self.sigma[:n].astype(np.float64) * norm)
-        if n:
+        if n and decomposer is not None:
             const = decomposer.const.double().cpu().numpy()
             moments["const", -1, -1] = mo.direction_moments(1 / norm, const, embedding)
             for layer, bias in enumerate(decomposer.bias.double().cpu().numpy()):
@@ -251,6 +251,25 @@ class _Rows:
             flat, type=vector_of(pa.float32(), width)
         )
         return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def reject_shard(
+    scan: ScanDir, record: ScanRecord, frames: Frames, task: ScanTask, reason: str
+) -> ShardManifest:
+    """Store a task none of whose pictures could be had, without a model; return its manifest."""
+    rows = _Rows(record, len(task.members))
+    rows.rejects += [Reject(member, "worker", reason) for member in task.members]
+    q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
+    return write_shard(
+        scan,
+        task.shard,
+        rows.payload(q, None),
+        fingerprint=record.fingerprint(),
+        members_sha256=task.members_sha256,
+        base_snapshot=task.base_snapshot,
+        device="none",
+        timing=Timing(),
+    )
 
 
 def reject_rows(rejects: Sequence[Reject]) -> pa.Table:

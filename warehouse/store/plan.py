@@ -351,18 +351,27 @@ def _image_ids(
 def _scan_tasks(
     new: Sequence[tuple[Member, int]], shard_size: int, fingerprint: str, base: int
 ) -> tuple[ScanTask, ...]:
-    tasks = []
-    for start in range(0, len(new), shard_size):
-        chunk = new[start : start + shard_size]
-        members = members_digest({i: (m.key, m.fingerprint) for m, i in chunk})
-        labels = [[m.uri, m.label, m.metadata] for m, _ in chunk]
-        tasks.append(
-            ScanTask(
-                shard=SCANNED + digest([fingerprint, base, members, labels])[:16],
-                members=tuple(m for m, _ in chunk),
-                image_ids=tuple(i for _, i in chunk),
-                members_sha256=members,
-                base_snapshot=base,
-            )
-        )
-    return tuple(tasks)
+    starts = range(0, len(new), shard_size)
+    return tuple(_scan_task(new[s : s + shard_size], fingerprint, base) for s in starts)
+
+
+def _scan_task(chunk: Sequence[tuple[Member, int]], fingerprint: str, base: int) -> ScanTask:
+    """Return the task of these pictures, named by what it holds."""
+    members = members_digest({i: (m.key, m.fingerprint) for m, i in chunk})
+    labels = [[m.uri, m.label, m.metadata] for m, _ in chunk]
+    return ScanTask(
+        shard=SCANNED + digest([fingerprint, base, members, labels])[:16],
+        members=tuple(m for m, _ in chunk),
+        image_ids=tuple(i for _, i in chunk),
+        members_sha256=members,
+        base_snapshot=base,
+    )
+
+
+def halves(task: ScanTask, fingerprint: str) -> tuple[ScanTask, ...]:
+    """Return a task's two halves, with the ids that it gave; none for one picture alone."""
+    if len(task.members) < 2:
+        return ()
+    both, middle = list(zip(task.members, task.image_ids, strict=True)), len(task.members) // 2
+    parts = (both[:middle], both[middle:])
+    return tuple(_scan_task(part, fingerprint, task.base_snapshot) for part in parts)

@@ -1,155 +1,112 @@
-"""Ray at the edge: shares, retries, failures, and a cluster that was started elsewhere."""
+"""Clusters as they are: nodes of several sizes that come and go, and pictures that kill."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from functools import partial
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from ray import cloudpickle
 
-from jobs.ray.cluster import Resources, Share, run_tasks, share_out
-from schemas.errors import DecompositionError, UsageError
-
-# the tests are no package that workers can import
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-class Doubler:
-    """A worker that doubles; some numbers it cannot bear, and one kills its process once."""
-
-    def __init__(self, marks: Path) -> None:
-        self.marks, self.done = marks, 0
-
-    def __call__(self, task: int) -> int:
-        if task == 3:
-            raise ValueError("three is too many\nsecond line")
-        if task == 5 and not (self.marks / "died").exists():
-            (self.marks / "died").touch()
-            os._exit(1)
-        if task == 99:
-            raise DecompositionError("the parts do not sum")
-        return 2 * task
-
-
-@pytest.mark.usefixtures("ray_session")
-def test_failures_are_reported_deaths_are_retried_and_the_rest_goes_on(tmp_path: Path) -> None:
-    found: list[int] = []
-    failures = run_tasks(
-        partial(Doubler, tmp_path),
-        list(range(7)),
-        Share(1, 1, 0),
-        finished=found.append,
-        advanced=lambda done: None,
-    )
-    assert sorted(found) == [0, 2, 4, 8, 10, 12]
-    assert [(f.task, f.reason) for f in failures] == [(3, "ValueError: three is too many")]
-    assert (tmp_path / "died").exists()
-
-
-@pytest.mark.usefixtures("ray_session")
-def test_an_error_that_meets_every_task_stops_the_run(tmp_path: Path) -> None:
-    with pytest.raises(DecompositionError, match="do not sum"):
-        run_tasks(
-            partial(Doubler, tmp_path),
-            [99] * 5,
-            Share(1, 1, 0),
-            finished=lambda result: None,
-            advanced=lambda done: None,
-        )
-
-
-@pytest.mark.parametrize(
-    ("have", "workers", "gpus", "share"),
-    [
-        (Resources(2, 0), None, None, Share(1, 2, 0)),
-        (Resources(16, 0), None, None, Share(4, 4, 0)),
-        (Resources(16, 0), 8, None, Share(8, 2, 0)),
-        (Resources(16, 2), None, None, Share(2, 8, 1)),
-        (Resources(16, 2), None, 0.5, Share(4, 4, 0.5)),
-        (Resources(16, 2), None, 0, Share(4, 4, 0)),
-    ],
-)
-def test_the_cluster_is_shared_out(
-    have: Resources, workers: int | None, gpus: float | None, share: Share
-) -> None:
-    assert share_out(have, workers, gpus) == share
-
-
-@pytest.mark.parametrize(("workers", "gpus"), [(3, None), (None, 1.0)])
-def test_more_than_there_is_is_refused(workers: int | None, gpus: float | None) -> None:
-    with pytest.raises(UsageError, match="per-worker"):
-        share_out(Resources(2, 0), workers, gpus)
+from jobs.commands import scan
+from tests.conftest import scan_config
+from tests.jobs.ray.nodes import DYING, program, several_nodes
+from tests.jobs.test_scan import assert_equal, everything
+from warehouse.files.layout import Warehouse
+from warehouse.store import snapshots
+from warehouse.store.reading import read_rejects
+from warehouse.store.verify import verify
 
 
 @pytest.fixture
-def head(tmp_path: Path) -> Iterator[str]:
-    """A Ray head started by another program, in another folder."""
-    port = "26379"
-    ray = Path(sys.executable).with_name("ray")
-    start = [
-        str(ray),
-        "start",
-        "--head",
-        f"--port={port}",
-        "--num-cpus=2",
-        "--include-dashboard=false",
-    ]
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    subprocess.run(
-        start, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120
-    )
-    yield f"127.0.0.1:{port}"
-    subprocess.run([str(ray), "stop", "--force"], check=True, capture_output=True, timeout=120)
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLOWNESS", "0.4")
 
 
-@pytest.mark.slow
-def test_packages_travel_to_a_cluster_started_elsewhere(
-    head: str, world: Path, tiny_config: Path, tmp_path: Path
+@pytest.fixture(scope="session")
+def undisturbed(
+    world: Path, tiny_config: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the warehouse of the same scan by two workers of one core that nothing befalls."""
+    warehouse = tmp_path_factory.mktemp("undisturbed")
+    options = {"shard_size": 12, "batch_size": 4, "workers": 2, "pretrained": "none"}
+    scan.run(scan_config(world, tiny_config, warehouse, **options))
+    return warehouse
+
+
+def arguments(world: Path, tiny_config: Path, warehouse: Path, *more: str) -> list[str]:
+    given = {
+        "--path-column": "img_filename",
+        "--labels": "kind",
+        "--model": str(tiny_config),
+        "--pretrained": "none",
+        "--warehouse": str(warehouse),
+        "--scan": "s",
+        "--shard-size": "12",
+        "--batch-size": "4",
+    }
+    options = [text for pair in given.items() for text in pair]
+    return ["scan", str(world), *options, "--no-publish", *more]
+
+
+def shards_done(warehouse: Path) -> int:
+    return len(list(warehouse.glob("scans/s/shards/s*/manifest.json")))
+
+
+def wait_for(warehouse: Path, shards: int, process: object) -> None:
+    limit = time.monotonic() + 120
+    while shards_done(warehouse) < shards:
+        assert process.poll() is None, process.communicate()  # type: ignore[attr-defined]
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("slowly")
+def test_a_node_lost_for_good_and_one_added_leave_the_scan_of_an_undisturbed_run(
+    world: Path, tiny_config: Path, tmp_path: Path, undisturbed: Path
 ) -> None:
-    """The workers of that cluster import the packages that travelled, not those installed."""
-    program = """
-import sys
-from functools import partial
-from pathlib import Path
-from jobs.cluster import cluster, run_tasks, Share
-import jobs
+    """Two one-core nodes; one is lost in mid-scan, and later one joins: every shard is there."""
+    with several_nodes(1, 1) as nodes:
+        command = arguments(
+            world, tiny_config, tmp_path / "w", "--ray-address", nodes.address, "--workers", "2"
+        )
+        process = program(DYING, *command, folder=tmp_path)
+        wait_for(tmp_path / "w", 3, process)
+        nodes.remove()
+        wait_for(tmp_path / "w", shards_done(tmp_path / "w") + 2, process)
+        nodes.add(1)
+        _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert_equal(everything(undisturbed), everything(tmp_path / "w"))
+    assert shards_done(tmp_path / "w") == 20
+    assert verify(Warehouse(tmp_path / "w").scan("s")).problems == ()
 
-class Where:
-    def __init__(self): self.done = 0
-    def __call__(self, task):
-        import jobs, pipeline, warehouse
-        return [m.__file__ for m in (jobs, pipeline, warehouse)]
 
-found = []
-with cluster(sys.argv[1]):
-    failures = run_tasks(Where, [1], Share(1, 1, 0), finished=found.append, advanced=lambda n: None)
-assert not failures, failures
-assert all("py_modules" in path for path in found[0]), found
-"""
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    done = subprocess.run(
-        [sys.executable, "-c", program, head],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    command = [sys.executable, "-c", "from jobs.cli import main; main()", "scan", str(world)]
-    options = ["--path-column", "img_filename", "--model", str(tiny_config), "--no-publish"]
-    options += ["--warehouse", str(tmp_path / "w"), "--ray-address", head]
-    done = subprocess.run(
-        [*command, *options],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.mark.timeout(240)
+def test_a_picture_that_kills_its_worker_is_one_reject_and_all_others_are_stored(
+    world: Path,
+    tiny_config: Path,
+    tmp_path: Path,
+    undisturbed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """rows in = stored + rejects, on a local Ray and a shard of every picture."""
+    key = str(everything(undisturbed)["key"][17])
+    monkeypatch.setenv("POISON", key)
+    command = arguments(world, tiny_config, tmp_path / "w", "--workers", "1")
+    command[command.index("--shard-size") + 1] = "240"
+    process = program(DYING, *command, folder=tmp_path)
+    _, told = process.communicate(timeout=200)
+    assert process.returncode == 0, told
+    stored_scan = Warehouse(tmp_path / "w").scan("s")
+    newest = snapshots.latest(stored_scan)
+    assert newest is not None
+    assert (newest.images, newest.rejects) == (239, 1)
+    rejects = read_rejects(stored_scan, [live.shard for live in newest.shards]).to_pylist()
+    assert [(r["key"], r["stage"]) for r in rejects] == [(key, "worker")]
+    assert "died 3 times" in rejects[0]["reason"]
+    assert verify(stored_scan).problems == ()
+    stored, whole = everything(tmp_path / "w"), everything(undisturbed)
+    others = whole["key"] != key
+    assert stored["key"].tolist() == whole["key"][others].tolist()
+    assert stored["image_id"].tolist() == whole["image_id"][others].tolist()
+    np.testing.assert_allclose(stored["embedding"], whole["embedding"][others], atol=1e-6)

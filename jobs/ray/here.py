@@ -1,0 +1,63 @@
+"""The same worker in this process: no Ray is started, or even imported."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from jobs.ray.tasks import Cut, Failure, R, T, Worker, reason_of
+
+POLL_SECONDS = 0.5
+
+
+class Here:
+    """One worker, in this process, with all of its cores.
+
+    What kills it kills the command: nothing is cut, and nothing is tried elsewhere.
+    """
+
+    def __init__(self) -> None:
+        """Count the cores that this process may use."""
+        self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self.described = f"one worker in this process, {self.cpus} cores"
+        self.gpus = True
+
+    def run(
+        self,
+        make: Callable[[int], Worker[T, R]],
+        tasks: Sequence[T],
+        *,
+        finished: Callable[[R], None],
+        advanced: Callable[[int], None],
+        cut: Cut[T, R] | None = None,
+    ) -> list[Failure[T]]:
+        """Do all tasks, one after another, as `Pool` says."""
+        worker = make(self.cpus)
+        failures: list[Failure[T]] = []
+        with _telling(worker, advanced):
+            for task in tasks:
+                try:
+                    result = worker(task)
+                except Exception as error:  # noqa: BLE001  as a worker elsewhere would say it
+                    failures.append(Failure(task, reason_of(error)))
+                else:
+                    finished(result)
+        return failures
+
+
+@contextmanager
+def _telling(worker: Worker[T, R], advanced: Callable[[int], None]) -> Iterator[None]:
+    """Say how far the worker is, now and then, while it works."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(POLL_SECONDS):
+            advanced(worker.done)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

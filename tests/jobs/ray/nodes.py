@@ -1,0 +1,133 @@
+"""A cluster of several nodes on this machine, and the program run on it from elsewhere."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}
+
+
+class Nodes:
+    """A cluster of nodes, held by a process of its own: one session of Ray is all that each has."""
+
+    def __init__(self, cores: Sequence[int]) -> None:
+        command = [sys.executable, "-m", "tests.jobs.ray.nodes", *map(str, cores)]
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **ENVIRONMENT},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.address = self._answer()
+
+    def add(self, cores: int) -> None:
+        """Start one more node."""
+        self._ask(f"add {cores}")
+
+    def remove(self) -> None:
+        """Kill the first node, with all that runs on it."""
+        self._ask("remove")
+
+    def close(self) -> None:
+        """End all nodes."""
+        self.process.communicate(timeout=60)
+
+    def _ask(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self._answer() == "done"
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("> "):
+                return line[2:].strip()
+        raise AssertionError("the nodes have ended")
+
+
+@contextmanager
+def several_nodes(*cores: int) -> Iterator[Nodes]:
+    """Start a head without cores, and a node for each number of cores."""
+    nodes = Nodes(cores)
+    try:
+        yield nodes
+    finally:
+        nodes.close()
+
+
+def _hold(cores: Sequence[int]) -> None:
+    """Start the nodes, and do as told on standard input until it ends."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    cluster.add_node(num_cpus=0, include_dashboard=False)
+    nodes = [cluster.add_node(num_cpus=count) for count in cores]
+    try:
+        _tell(cluster.address)
+        for line in sys.stdin:
+            if line.startswith("add"):
+                nodes.append(cluster.add_node(num_cpus=int(line.split()[1])))
+            else:
+                cluster.remove_node(nodes.pop(0), allow_graceful=False)
+            _tell("done")
+    finally:
+        cluster.shutdown()
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(f"> {text}\n")
+    sys.stdout.flush()
+
+
+def program(code: str, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a driver in a process of its own, in a folder where none of our packages is."""
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+HEADATLAS = "from jobs.cli import main; main()"
+
+# A scan whose worker dies whenever it meets a picture of that name, and is slow.
+DYING = """
+import os, sys, time
+import jobs.commands.scan as scan
+from jobs.cli import main
+from jobs.workers.scan import ScanWorker
+
+class Dying(ScanWorker):
+    def __call__(self, task):
+        time.sleep(float(os.environ.get("SLOWNESS", "0")))
+        for member in task.members:
+            if os.environ.get("POISON") == member.key:
+                os._exit(1)
+        return super().__call__(task)
+
+scan.ScanWorker = Dying
+main()
+"""
+
+
+def said(text: str, event: str) -> list[dict[str, Any]]:
+    """Return the JSON lines of one kind of event."""
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("event") == event]
+
+
+if __name__ == "__main__":
+    _hold([int(text) for text in sys.argv[1:]])
