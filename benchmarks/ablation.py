@@ -17,7 +17,7 @@ from jobs.commands.ablate import open_scene
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets, random_sets
 from pipeline.heads import moments as mo
-from pipeline.heads.frames import Frames
+from pipeline.heads.stored_frames import Frames
 from pipeline.heads.summary import heads_table
 from schemas.files import rejects_schema
 from schemas.manifest import Timing

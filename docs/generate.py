@@ -1,9 +1,8 @@
 """Write docs/cli.md and docs/warehouse.md from the commands and the schemas themselves."""
 
-import inspect
 from pathlib import Path
 
-from jobs.commands.listed import ALL, Command
+from jobs.command import Command, commands
 from jobs.options import ENVIRONMENT
 from schemas import tables
 from schemas.macros import MACROS
@@ -29,11 +28,11 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more r
 
 def cli() -> str:
     """Return docs/cli.md."""
-    return CLI_HEAD + "".join(_command(command) for command in ALL)
+    return CLI_HEAD + "".join(_command(command) for command in commands())
 
 
 def _command(command: Command) -> str:
-    lines = [f"\n## headatlas {command.name}\n", inspect.getdoc(command.run) or "", ""]
+    lines = [f"\n## headatlas {command.name}\n", command.help, ""]
     places = " ".join(name.upper() for name in command.arguments)
     lines += ["```", f"headatlas {command.name} {places} [OPTIONS]".replace("  ", " "), "```", ""]
     lines += ["| option | meaning | default |", "|---|---|---|"]
@@ -46,7 +45,7 @@ def _command(command: Command) -> str:
             value = field.get_default(call_default_factory=True)
             default = "" if value in (None, (), [], {}, False) else f"`{value}`"
         lines.append(f"| {shown} | {_cell(field.description or '')} | {default} |")
-    for name, text in command.flags:
+    for name, text in command.flags.items():
         lines.append(f"| `--{name.replace('_', '-')}` | {_cell(text)} | |")
     return "\n".join(lines) + "\n"
 

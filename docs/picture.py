@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from jobs.commands import evaluate, nearest
+from jobs.commands.evaluate import EvaluateConfig
+from jobs.commands.nearest import NearestConfig
 from jobs.steps.sheet import Tile, contact_sheet
-from schemas.config import EvaluateConfig, NearestConfig
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 

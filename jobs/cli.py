@@ -3,36 +3,42 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
 import typer
 
 from jobs import console
-from jobs.commands import listed as commands
-from jobs.options import add_command
+from jobs.command import commands, groups
+from jobs.options import add_command, add_stub, group_of
 from schemas.errors import HeadAtlasError
 
 INTERRUPTED = 130
 
-app = typer.Typer(
-    name="headatlas",
-    help="What every attention head of a CLIP image encoder does, for a whole data set, in SQL.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    add_completion=True,
-)
+HELP = "What every attention head of a CLIP image encoder does, for a whole data set, in SQL."
+COMPLETE = "_HEADATLAS_COMPLETE"
 
-for command in commands.ALL:
-    add_command(
-        app,
-        command.name,
-        command.model,
-        command.run,
-        arguments=command.arguments,
-        flags=command.flags,
+
+def program(given: Sequence[str]) -> typer.Typer:
+    """Return the program for these arguments: only the command that they ask for is imported."""
+    app = typer.Typer(
+        name="headatlas",
+        help=HELP,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        add_completion=True,
     )
+    for name, text in groups().items():
+        group_of(app, name, text)
+    for command in commands():
+        words = command.name.split()
+        if list(given[: len(words)]) == words or COMPLETE in os.environ:
+            add_command(app, command)
+        else:
+            add_stub(app, command)
+    return app
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -52,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(given: list[str], debug: bool) -> int:
     options: dict[str, Any] = {"standalone_mode": False, "prog_name": "headatlas"}
     try:
-        code = app(given, **options)
+        code = program(given)(given, **options)
     except HeadAtlasError as error:
         if debug:
             raise

@@ -1,36 +1,145 @@
-"""What a command of `headatlas` is."""
+"""What a command of `headatlas` is, and where they are found: one module each in `jobs.commands`.
 
-from collections.abc import Callable
+A command's module says:
+
+- its docstring: what the command does; the first line is its line in `headatlas -h`;
+- `run(config, ...)`: does it, and returns what was done. The annotation of `config` is the model of
+  its options; further keyword parameters are switches that are no part of the configuration;
+- `say(config, done)`: prints what was done;
+- `ARGUMENTS`: options that are given by position, if any;
+- `FLAGS`: the meaning of each switch of `run`, if any;
+- `PUBLISHES = True` where what it stores is published when it is done.
+
+Its name is its file's, with dashes; a package is a group of commands. Modules are imported when
+their command is asked for: asking the database should not wait for torch and Ray.
+"""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from jobs import console
-from schemas.config import Config, PublishConfig
+from schemas.config import Config
+from schemas.errors import HeadAtlasError
+
+PACKAGE = "jobs.commands"
+NO_PUBLISH = {"no_publish": "Do not publish when done."}
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: `run` is called with the checked configuration and prints what was done."""
+    """A command, known by its file; the module is imported when it is needed.
+
+    Attributes:
+        name: as on the command line, with its group: `pool import`.
+        module_name: of its module.
+        path: of its file.
+    """
 
     name: str
-    model: type[Config]
-    run: Callable[..., None]
-    arguments: tuple[str, ...] = ()
-    flags: tuple[tuple[str, str], ...] = ()
+    module_name: str
+    path: Path
+
+    @cached_property
+    def help(self) -> str:
+        """What the command does: the docstring of its module, read without importing it."""
+        return _docstring(self.path)
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """Its module, imported."""
+        return importlib.import_module(self.module_name)
+
+    @property
+    def run(self) -> Callable[..., Any]:
+        """What it runs."""
+        found: Callable[..., Any] = self.module.run
+        return found
+
+    @property
+    def model(self) -> type[Config]:
+        """The model of its options."""
+        found: type[Config] = next(iter(inspect.signature(self.run).parameters.values())).annotation
+        return found
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Options that are given by position."""
+        return tuple(getattr(self.module, "ARGUMENTS", ()))
+
+    @property
+    def publishes(self) -> bool:
+        """Whether what it stores is published when it is done."""
+        return bool(getattr(self.module, "PUBLISHES", False))
+
+    @property
+    def flags(self) -> Mapping[str, str]:
+        """Switches that are no part of the configuration, with their meaning."""
+        own: Mapping[str, str] = getattr(self.module, "FLAGS", {})
+        return {**own, **(NO_PUBLISH if self.publishes else {})}
+
+    def carry_out(self, config: Config, **flags: bool) -> None:
+        """Run it, say what was done, and publish it; as the command line does.
+
+        Raises:
+            HeadAtlasError: as `run`; where it says what was done all the same, after that is said
+                and published.
+        """
+        publish = self.publishes and not flags.pop("no_publish", False)
+        late: HeadAtlasError | None = None
+        try:
+            done = self.run(config, **flags)
+        except HeadAtlasError as error:
+            if error.done is None:
+                raise
+            done, late = error.done, error
+        self.module.say(config, done)
+        warehouse = getattr(config, "warehouse", None)
+        if publish and warehouse is not None and not flags.get("dry_run", False):
+            publish_and_say(warehouse)
+        if late is not None:
+            raise late
 
 
-NO_PUBLISH = (("no_publish", "Do not publish when done."),)
-"""The flag of a command that publishes what it has stored."""
-
-
-def publish_and_say(config: PublishConfig) -> None:
-    """Publish, and say which version it is and what in it is stale."""
+def publish_and_say(warehouse: Path) -> None:
+    """Publish a warehouse, and say which version it is and what in it is stale."""
     from jobs.commands import publish
 
-    done = publish.run(config)
-    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
-    for gone in done.gone:
-        console.warn(
-            f"{gone} was materialised and is not there any more; publish --materialize chooses anew"
-        )
-    for stale in done.stale:
-        console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")
+    config = publish.PublishConfig(warehouse=warehouse)
+    publish.say(config, publish.run(config))
+
+
+def commands() -> tuple[Command, ...]:
+    """Return every command, in the order of their names; nothing is imported."""
+    found = importlib.util.find_spec(PACKAGE)
+    assert found is not None and found.submodule_search_locations is not None
+    return tuple(_within(Path(next(iter(found.submodule_search_locations))), PACKAGE, ""))
+
+
+def groups() -> dict[str, str]:
+    """Return the help of each group of commands, by its name."""
+    found = {c.name.partition(" ")[0]: c.path for c in commands() if " " in c.name}
+    return {name: _docstring(path.parent / "__init__.py") for name, path in found.items()}
+
+
+def _within(folder: Path, package: str, group: str) -> list[Command]:
+    found: list[Command] = []
+    for module in pkgutil.iter_modules([str(folder)]):
+        name = f"{group}{module.name.rstrip('_').replace('_', '-')}"
+        inner = f"{package}.{module.name}"
+        if module.ispkg:
+            found += _within(folder / module.name, inner, f"{name} ")
+        else:
+            found.append(Command(name, inner, folder / f"{module.name}.py"))
+    return sorted(found, key=lambda command: command.name)
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

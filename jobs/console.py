@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -23,6 +23,9 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Seconds between two JSON lines of progress.
 EVERY = 5.0
@@ -118,6 +121,20 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         drawn.add_row(*(Text(cell(value)) for value in row))
     out.print(drawn)
+
+
+def show(title: str, found: "pa.Table") -> None:
+    """Print an Arrow table."""
+    columns = [column.to_pylist() for column in found.columns]
+    table(title, found.column_names, list(zip(*columns, strict=True)))
+
+
+def left_out(rejects: Sequence[tuple[str, str]]) -> None:
+    """Warn of pictures that were left out, the first few by name."""
+    for key, reason in rejects[:5]:
+        warn(f"left out {key}: {reason}")
+    if len(rejects) > 5:
+        warn(f"{len(rejects)} pictures were left out in all")
 
 
 def cell(value: object) -> str:

@@ -10,74 +10,67 @@ import typing
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from jobs.command import Command
 from schemas.config import Config, load_yaml
 from schemas.errors import UsageError
-
-C = TypeVar("C", bound=Config)
 
 ENVIRONMENT = {"warehouse": "HEADATLAS_WAREHOUSE"}
 SHORT = {"output": "-o"}
 
 
-def add_command(
-    app: typer.Typer,
-    name: str,
-    model: type[C],
-    run: Callable[[C], None],
-    *,
-    arguments: tuple[str, ...] = (),
-    flags: tuple[tuple[str, str], ...] = (),
-) -> None:
-    """Add to `app` a command whose options are the fields of `model`.
-
-    Args:
-        app: where to add it.
-        name: the command's name; with a space, the group's and the command's.
-        model: its configuration.
-        run: called with the checked configuration; its docstring is the command's help.
-        arguments: fields that are given by position.
-        flags: (name, help) of switches that are no part of the configuration; they are passed to
-            `run` by keyword.
-    """
+def add_command(app: typer.Typer, known: Command) -> None:
+    """Add a command to `app`, with an option for each field of its configuration."""
+    model, arguments, flags = known.model, known.arguments, known.flags
     parameters = [_parameter(n, f, n in arguments) for n, f in model.model_fields.items()]
-    parameters += [_flag(n, text) for n, text in flags]
+    parameters += [_flag(n, text) for n, text in flags.items()]
     config = Annotated[Path | None, typer.Option("--config", help="YAML file of options.")]
     parameters.append(_keyword("config", config, None))
 
     def command(**given: Any) -> None:
         path = given.pop("config")
-        switches = {n: bool(given.pop(n)) for n, _ in flags}
+        switches = {n: bool(given.pop(n)) for n in flags}
         values = load_yaml(path) if path is not None else {}
         values |= {k: v for k, v in given.items() if v is not None and v != []}
         for field, variable in ENVIRONMENT.items():
             if field in model.model_fields and field not in values and os.environ.get(variable):
                 values[field] = os.environ[variable]
         _require(model, values, arguments)
-        run(model.checked(values), **switches)
+        known.carry_out(model.checked(values), **switches)
 
-    command.__doc__ = inspect.getdoc(run)
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         sorted(parameters, key=lambda p: p.name not in arguments)
     )
     command.__annotations__ = {p.name: p.annotation for p in parameters}
-    group, _, last = name.rpartition(" ")
-    _group(app, group).command(last)(command)
+    _add(app, known, command)
 
 
-def _group(app: typer.Typer, name: str) -> typer.Typer:
-    """Return the group of commands called `name`, made if it is not there; `` is the program."""
-    if not name:
-        return app
+def add_stub(app: typer.Typer, known: Command) -> None:
+    """Add a command's name and help alone: it is not the one that is asked for."""
+
+    def command() -> None:
+        raise AssertionError(known.name)
+
+    _add(app, known, command)
+
+
+def _add(app: typer.Typer, known: Command, command: Callable[..., None]) -> None:
+    command.__doc__ = known.help
+    group, _, last = known.name.rpartition(" ")
+    (group_of(app, group) if group else app).command(last)(command)
+
+
+def group_of(app: typer.Typer, name: str, text: str | None = None) -> typer.Typer:
+    """Return the group of commands called `name`, made with this help if it is not there."""
     for known in app.registered_groups:
         if known.name == name and known.typer_instance is not None:
             return known.typer_instance
-    group = typer.Typer(no_args_is_help=True, help=f"Commands on {name}s.")
+    group = typer.Typer(no_args_is_help=True, help=text)
     app.add_typer(group, name=name)
     return group
 

@@ -1,15 +1,17 @@
-"""Configuration of each command: what the CLI's options and YAML files are checked against."""
+"""Configurations: what a command's options and YAML files are checked against."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from schemas.errors import UsageError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Metric = Literal["cosine", "dot"]
+# Absolute, since a worker's folder is another.
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class Config(BaseModel):
@@ -34,195 +36,23 @@ class Config(BaseModel):
             raise UsageError(f"{where}: {first['msg']} (got {first.get('input')!r})") from None
 
 
-class ScanConfig(Config):
-    """Options of `headatlas scan`."""
-
-    source: str = Field(description="Folder, CSV/JSONL/Parquet listing, tars, or image Parquet.")
-    model: str = Field(description="open_clip model name, or path of a model config JSON.")
-    pretrained: str = Field(default="none", description="open_clip tag, checkpoint file, or none.")
-    warehouse: Path = Field(description="Folder of the warehouse; every worker must see it.")
-    dataset: str | None = Field(default=None, description="Name of the data set.")
-    scan: str | None = Field(default=None, description="Name of the scan.")
-    layers: str = Field(default="all", description="all, last:N, A-B or A; 0-based.")
-    labels: str | None = Field(default=None, description="`folder`, or the label column.")
-    path_column: str | None = Field(default=None, description="Column that holds the path.")
-    root: str | None = Field(default=None, description="Folder that listed paths start from.")
-    shard_size: int = Field(default=4096, ge=1, description="Pictures per shard.")
-    batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
-    precision: Precision = Field(default="fp32", description="Arithmetic of the forward pass.")
-    store: tuple[Literal["mlp"], ...] = Field(default=(), description="Also store: mlp.")
-    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
-    workers: int | None = Field(
-        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
-    )
-    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
-    max_rejects: str | None = Field(default=None, description="N, or P%: exit 3 above it.")
-    restart: bool = Field(default=False, description="Forget what is stored; scan from nothing.")
-    retry_rejects: bool = Field(default=False, description="Try rejected pictures again.")
-
-    @field_validator("max_rejects")
-    @classmethod
-    def _limit(cls, value: str | None) -> str | None:
-        if value is not None:
-            reject_limit(value, 1)
+def split_names(value: object) -> object:
+    """Split `a,b` into names, and a list of such texts into one list."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
         return value
+    return tuple(name.strip() for text in texts for name in str(text).split(",") if name.strip())
 
 
-class PublishConfig(Config):
-    """Options of `headatlas publish`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    materialize: tuple[str, ...] = Field(
-        default=(),
-        description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all, "
-        "or none. Default, those of the version before.",
-    )
-    keep: int | None = Field(
-        default=None,
-        ge=1,
-        description="Published versions to keep. Default, as the last time it was given; first, 3.",
-    )
+Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]
 
 
-class TextSpanConfig(Config):
-    """Options of `headatlas textspan`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    pool: str = Field(description="Description pool.")
-    scan: str | None = Field(default=None, description="Scan; default, the newest.")
-    m: int = Field(default=60, ge=1, description="Texts per head.")
-    where: str | None = Field(
-        default=None, description="Only pictures for which this SQL condition over images holds."
-    )
-    template: tuple[str, ...] = Field(
-        default=(),
-        description="Prompt of a text, as `a photo of {}`, openai, or a file with one per line; "
-        "may be given again: their embeddings are averaged. Default, texts as they are.",
-    )
-    basis: str | None = Field(default=None, description="Name of the result; default, the pool's.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-    renormalise: bool = Field(
-        default=False, description="Make the texts' projections unit-norm first."
-    )
-
-
-class PoolListConfig(Config):
-    """Options of `headatlas pool-list`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-
-
-class PoolImportConfig(Config):
-    """Options of `headatlas pool import`."""
-
-    file: Path = Field(
-        description="Text file with one description per line, CSV with text and property, or "
-        "`general` for the pool that ships."
-    )
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    name: str | None = Field(default=None, description="Name of the pool; default, the file's.")
-    property: str | None = Field(
-        default=None, description="Property of all descriptions that have none of their own."
-    )
-
-
-class SqlConfig(Config):
-    """Options of `headatlas sql`."""
-
-    statement: str = Field(description="SQL to run.")
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    output: Path | None = Field(
-        default=None, description="Write the answer to this file: .parquet, .csv or .arrow."
-    )
-
-
-class NearestConfig(Config):
-    """Options of `headatlas nearest`."""
-
-    query: str | None = Field(
-        default=None, description="Key of a stored picture, or a picture file."
-    )
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: str | None = Field(default=None, description="Scan; default, the newest.")
-    head: tuple[str, ...] = Field(default=(), description="Head, as L22H11; may be given again.")
-    role: str | None = Field(default=None, description="All heads that carry this role.")
-    text: str | None = Field(default=None, description="A text, instead of a picture.")
-    k: int = Field(default=10, ge=1, description="Pictures to return.")
-    where: str | None = Field(default=None, description="SQL condition over images.")
-    metric: Metric = Field(default="cosine", description="cosine or dot.")
-    centred: bool = Field(default=True, description="Take each head's mean off first.")
-    png: Path | None = Field(default=None, description="Also draw a contact sheet.")
-    html: Path | None = Field(default=None, description="Also write a page with thumbnails.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-
-
-class EvaluateConfig(Config):
-    """Options of `headatlas evaluate`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: str | None = Field(default=None, description="Scan; default, the newest.")
-    attribute: tuple[str, ...] = Field(
-        default=(), description="Metadata column, or label; default, all with few values."
-    )
-    k: int = Field(default=10, ge=1, description="Neighbours of precision@k.")
-    queries: int = Field(default=500, ge=1, description="Pictures to ask with, drawn at random.")
-
-
-class VerifyConfig(Config):
-    """Options of `headatlas verify`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: str | None = Field(default=None, description="Only this scan; default, all.")
-    quick: bool = Field(default=False, description="Leave out checksums and the vectors' values.")
-
-
-class GcConfig(Config):
-    """Options of `headatlas gc`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    keep: int = Field(default=3, ge=1, description="Snapshots of each scan to keep.")
-
-
-class CompactConfig(Config):
-    """Options of `headatlas compact`."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: str | None = Field(default=None, description="Only this scan; default, all.")
-    shard_size: int = Field(default=4096, ge=1, description="Pictures per merged shard.")
-
-
-class InfoConfig(Config):
-    """Options of `headatlas info`."""
-
-    warehouse: Path | None = Field(default=None, description="Folder of the warehouse.")
-
-
-class RefreshConfig(Config):
-    """Options of `headatlas refresh`."""
-
-    plan: Path = Field(
-        description="YAML file: warehouse, scan, textspan, roles, zeroshot, publish."
-    )
-
-
-class Night(Config):
-    """The YAML file of a refresh; each part takes the options of its command."""
-
-    warehouse: Path = Field(description="Folder of the warehouse.")
-    scan: dict[str, Any] = Field(description="Options of scan.")
-    textspan: list[dict[str, Any]] = Field(default=[], description="Options of textspan, a list.")
-    roles: list[dict[str, Any]] = Field(default=[], description="Options of roles build, a list.")
-    zeroshot: list[dict[str, Any]] = Field(default=[], description="Options of zeroshot, a list.")
-    publish: dict[str, Any] = Field(default={}, description="Options of publish.")
-
-
-class DemoConfig(Config):
-    """Options of `headatlas demo`."""
-
-    warehouse: Path = Field(default=Path("headatlas-demo"), description="Folder to work in.")
-    pictures: int = Field(default=3000, ge=100, description="Pictures to draw and scan.")
+def split_numbers(value: object) -> object:
+    """Split `1,2` into numbers, and a list of such texts into one list."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, (list, tuple)):
+        return value
+    return tuple(n.strip() for text in texts for n in str(text).split(",") if n.strip())
 
 
 def reject_limit(spec: str, pictures: int) -> float:

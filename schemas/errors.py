@@ -24,9 +24,18 @@ from typing import ClassVar
 
 
 class HeadAtlasError(Exception):
-    """Base of all errors that are shown to a person without a traceback."""
+    """Base of all errors that are shown to a person without a traceback.
+
+    Attributes:
+        done: what was done all the same, where there is something: it is said, and published.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, done: object = None) -> None:
+        """Say `message`; `done` is the result of what was done all the same."""
+        super().__init__(message)
+        self.done = done
 
 
 class UsageError(HeadAtlasError):

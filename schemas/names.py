@@ -8,6 +8,9 @@ _HEAD = re.compile(r"L(\d{1,3})H(\d{1,3})", re.IGNORECASE)
 _SAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
+# What stands for random weights, where weights are named.
+NO_WEIGHTS = "none"
+
 
 def head_name(layer: int, head: int) -> str:
     """Name a head, both indices 0-based: `head_name(22, 11) == "L22H11"`."""

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
 
-from schemas.config import ScanConfig
-
 _hook = install_import_hook(["pipeline", "warehouse", "demo.world"], "beartype.beartype")
+
+if TYPE_CHECKING:
+    from jobs.commands.scan import ScanConfig
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +42,10 @@ def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def scan_config(world: Path, tiny_config: Path, warehouse: Path, **options: object) -> ScanConfig:
+def scan_config(world: Path, tiny_config: Path, warehouse: Path, **options: object) -> "ScanConfig":
     """Return the options of a small scan of the world, with some of them replaced."""
+    from jobs.commands.scan import ScanConfig
+
     values = {
         "source": str(world),
         "path_column": "img_filename",
@@ -74,8 +78,11 @@ def published(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of that warehouse with a pool, a basis and a published database."""
     import shutil
 
-    from jobs.commands import pool, publish, textspan
-    from schemas.config import PoolImportConfig, PublishConfig, TextSpanConfig
+    from jobs.commands import publish, textspan
+    from jobs.commands.pool import import_
+    from jobs.commands.pool.import_ import PoolImportConfig
+    from jobs.commands.publish import PublishConfig
+    from jobs.commands.textspan import TextSpanConfig
 
     warehouse = tmp_path_factory.mktemp("published") / "w"
     shutil.copytree(scanned, warehouse)
@@ -85,7 +92,7 @@ def published(scanned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"a {c} {thing},{p}" for c in colours for thing, p in (("bird", "bird"), ("car", "car"))
     ]
     texts.write_text("\n".join(["text,property", *rows]))
-    pool.run_import(PoolImportConfig(file=texts, warehouse=warehouse, name="small"))
+    import_.run(PoolImportConfig(file=texts, warehouse=warehouse, name="small"))
     textspan.run(TextSpanConfig(warehouse=warehouse, pool="small", m=4))
     publish.run(PublishConfig(warehouse=warehouse))
     return warehouse

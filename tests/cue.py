@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.heads import moments as mo
-from pipeline.heads.frames import Frames
+from pipeline.heads.stored_frames import Frames
 from pipeline.heads.summary import heads_table
 from schemas.files import images_schema, rejects_schema, vector_of
 from schemas.manifest import Timing

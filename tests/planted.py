@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import synthetic
 
-from pipeline.heads.frames import Frames
 from pipeline.heads.moments import shard_moments, to_table
+from pipeline.heads.stored_frames import Frames
 from schemas.files import images_schema, vector_of
 from schemas.manifest import Timing, members_digest
 from warehouse.files.layout import ScanDir, Warehouse

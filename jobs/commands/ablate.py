@@ -1,13 +1,17 @@
-"""`headatlas ablate`: accuracy with a set of heads mean-ablated, by group, with random control."""
+"""Say what switching off some heads does to accuracy, by group, beside random heads."""
 
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import Field
+
+from jobs import console
+from jobs.steps.accuracies import SHOWN, show_ablated
 from jobs.steps.sweep import SweepRow, plot, sweep
 from jobs.steps.whatif import Head, Key, Scene, Tally, ablate_sets, means_over, random_sets, spread
-from pipeline.heads.frames import load_frames
-from schemas.config_classes import AblateConfig
+from pipeline.heads.stored_frames import load_frames
+from schemas.config import Config, Names
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
 from warehouse.files.layout import Warehouse
@@ -15,6 +19,33 @@ from warehouse.results.classifiers import heads_of_role, read_classifier
 from warehouse.store import snapshots
 from warehouse.store.columns import condition, require_columns
 from warehouse.store.means import read_means
+
+
+class AblateConfig(Config):
+    """Options of `headatlas ablate`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    classifier: str = Field(description="Zero-shot classifier, made by headatlas zeroshot.")
+    heads: Names = Field(default=(), description="Heads to ablate, as L22H12,L23H6.")
+    role: str | None = Field(default=None, description="Ablate all heads that carry this role.")
+    basis: str | None = Field(default=None, description="TextSpan basis of the roles; any.")
+    sweep: bool = Field(
+        default=False,
+        description="The paper's ablations: all MLPs, attention layers 0 to l, all but the last n "
+        "layers of heads; needs a scan with --layers all --store mlp.",
+    )
+    group_by: Names = Field(default=(), description="Columns, as label,place.")
+    where: str | None = Field(
+        default=None, description="Count only pictures with COLUMN=VALUE; means stay over all."
+    )
+    means: str | None = Field(
+        default=None,
+        description="Replace heads by their means over pictures with COLUMN=VALUE; default, all.",
+    )
+    control: int = Field(default=10, ge=0, description="Random sets of as many heads.")
+    seed: int = Field(default=0, description="Seed of the random sets.")
+    png: Path | None = Field(default=None, description="Plot of --sweep.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
 
 
 @dataclass(frozen=True)
@@ -68,14 +99,18 @@ class SweepResult:
     seconds: float
 
 
-def run(config: AblateConfig) -> AblateResult:
+def run(config: AblateConfig) -> AblateResult | SweepResult:
     """Ablate the heads asked for, and random ones, streaming over the stored contributions.
+
+    With `sweep`, do the paper's ablations instead.
 
     Raises:
         UnknownName: no such scan, classifier, head, role or column.
         UsageError: not exactly one of heads and role is given.
     """
-    if config.sweep or bool(config.heads) == bool(config.role):
+    if config.sweep:
+        return run_sweep(config)
+    if bool(config.heads) == bool(config.role):
         raise UsageError("give one of --heads L22H12,L23H6 and --role NAME, or --sweep alone")
     started = time.perf_counter()
     scene = open_scene(
@@ -106,6 +141,20 @@ def run(config: AblateConfig) -> AblateResult:
         tuple(tuple(head_name(*h) for h in heads) for heads in random),
         time.perf_counter() - started,
     )
+
+
+def say(config: AblateConfig, done: AblateResult | SweepResult) -> None:
+    """Print accuracies before and after."""
+    if isinstance(done, SweepResult):
+        rows = [(row.kind, row.layers or None, row.accuracy) for row in done.rows]
+        title = f"{done.classifier} over {done.images:,} pictures"
+        console.table(title, ("kind", "layers", "accuracy"), rows)
+        if done.png is not None:
+            console.note(f"plot: {done.png}")
+        return
+    title = f"{len(done.heads)} heads mean-ablated: {', '.join(done.heads[:SHOWN])}"
+    show_ablated(title, config.group_by, done.groups, done.total, done.worst)
+    console.note(f"{done.total.n:,} pictures in {done.seconds:.1f} s")
 
 
 def run_sweep(config: AblateConfig) -> SweepResult:

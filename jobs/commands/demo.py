@@ -1,21 +1,33 @@
-"""`headatlas demo`: the whole way on the pictures and the small CLIP that ship, offline."""
+"""Go the whole way on the pictures and the small CLIP that ship."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import Field
 
 import demo
 from demo.world import SEED, descriptions, materialise
 from jobs import console
 from jobs.commands import publish, scan, textspan
+from jobs.commands.publish import PublishConfig
+from jobs.commands.scan import ScanConfig
+from jobs.commands.textspan import TextSpanConfig
 from pipeline.texts.pool import Description, clean
-from pipeline.towers.models import NO_WEIGHTS
-from schemas.config import DemoConfig, PublishConfig, ScanConfig, TextSpanConfig
+from schemas.config import Config
+from schemas.names import NO_WEIGHTS
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
+
+
+class DemoConfig(Config):
+    """Options of `headatlas demo`."""
+
+    warehouse: Path = Field(default=Path("headatlas-demo"), description="Folder to work in.")
+    pictures: int = Field(default=3000, ge=100, description="Pictures to draw and scan.")
+
 
 FOLDER = Path(demo.__file__).parent
 MODEL = FOLDER / "small_clip.json"
@@ -123,3 +135,12 @@ def run(config: DemoConfig) -> DemoResult:
     publish.run(PublishConfig(warehouse=root))
     answers = tuple((q, sql, query(Warehouse(root), sql)) for q, sql in QUERIES)
     return DemoResult(trained, query(Warehouse(root), STRONGEST), answers)
+
+
+def say(config: DemoConfig, done: DemoResult) -> None:
+    """Print the strongest heads, and each query with its answer."""
+    what = "the small CLIP that ships" if done.trained else "RANDOM WEIGHTS (nothing is learnt)"
+    console.show(f"The strongest heads of {what}, and their texts", done.heads)
+    for question, text, answer in done.answers:
+        console.out.print(f"\n{text}", style="cyan", soft_wrap=True, markup=False)
+        console.show(question, answer)

@@ -1,4 +1,4 @@
-"""`headatlas evaluate`: how well each head retrieves by each attribute, in numbers."""
+"""Measure how well each head retrieves by each attribute of the pictures, and store it."""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
+from pydantic import Field
 
 from jobs import console
 from pipeline.heads.retrieval import Precision, precision_of
-from schemas.config import EvaluateConfig
+from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name, parse_head
 from schemas.results.retrieval_scores import (
@@ -24,6 +25,21 @@ from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
 from warehouse.store.reading import iterate_layer, matrix, read_images
+
+PUBLISHES = True
+
+
+class EvaluateConfig(Config):
+    """Options of `headatlas evaluate`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    attribute: tuple[str, ...] = Field(
+        default=(), description="Metadata column, or label; default, all with few values."
+    )
+    k: int = Field(default=10, ge=1, description="Neighbours of precision@k.")
+    queries: int = Field(default=500, ge=1, description="Pictures to ask with, drawn at random.")
+
 
 SEED = 0
 # An attribute with more values than this is a name, not a property.
@@ -113,6 +129,32 @@ def run(config: EvaluateConfig) -> Evaluation:
     }
     write_result(path, _table(done), provenance)
     return done
+
+
+def say(config: EvaluateConfig, done: Evaluation) -> None:
+    """Print the best head for each attribute."""
+    rows = [
+        (
+            row.attribute,
+            row.head,
+            row.score.precision,
+            row.score.average_precision,
+            done.embedding[row.attribute].precision,
+            done.embedding[row.attribute].average_precision,
+            row.score.chance,
+        )
+        for row in done.best()
+    ]
+    columns = (
+        "attribute",
+        "best head",
+        f"precision@{done.k}",
+        "mAP",
+        "embedding",
+        "its mAP",
+        "chance",
+    )
+    console.table(f"Retrieval in {done.scan}, {done.queries} queries", columns, rows)
 
 
 def _table(done: Evaluation) -> pa.Table:

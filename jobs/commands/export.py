@@ -1,4 +1,4 @@
-"""`headatlas export`: image embeddings with some heads mean-ablated, as Parquet for use elsewhere.
+"""Write image embeddings with some heads mean-ablated, as Parquet for use elsewhere.
 
 No model runs: the ablated embedding is the stored one less Σ_S Q (vector − mean). One shard is in
 memory at a time.
@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float
+from pydantic import Field
 
 from jobs import console
+from jobs.steps.accuracies import SHOWN
 from pipeline.heads.ablation import project, shift
-from pipeline.heads.frames import load_frames
-from schemas.config_classes import ExportConfig
+from pipeline.heads.stored_frames import load_frames
+from schemas.config import Config, Names
 from schemas.embeddings import embeddings_schema
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
@@ -27,6 +29,28 @@ from warehouse.results.files import stream_result
 from warehouse.store import snapshots
 from warehouse.store.means import Means, read_means
 from warehouse.store.reading import matrix, read_head, read_images
+
+ARGUMENTS = ("output",)
+
+
+class ExportConfig(Config):
+    """Options of `headatlas export`."""
+
+    output: Path = Field(description="File to write, ending in .parquet.")
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    heads: Names = Field(default=(), description="Heads to ablate, as L22H12,L23H6.")
+    role: str | None = Field(default=None, description="Ablate all heads that carry this role.")
+    basis: str | None = Field(default=None, description="TextSpan basis of the roles; any.")
+    keep: bool = Field(
+        default=False, description="Ablate all stored heads but these; the rest stays as it is."
+    )
+    unit: bool = Field(
+        default=False,
+        description="Make the ablated embeddings unit-norm again; default, they stay as they are, "
+        "so that dot products with class weights are ablated logits.",
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+
 
 Head = tuple[int, int]
 
@@ -105,6 +129,16 @@ def run(config: ExportConfig) -> ExportResult:
     names = tuple(head_name(*head) for head in ablated)
     seconds = time.perf_counter() - started
     return ExportResult(scan.name, config.output, names, config.unit, done, seconds)
+
+
+def say(config: ExportConfig, done: ExportResult) -> None:
+    """Say what was written, and whether it is unit-norm."""
+    names = ", ".join(done.ablated[:SHOWN]) + (", ..." if len(done.ablated) > SHOWN else "")
+    length = "unit-norm" if done.unit else "not made unit-norm again"
+    console.note(
+        f"{done.images:,} embeddings of {done.scan} with {len(done.ablated)} heads mean-ablated "
+        f"({names}), {length}: {done.path} ({done.seconds:.1f} s)"
+    )
 
 
 def _check_path(path: Path) -> None:

@@ -1,22 +1,33 @@
-"""`headatlas info`: what is in a warehouse, and what this machine would scan with."""
+"""Say what is in a warehouse, and what this machine would scan with."""
 
 import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
-import torch
+from pydantic import Field
 
-from schemas.config import InfoConfig
+from jobs import console
+from schemas.config import Config
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.pools import pools, read_pool
+
+
+class InfoConfig(Config):
+    """Options of `headatlas info`."""
+
+    warehouse: Path | None = Field(default=None, description="Folder of the warehouse.")
+
 
 Block = tuple[str, Sequence[str], list[Sequence[object]]]
 
 
 def run(config: InfoConfig) -> list[Block]:
     """Return tables: this machine, then the scans and pools of the warehouse."""
+    import torch
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     machine: list[Sequence[object]] = [
         ("headatlas", version("headatlas")),
@@ -50,3 +61,9 @@ def run(config: InfoConfig) -> list[Block]:
     listed = [(p.name, len(p.texts)) for p in (read_pool(warehouse, n) for n in pools(warehouse))]
     blocks.append(("Description pools", ("pool", "descriptions"), list(listed)))
     return blocks
+
+
+def say(config: InfoConfig, done: list[Block]) -> None:
+    """Print the tables."""
+    for title, columns, rows in done:
+        console.table(title, columns, rows)

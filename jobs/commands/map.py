@@ -1,74 +1,72 @@
-"""`headatlas map`: where the image encoder looks for a text, drawn over a picture."""
+"""Draw where the image encoder looks for each text, over a picture."""
 
-import io
-from dataclasses import asdict, dataclass
+import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from jaxtyping import Bool, Float
-from PIL import Image
-from torch import Tensor
+from pydantic import Field
 
-from jobs.steps.chosen import chosen_heads
-from jobs.steps.models import load_for
-from pipeline.maps.drawing import Panel, draw_panels
-from pipeline.maps.method import MapMethod, logit_scale_of
-from pipeline.maps.methods.contribution import head_contributions
-from pipeline.maps.picture import whole_picture
-from pipeline.maps.registry import DECLARED, given_by, method_named
-from pipeline.maps.shared import Points, points
-from pipeline.masks.base import read_picture
-from pipeline.towers.models import LoadedModel, load_model
-from schemas.config_maps import MapConfig
-from schemas.errors import UsageError
-from schemas.names import head_name
-from warehouse.files.atomic import write_bytes
-from warehouse.files.layout import Warehouse
-from warehouse.results.classifiers import heads_of_role
-from warehouse.store import snapshots
+from jobs import console
+from schemas.config import AbsolutePath, Config, Names
 
-# Heads on a contact sheet.
-STRONGEST = 14
-# Whose map of the words is shown, for methods that have none.
-WORDS = "chefer-bimodal"
+ARGUMENTS = ("image", "texts")
 
 
-@dataclass(frozen=True)
-class MapResult:
-    """What was drawn.
-
-    Attributes:
-        path: the PNG file.
-        titles: of the panels.
-        values: the maps behind them.
-        scores: cosine of the picture and each text.
-        points: one for each panel, where asked for.
-        words: the words of each text and their relevance, where asked for.
-    """
-
-    path: Path
-    titles: tuple[str, ...]
-    values: Float[Tensor, "panel grid_h grid_w"]
-    scores: tuple[float, ...]
-    points: tuple[Points, ...]
-    words: tuple[tuple[tuple[str, float], ...], ...]
-
-    def points_json(self) -> list[dict[str, object]]:
-        """Return the points as what is printed: a title, positive and negative (x, y)."""
-        pairs = zip(self.titles, self.points, strict=True) if self.points else ()
-        return [{"title": title, **asdict(one)} for title, one in pairs]
+# Of segment too.
+ECLIP = (
+    "Checkpoint of ECLIP's two projections, for method eclip: safetensors or torch file with "
+    "image.weight and text.weight, and biases if any."
+)
 
 
-@dataclass(frozen=True)
-class _Scene:
-    picture: Image.Image
-    loaded: LoadedModel
-    pixels: Float[Tensor, "1 3 height width"]
-    texts: Float[Tensor, "text d_joint"]
-    labels: Float[Tensor, "label d_joint"]
+class MapConfig(Config):
+    """Options of `headatlas map`."""
+
+    image: Path = Field(description="Picture file.")
+    texts: tuple[str, ...] = Field(description="Texts to look for, one panel each.")
+    model: str | None = Field(default=None, description="open_clip name, or a model config JSON.")
+    pretrained: str | None = Field(
+        default=None, description="open_clip tag, checkpoint file, or none."
+    )
+    warehouse: Path | None = Field(
+        default=None, description="Folder of the warehouse whose scan's model is used."
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    method: str = Field(default="contribution", description="Method of the map.")
+    eclip: AbsolutePath | None = Field(default=None, description=ECLIP)
+    layers: str = Field(default="all", description="Contribution of these layers alone.")
+    heads: Names = Field(
+        default=(), description="Contribution of these heads alone, as L22H12,L23H6."
+    )
+    role: str | None = Field(
+        default=None, description="Contribution of the heads that carry this role alone."
+    )
+    against: tuple[str, ...] = Field(
+        default=(), description="Texts to compare with; default, the texts, or everyday ones."
+    )
+    contrast: bool = Field(default=False, description="The difference of exactly two texts.")
+    per_head: bool = Field(
+        default=False, description="A sheet of the heads that say most about one text."
+    )
+    points: bool = Field(
+        default=False, description="Print and draw point prompts for a segmenter, as JSON."
+    )
+    words: bool = Field(
+        default=False,
+        description="Also say which words matter: by Chefer's method, or method grad-eclip.",
+    )
+    size: int | None = Field(
+        default=None, ge=1, description="Short side in pixels; default, the model's."
+    )
+    output: Path = Field(default=Path("map.png"), description="PNG file to write.")
 
 
-def run(config: MapConfig) -> MapResult:
+if TYPE_CHECKING:
+    from jobs.steps.map_picture import MapResult
+
+
+def run(config: MapConfig) -> "MapResult":
     """Draw the maps of a picture for some texts.
 
     Raises:
@@ -76,165 +74,18 @@ def run(config: MapConfig) -> MapResult:
         UsageError: options that do not go together; a model that is not named.
         UnknownName: no such method, scan or role.
     """
-    method = method_named(config.method, given_by(config.eclip))
-    _check(config, method)
-    picture = read_picture(config.image)
-    loaded, role_heads = _model(config)
-    method.check(loaded.visual)
-    scene = _scene(config, method, picture, loaded)
-    chosen = _chosen(config, loaded, role_heads)
-    scale = logit_scale_of(loaded.clip)
-    narrowed = {} if chosen is None else {"heads": chosen}
-    result = method.run(
-        *(loaded.visual, scene.pixels, scene.texts, scene.labels), logit_scale=scale, **narrowed
-    )
-    if config.per_head:
-        titles, values = _strongest(scene, config.texts[0], chosen)
+    from jobs.steps.map_picture import draw_maps
+
+    return draw_maps(config)
+
+
+def say(config: MapConfig, done: "MapResult") -> None:
+    """Print each text's cosine, or the points, and where the maps are."""
+    if config.points:
+        sys.stdout.write(json.dumps(done.points_json(), indent=2) + "\n")
     else:
-        values = result.values[0]
-        titles = config.texts
-        if config.contrast:
-            values = (values[0] - values[1])[None]
-            titles = (f"{config.texts[0]} − {config.texts[1]}",)
-    values = values.float().cpu()
-    scores = (result.embedding @ scene.texts.to(result.embedding).T)[0].tolist()
-    found = tuple(points(one, picture.width, picture.height) for one in values if config.points)
-    _draw(config, method, picture, titles, values, found)
-    words = _words(config, method, loaded, result.embedding) if config.words else ()
-    return MapResult(config.output, tuple(titles), values, tuple(scores), found, words)
-
-
-def _check(config: MapConfig, method: MapMethod) -> None:
-    if not config.texts or not all(text.strip() for text in config.texts):
-        raise UsageError("TEXTS is missing or empty; give at least one text to look for")
-    if config.contrast and len(config.texts) != 2:
-        raise UsageError(f"contrast: got {len(config.texts)} texts, expected exactly two")
-    if config.per_head and (len(config.texts) != 1 or config.contrast):
-        raise UsageError("per-head draws one text; give exactly one, without contrast")
-    narrowed = config.heads or config.role or config.layers != "all" or config.per_head
-    if narrowed and not method.by_head:
-        raise UsageError(
-            f"method {method.name} has no map of single heads or layers; leave out layers, "
-            "heads, role and per-head, or take method contribution"
-        )
-    if config.contrast and not method.by_text:
-        raise UsageError(f"method {method.name} is the same for all texts: nothing to contrast")
-    if config.output.suffix.lower() != ".png":
-        raise UsageError(f"cannot write to {config.output.name!r}; expected a name ending in .png")
-
-
-def _model(config: MapConfig) -> tuple[LoadedModel, tuple[tuple[int, int], ...]]:
-    """Return the model, named or the scan's; and the heads of the role asked for."""
-    if config.model is not None and config.role is None:
-        return load_model(config.model, config.pretrained or "none"), ()
-    if config.warehouse is None:
-        raise UsageError(
-            "role needs a warehouse; give --warehouse"
-            if config.role
-            else "no model: give --model and --pretrained, or --warehouse for a scan's model"
-        )
-    scan, _ = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
-    heads = heads_of_role(scan, config.role) if config.role else ()
-    return load_for(scan.load_record(), config.model, config.pretrained), heads
-
-
-def _scene(
-    config: MapConfig, method: MapMethod, picture: Image.Image, loaded: LoadedModel
-) -> _Scene:
-    """Encode the picture and the texts, and what they are compared with."""
-    patch = (loaded.visual.patch_size[0], loaded.visual.patch_size[1])
-    pixels = whole_picture(picture, loaded.record.preprocessing, patch, config.size)
-    against = config.against
-    if not against and len(config.texts) < 3:
-        # two texts against their own mean would be each other's mirror image
-        against = method.alone
-    texts = loaded.encode_text(list(config.texts))
-    labels = loaded.encode_text(list(against)) if against else texts
-    device, dtype = loaded.device, loaded.dtype
-    return _Scene(
-        picture,
-        loaded,
-        pixels.to(device, dtype),
-        texts.to(device, dtype),
-        labels.to(device, dtype),
-    )
-
-
-def _chosen(
-    config: MapConfig, loaded: LoadedModel, role_heads: tuple[tuple[int, int], ...]
-) -> Bool[Tensor, "n_layers n_heads"] | None:
-    """Return the heads that --layers, --heads and --role leave; None for all."""
-    n_layers, n_heads = loaded.record.n_layers, loaded.record.n_heads
-    if config.layers == "all" and not config.heads and config.role is None:
-        return None
-    keep = chosen_heads(config.layers, config.heads, role_heads, n_layers, n_heads)
-    return keep.to(loaded.device)
-
-
-def _strongest(
-    scene: _Scene, text: str, chosen: Bool[Tensor, "n_layers n_heads"] | None
-) -> tuple[tuple[str, ...], Float[Tensor, "panel grid_h grid_w"]]:
-    """Return the maps of the heads whose tokens add most to the text's cosine, strongest first."""
-    record = scene.loaded.record
-    every = [
-        (layer, head)
-        for layer in range(record.n_layers)
-        for head in range(record.n_heads)
-        if chosen is None or bool(chosen[layer, head])
-    ]
-    maps = head_contributions(scene.loaded.visual, scene.pixels, scene.texts, scene.labels, every)[
-        :, 0, 0
-    ]
-    total = maps.sum(dim=(1, 2))
-    order = total.argsort(descending=True)[:STRONGEST].tolist()
-    titles = tuple(f"{head_name(*every[i])}  {float(total[i]):+.4f}" for i in order)
-    return titles, maps[order]
-
-
-def _words(
-    config: MapConfig,
-    method: MapMethod,
-    loaded: LoadedModel,
-    embedding: Float[Tensor, "1 d_joint"],
-) -> tuple[tuple[tuple[str, float], ...], ...]:
-    """Return each text's tokens, as words, and how much each matters to this picture."""
-    by_words = method if method.words is not None else DECLARED[WORDS]
-    assert by_words.words is not None
-    tokens = loaded.tokenizer(list(config.texts)).to(loaded.device)
-    found = by_words.words(loaded.clip, tokens, embedding, **by_words.values())
-    decode_one: Any = getattr(loaded.tokenizer, "decode", None)
-    if decode_one is None:
-        raise UsageError("words: this model's tokenizer cannot turn its tokens into words")
-    return tuple(
-        tuple(
-            (str(decode_one([int(token)])).strip(), float(value))
-            for token, value in zip(tokens[i, 1:end], found.values[0, i, 1:end], strict=True)
-        )
-        for i, end in enumerate(found.ends.tolist())
-    )
-
-
-def _draw(
-    config: MapConfig,
-    method: MapMethod,
-    picture: Image.Image,
-    titles: tuple[str, ...],
-    values: Float[Tensor, "panel grid_h grid_w"],
-    found: tuple[Points, ...],
-) -> None:
-    title = method.heading
-    if config.per_head:
-        title += f": the strongest heads for “{config.texts[0]}”"
-    signed = config.contrast or method.signed
-    unit = method.unit
-    if config.per_head:
-        unit = "share of each head's largest value"
-        values = values / values.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    marks = found or (None,) * len(titles)
-    panels = [
-        Panel(name, one.numpy(), mark)
-        for name, one, mark in zip(titles, values, marks, strict=True)
-    ]
-    drawn = io.BytesIO()
-    draw_panels(picture, panels, signed=signed, title=title, unit=unit).savefig(drawn, format="png")
-    write_bytes(config.output, drawn.getvalue())
+        rows = list(zip(config.texts, done.scores, strict=True))
+        console.table("Cosine of the picture and each text", ("text", "cosine"), rows)
+    for text, words in zip(config.texts, done.words, strict=False):
+        console.table(f"Words of “{text}”", ("word", "relevance"), words)
+    console.note(f"drew {len(done.titles)} maps to {done.path}")

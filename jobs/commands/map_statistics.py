@@ -1,43 +1,68 @@
-"""`headatlas map-statistics`: where every head looks for every text, over a whole data set.
+"""Measure where every head looks for every text, over a data set, as a table.
 
-Pictures are measured in chunks, each a Parquet file of sums by label; a rerun of the same command
-measures only chunks that are missing. The table is made from those sums, and the chunks go.
+Pictures are measured in chunks; a rerun of the same command measures only those that are missing.
 """
 
-import shutil
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-import pyarrow.parquet as pq
-from jaxtyping import Bool, Float
+from pydantic import Field
 
 from jobs import console
-from jobs.steps.chosen import chosen_heads
-from jobs.steps.chunks import do_missing, split
-from jobs.steps.models import load_for, pool_embeddings
-from jobs.workers.map_statistics import Pictures, StatisticsSpec, StatisticsWorker
-from pipeline.maps.background import BACKGROUND
-from pipeline.maps.pooled import EVERY, Pooled
-from pipeline.masks.registry import Labelled, open_data
-from pipeline.sources import list_members
-from schemas.config_maps import MapStatisticsConfig
-from schemas.errors import RunFailed, SourceError, UsageError
-from schemas.manifest import ScanRecord, digest
-from schemas.members import Member
-from schemas.names import check_name, safe_name
-from schemas.results.head_map_statistics import HEAD_MAP_STATISTICS
-from warehouse.files.layout import Warehouse
-from warehouse.results.files import read_provenance, write_result
-from warehouse.store import snapshots
-from warehouse.store.pools import read_pool
+from schemas.config import Config, Names
 
-# Rows of a table, all of them in memory while it is made: 0.5 GB.
-MOST_ROWS = 4_000_000
+ARGUMENTS = ("data",)
+PUBLISHES = True
+
+
+class MapStatisticsConfig(Config):
+    """Options of `headatlas map-statistics`."""
+
+    data: str = Field(
+        description="Pictures, as for scan; with --masks a data set that has them, as for segment."
+    )
+    warehouse: Path = Field(description="Warehouse of the scan; the statistics go there.")
+    scan: str | None = Field(
+        default=None, description="Scan whose model is used; default, the newest."
+    )
+    text: tuple[str, ...] = Field(
+        default=(), description="Text to look for; may be given again. Or --pool."
+    )
+    pool: str | None = Field(default=None, description="Look for every text of this pool.")
+    against: tuple[str, ...] = Field(
+        default=(),
+        description="Text to compare with; may be given again. Default, all the texts, or for a "
+        "single one everyday texts.",
+    )
+    masks: Literal["foreground", "classes"] | None = Field(
+        default=None,
+        description="Measure what lies on the masks: on anything but background, or on each "
+        "class that they hold.",
+    )
+    labels: str | None = Field(
+        default=None,
+        description="`folder`, or the column with a picture's label: also pool by label.",
+    )
+    path_column: str | None = Field(default=None, description="Column that holds the path.")
+    root: str | None = Field(default=None, description="Folder that listed paths start from.")
+    classes: Names = Field(default=(), description="Names of the masks' classes, as cat,dog.")
+    layers: str = Field(default="all", description="all, last:N, A-B or A; 0-based.")
+    heads: Names = Field(default=(), description="These heads alone, as L22H12,L23H6.")
+    limit: int | None = Field(default=None, ge=1, description="Only the first so many pictures.")
+    name: str | None = Field(
+        default=None, description="Name of the result; default, the data's and a digest."
+    )
+    batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
+    shard_size: int = Field(default=1024, ge=1, description="Pictures per task.")
+    workers: int | None = Field(
+        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
+    )
+    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
+    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
+    restart: bool = Field(default=False, description="Forget the result that is there.")
 
 
 @dataclass(frozen=True)
@@ -68,31 +93,6 @@ class MapStatisticsResult:
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """The texts looked for, and those that they are compared with, by the scan's model."""
-
-    texts: tuple[str, ...]
-    against: tuple[str, ...]
-    vectors: Float[np.ndarray, "text d_joint"]
-    against_vectors: Float[np.ndarray, "label d_joint"]
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The pictures: a data set with masks, or members of a source.
-
-    Attributes:
-        fingerprint: of what is listed.
-    """
-
-    masked: Labelled | None
-    members: tuple[Member, ...]
-    labels: frozenset[str]
-    count: int
-    fingerprint: str
-
-
 def run(config: MapStatisticsConfig) -> MapStatisticsResult:
     """Measure every head's contribution maps; go on where an earlier run stopped.
 
@@ -101,229 +101,17 @@ def run(config: MapStatisticsConfig) -> MapStatisticsResult:
         SourceError: the pictures cannot be listed, or none can be used.
         RunFailed: some chunks failed for good; the others are kept.
     """
-    started = time.perf_counter()
-    scan, _ = snapshots.open_scan(Warehouse(config.warehouse.absolute()), config.scan)
-    record = scan.load_record()
-    n_layers, n_heads = record.model.n_layers, record.model.n_heads
-    heads = chosen_heads(config.layers, config.heads, (), n_layers, n_heads).numpy()
-    texts, against = _names(config)
-    data = _data(config)
-    _refuse_many(int(heads.sum()), len(texts), len(data.labels))
-    claim = _claim(config, record, texts, against, heads, data)
-    name = config.name or f"{safe_name(Path(config.data).stem)[:100]}-{digest(claim)[:8]}"
-    path = scan.results(HEAD_MAP_STATISTICS) / f"{check_name(name, 'result')}.parquet"
-    parts = scan.unfinished / digest(claim)[:16]
-    if config.restart:
-        path.unlink(missing_ok=True)
-        shutil.rmtree(parts, ignore_errors=True)
-    reused = path.is_file() and read_provenance(path).get("claim") == digest(claim)
-    if not reused:
-        made = _encode(config, record, texts, against)
-        _measure(config, record, heads, data, made, parts)
-        _finish(config, data, heads, made, digest(claim), parts, path)
-    shutil.rmtree(parts, ignore_errors=True)
-    there = read_provenance(path)
-    return MapStatisticsResult(
-        name=name,
-        scan=scan.name,
-        path=path,
-        images=there["images"],
-        rejects=tuple((key, reason) for key, reason in there["rejects"]),
-        heads=int(heads.sum()),
-        texts=texts,
-        labels=tuple(there["labels"]),
-        reused=reused,
-        seconds=time.perf_counter() - started,
+    from jobs.steps.map_statistics import measure
+
+    return measure(config)
+
+
+def say(config: MapStatisticsConfig, done: MapStatisticsResult) -> None:
+    """Say what was measured, and what was left out."""
+    console.left_out(done.rejects)
+    by = f", by {len(done.labels)} labels too" if done.labels else ""
+    console.note(
+        f"{done.name} of {done.scan}: {done.heads} heads, {len(done.texts):,} texts, "
+        f"{done.images:,} pictures{by}, "
+        + ("there already" if done.reused else f"in {done.seconds:.1f} s")
     )
-
-
-def _names(config: MapStatisticsConfig) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the texts looked for, and those that they are compared with."""
-    if bool(config.text) == (config.pool is not None):
-        given = "both" if config.text else "neither"
-        raise UsageError(
-            f"texts: got {given} of --text and --pool; give --text once for each text to look "
-            "for, or the --pool that holds them"
-        )
-    if config.pool is not None:
-        texts = read_pool(Warehouse(config.warehouse), config.pool).texts
-    else:
-        texts = tuple(dict.fromkeys(text.strip() for text in config.text))
-    if not texts or not all(texts):
-        raise UsageError("texts: one is empty, or there is none; give words to look for")
-    if config.against:
-        return texts, tuple(config.against)
-    return texts, texts if len(texts) > 1 else BACKGROUND
-
-
-def _data(config: MapStatisticsConfig) -> _Data:
-    """List the pictures, or recognise the data set with masks."""
-    root = Path(config.data).absolute()
-    pairs = (root / "images").is_dir() and (root / "masks").is_dir()
-    if config.masks is None:
-        if pairs:
-            raise UsageError(
-                f"{config.data} has masks/: give --masks foreground to measure what lies on them, "
-                f"or {config.data}/images for the pictures alone"
-            )
-        if config.classes:
-            raise UsageError("classes: names of the masks' classes; give --masks too")
-        listing = list_members(
-            config.data,
-            labels=config.labels,
-            path_column=config.path_column,
-            root=config.root,
-        )
-        members = listing.members[: config.limit]
-        prints = [(m.key, m.label, m.fingerprint) for m in members]
-        labels = frozenset(m.label for m in members if m.label is not None)
-        return _Data(None, members, labels, len(members), digest(prints))
-    if config.path_column or config.root:
-        raise UsageError("path-column and root are for listings, which have no masks; leave out")
-    masked = _with_masks(config, root, pairs)
-    count = min(len(masked.keys), config.limit or len(masked.keys))
-    by_class = config.masks == "classes"
-    names = masked.classes if by_class else masked.labels[:count]
-    labels = frozenset(name for name in names if name is not None)
-    listed = (str(root), masked.keys[:count], masked.labels[:count], masked.classes)
-    return _Data(masked, (), labels, count, digest(listed))
-
-
-def _with_masks(config: MapStatisticsConfig, root: Path, pairs: bool) -> Labelled:
-    by_class = config.masks == "classes"
-    # a foreground needs no names of classes
-    names = config.classes or (("foreground",) if pairs and not config.labels else ())
-    try:
-        masked = open_data(
-            root,
-            config.labels,
-            config.classes if by_class else names,
-            class_masks=by_class and pairs,
-        )
-    except SourceError as error:
-        raise UsageError(f"masks {config.masks}: {config.data} has none; {error}") from None
-    if by_class and not masked.by_class:
-        raise UsageError(
-            f"masks classes: those of {config.data} hold no classes; give --masks foreground"
-        )
-    return masked
-
-
-def _refuse_many(heads: int, texts: int, labels: int) -> None:
-    rows = heads * texts * (1 + labels)
-    if rows > MOST_ROWS:
-        raise UsageError(
-            f"{heads} heads x {texts:,} texts x {1 + labels:,} groups of pictures: {rows:,} rows, "
-            f"expected at most {MOST_ROWS:,}; give fewer texts, --layers, --heads, or no --labels"
-        )
-
-
-def _claim(
-    config: MapStatisticsConfig,
-    record: ScanRecord,
-    texts: Sequence[str],
-    against: Sequence[str],
-    heads: Bool[np.ndarray, "n_layers n_heads"],
-    data: _Data,
-) -> dict[str, Any]:
-    """Return everything that decides the table's numbers."""
-    pool = config.pool and read_pool(Warehouse(config.warehouse), config.pool).provenance
-    return {
-        "weights": record.model.weights_sha256,
-        "precision": record.precision,
-        "texts": texts,
-        "pool": pool,
-        "against": against,
-        "heads": heads.tolist(),
-        "data": data.fingerprint,
-        "masks": config.masks,
-        "shard_size": config.shard_size,
-    }
-
-
-def _encode(
-    config: MapStatisticsConfig,
-    record: ScanRecord,
-    texts: tuple[str, ...],
-    against: tuple[str, ...],
-) -> _Texts:
-    """Embed the texts by the scan's model; a pool's are kept beside it."""
-    known: dict[str, np.ndarray] = {}
-    if config.pool is not None:
-        warehouse = Warehouse(config.warehouse)
-        pool = read_pool(warehouse, config.pool)
-        found = pool_embeddings(warehouse, pool, record, config.model, config.pretrained)
-        known = dict(zip(texts, found, strict=True))
-    missing = [text for text in dict.fromkeys((*texts, *against)) if text not in known]
-    if missing:
-        encode = load_for(record, config.model, config.pretrained).encode_text
-        known |= zip(missing, encode(missing).numpy(), strict=True)
-    vectors, against_vectors = (np.stack([known[t] for t in some]) for some in (texts, against))
-    return _Texts(texts, against, vectors, against_vectors)
-
-
-def _measure(
-    config: MapStatisticsConfig,
-    record: ScanRecord,
-    heads: Bool[np.ndarray, "n_layers n_heads"],
-    data: _Data,
-    texts: _Texts,
-    parts: Path,
-) -> None:
-    def make(cpus: int) -> StatisticsWorker:
-        return StatisticsWorker(
-            StatisticsSpec(
-                record=record,
-                model=config.model or record.model_path,
-                pretrained=config.pretrained or record.pretrained_path,
-                texts=texts.vectors,
-                against=texts.against_vectors,
-                layers=tuple(np.flatnonzero(heads.any(axis=1)).tolist()),
-                data=data.masked,
-                masks=config.masks,
-                batch_size=config.batch_size,
-                cpus=cpus,
-            )
-        )
-
-    chunks = [
-        Pictures(c.start, c.stop, c.path, data.members[c.start : c.stop])
-        for c in split(data.count, config.shard_size, parts)
-    ]
-    do_missing("Measuring maps", chunks, config, make)
-
-
-def _finish(
-    config: MapStatisticsConfig,
-    data: _Data,
-    heads: Bool[np.ndarray, "n_layers n_heads"],
-    texts: _Texts,
-    claim: str,
-    parts: Path,
-    path: Path,
-) -> None:
-    """Make the table from the sums of all chunks."""
-    pooled, rejects = Pooled(), list[tuple[str, str]]()
-    for chunk in split(data.count, config.shard_size, parts):
-        pooled.merge(Pooled.from_table(pq.read_table(chunk.path)))
-        rejects += read_provenance(chunk.path)["rejects"]
-    if EVERY not in pooled.groups:
-        raise RunFailed(
-            f"none of {data.count:,} pictures could be used, the first: {rejects[0][1]}; "
-            f"nothing is stored of {config.data}"
-        )
-    table = pooled.rows(texts.texts, heads, config.masks is not None)
-    provenance = {
-        "claim": claim,
-        "data": config.data,
-        "texts": len(texts.texts),
-        "against": list(texts.against) if texts.against != texts.texts else "the texts",
-        "pool": config.pool,
-        "masks": config.masks,
-        "images": pooled.groups[EVERY].pictures,
-        "labels": sorted(label for label in pooled.groups if label is not EVERY),
-        "rejects": rejects,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    write_result(path, table, provenance)
-    console.note(f"{len(table):,} rows of head_map_statistics: {path}")

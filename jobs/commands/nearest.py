@@ -1,4 +1,4 @@
-"""`headatlas nearest`: pictures most alike in what chosen heads write."""
+"""Find the pictures most alike in what chosen heads write, to a picture or a text."""
 
 import base64
 import html
@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow.compute as pc
 from jaxtyping import Float
 from PIL import Image
+from pydantic import Field
 
+from jobs import console
 from jobs.steps.models import load_for
 from jobs.steps.sheet import Tile, contact_sheet
-from pipeline.heads.decompose import Decomposer
-from pipeline.heads.frames import Frames, load_frames
 from pipeline.heads.retrieval import Scores, best
+from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.pictures.decode import Rejected, decode
 from pipeline.sources.reader import Reader
-from schemas.config import NearestConfig
+from schemas.config import Config, Metric
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name, parse_head
 from warehouse.database.query import query
@@ -28,6 +29,30 @@ from warehouse.results.files import read_result
 from warehouse.store import snapshots
 from warehouse.store.reading import read_head, read_images
 from warehouse.store.select import select_images
+
+ARGUMENTS = ("query",)
+
+
+class NearestConfig(Config):
+    """Options of `headatlas nearest`."""
+
+    query: str | None = Field(
+        default=None, description="Key of a stored picture, or a picture file."
+    )
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    head: tuple[str, ...] = Field(default=(), description="Head, as L22H11; may be given again.")
+    role: str | None = Field(default=None, description="All heads that carry this role.")
+    text: str | None = Field(default=None, description="A text, instead of a picture.")
+    k: int = Field(default=10, ge=1, description="Pictures to return.")
+    where: str | None = Field(default=None, description="SQL condition over images.")
+    metric: Metric = Field(default="cosine", description="cosine or dot.")
+    centred: bool = Field(default=True, description="Take each head's mean off first.")
+    png: Path | None = Field(default=None, description="Also draw a contact sheet.")
+    html: Path | None = Field(default=None, description="Also write a page with thumbnails.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
+
 
 THUMBNAIL = 128
 Head = tuple[int, int]
@@ -103,6 +128,13 @@ def run(config: NearestConfig) -> NearestResult:
     return result
 
 
+def say(config: NearestConfig, done: NearestResult) -> None:
+    """Print the pictures that were found."""
+    rows = [(n.rank, n.key, n.score, n.label) for n in done.neighbours]
+    title = f"Nearest to {done.query} by {', '.join(done.heads)} in {done.scan}"
+    console.table(title, ("rank", "key", "score", "label"), rows)
+
+
 def _heads(
     config: NearestConfig, warehouse: Warehouse, scan: ScanDir, frames: Frames
 ) -> list[Head]:
@@ -164,6 +196,8 @@ def _encode(
     config: NearestConfig, scan: ScanDir, frames: Frames, heads: Sequence[Head], path: Path
 ) -> dict[Head, Float[np.ndarray, " d_head"]]:
     """Run the scan's model on a picture that is not in the warehouse."""
+    from pipeline.heads.decompose import Decomposer
+
     loaded = load_for(scan.load_record(), config.model, config.pretrained)
     try:
         picture = decode(path.read_bytes())

@@ -1,8 +1,30 @@
-"""`headatlas publish`: build the database that everyone queries from the files."""
+"""Build the database from the files; readers of older versions are not disturbed."""
 
-from schemas.config import PublishConfig
+from pathlib import Path
+
+from pydantic import Field
+
+from jobs import console
+from schemas.config import Config
 from warehouse.database import publish
 from warehouse.files.layout import Warehouse
+
+
+class PublishConfig(Config):
+    """Options of `headatlas publish`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    materialize: tuple[str, ...] = Field(
+        default=(),
+        description="Heads also stored as native, centred unit vectors: L22H11, role:colour, all, "
+        "or none. Default, those of the version before.",
+    )
+    keep: int | None = Field(
+        default=None,
+        ge=1,
+        description="Published versions to keep. Default, as the last time it was given; first, 3.",
+    )
+
 
 NONE = "none"
 
@@ -16,3 +38,14 @@ def run(config: PublishConfig) -> publish.Published:
     warehouse = Warehouse(config.warehouse)
     chosen = [word for word in config.materialize if word != NONE] if config.materialize else None
     return publish.publish(warehouse, materialise=chosen, keep=config.keep)
+
+
+def say(config: PublishConfig, done: publish.Published) -> None:
+    """Say which version it is and what in it is stale."""
+    console.note(f"published version {done.version}: {done.path} ({done.seconds:.1f} s)")
+    for gone in done.gone:
+        console.warn(
+            f"{gone} was materialised and is not there any more; publish --materialize chooses anew"
+        )
+    for stale in done.stale:
+        console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")

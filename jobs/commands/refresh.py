@@ -1,28 +1,50 @@
-"""`headatlas refresh`: what a scheduler runs every night; each step only where it is needed."""
+"""Scan, textspan and publish as a YAML file says, each only where needed."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.commands import pool, publish, roles, scan, textspan, zeroshot
-from schemas.config import (
-    Night,
-    PoolImportConfig,
-    PublishConfig,
-    RefreshConfig,
-    ScanConfig,
-    TextSpanConfig,
-    load_yaml,
-)
-from schemas.config_classes import ZeroShotConfig
-from schemas.config_roles import RolesConfig
+from pydantic import Field
+
+from jobs import console
+from jobs.commands import publish, scan, textspan, zeroshot
+from jobs.commands.pool import import_
+from jobs.commands.pool.import_ import PoolImportConfig
+from jobs.commands.publish import PublishConfig
+from jobs.commands.roles import build as roles
+from jobs.commands.roles.build import RolesConfig
+from jobs.commands.scan import ScanConfig
+from jobs.commands.textspan import TextSpanConfig
+from jobs.commands.zeroshot import ZeroShotConfig
+from schemas.config import Config, load_yaml
 from schemas.errors import UsageError
 from schemas.results.classifiers import CLASSIFIERS
 from warehouse.database.publish import Published
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_provenance
 from warehouse.store.pools import pools
+
+ARGUMENTS = ("plan",)
+
+
+class RefreshConfig(Config):
+    """Options of `headatlas refresh`."""
+
+    plan: Path = Field(
+        description="YAML file: warehouse, scan, textspan, roles, zeroshot, publish."
+    )
+
+
+class Night(Config):
+    """The YAML file of a refresh; each part takes the options of its command."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: dict[str, Any] = Field(description="Options of scan.")
+    textspan: list[dict[str, Any]] = Field(default=[], description="Options of textspan, a list.")
+    roles: list[dict[str, Any]] = Field(default=[], description="Options of roles build, a list.")
+    zeroshot: list[dict[str, Any]] = Field(default=[], description="Options of zeroshot, a list.")
+    publish: dict[str, Any] = Field(default={}, description="Options of publish.")
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,15 @@ def run(config: RefreshConfig) -> RefreshResult:
     return RefreshResult(done, names, published)
 
 
+def say(config: RefreshConfig, done: RefreshResult) -> None:
+    """Say what was made anew, and which version shows it."""
+    console.note(
+        f"{done.scan.scan}: {done.scan.scanned:,} pictures scanned, made anew: "
+        f"{', '.join(done.made) or 'nothing'}, "
+        + (f"published version {done.published.version}" if done.published else "nothing new")
+    )
+
+
 def _shown(warehouse: Warehouse) -> dict[str, int]:
     """Return the snapshots that the published database shows, by scan; none before the first."""
     if not warehouse.database.exists():
@@ -91,11 +122,11 @@ def _fresh(path: Path, done: scan.ScanResult) -> bool:
 def _span(warehouse: Warehouse, done: scan.ScanResult, asked: TextSpanConfig) -> str | None:
     """Make a basis where stale; a pool that ships is imported if it is not there yet."""
     if asked.pool not in pools(warehouse):
-        if asked.pool not in pool.SHIPPED:
+        if asked.pool not in import_.SHIPPED:
             raise UsageError(
                 f"textspan: no pool {asked.pool!r} in {warehouse.root}; import it first"
             )
-        pool.run_import(
+        import_.run(
             PoolImportConfig(file=Path(asked.pool), warehouse=warehouse.root, name=asked.pool)
         )
     if _fresh(textspan.basis_path(warehouse.scan(done.scan), asked), done):

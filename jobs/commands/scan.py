@@ -1,47 +1,58 @@
-"""`headatlas scan`: a data set's contributions, head by head, on disk.
+"""Write every head's contribution to every picture's embedding, and publish.
 
 Lists the source, compares it with what is stored, scans what is new or changed, and commits a new
 snapshot. Killed at any moment, the same command goes on where it was.
 """
 
-import shutil
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import pyarrow as pa
-import torch
+from pydantic import Field, field_validator
 
 from jobs import console
-from jobs.ray.choose import open_pool
-from jobs.ray.tasks import Cut, Failure, Pool
-from jobs.steps.sanity import sanity_check
-from jobs.steps.summary import store_heads
-from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
-from pipeline.heads import moments as mo
-from pipeline.heads.frames import Frames, head_frames, load_frames
-from pipeline.sources import Listing, list_members
-from pipeline.towers.models import NO_WEIGHTS, LoadedModel, load_model
-from schemas.config import ScanConfig, reject_limit
-from schemas.errors import RunFailed, TooManyRejects
-from schemas.manifest import ScanRecord, ShardManifest, Snapshot, Timing
-from schemas.names import check_name, parse_layers, safe_name, scan_name
-from warehouse.files.atomic import write_bytes
-from warehouse.files.layout import ScanDir, Warehouse, probe_remove, probe_write
-from warehouse.files.lock import scan_lock
-from warehouse.store import snapshots
-from warehouse.store.estimate import bytes_to_store
-from warehouse.store.plan import Plan, ScanTask, halves, live_members, plan_refresh
-from warehouse.store.rewrite import copy_shards
-from warehouse.store.shards import load_manifest
+from schemas.config import Config, Precision, reject_limit
+from schemas.errors import TooManyRejects
+from schemas.manifest import Timing
+from warehouse.files.layout import Warehouse
 
-LIBRARIES = ("headatlas", "torch", "open_clip_torch", "pyarrow", "numpy", "ray")
+ARGUMENTS = ("source",)
+FLAGS = {"dry_run": "Say what would be done and stored; write nothing."}
+PUBLISHES = True
+
+
+class ScanConfig(Config):
+    """Options of `headatlas scan`."""
+
+    source: str = Field(description="Folder, CSV/JSONL/Parquet listing, tars, or image Parquet.")
+    model: str = Field(description="open_clip model name, or path of a model config JSON.")
+    pretrained: str = Field(default="none", description="open_clip tag, checkpoint file, or none.")
+    warehouse: Path = Field(description="Folder of the warehouse; every worker must see it.")
+    dataset: str | None = Field(default=None, description="Name of the data set.")
+    scan: str | None = Field(default=None, description="Name of the scan.")
+    layers: str = Field(default="all", description="all, last:N, A-B or A; 0-based.")
+    labels: str | None = Field(default=None, description="`folder`, or the label column.")
+    path_column: str | None = Field(default=None, description="Column that holds the path.")
+    root: str | None = Field(default=None, description="Folder that listed paths start from.")
+    shard_size: int = Field(default=4096, ge=1, description="Pictures per shard.")
+    batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
+    precision: Precision = Field(default="fp32", description="Arithmetic of the forward pass.")
+    store: tuple[Literal["mlp"], ...] = Field(default=(), description="Also store: mlp.")
+    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
+    workers: int | None = Field(
+        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
+    )
+    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
+    max_rejects: str | None = Field(default=None, description="N, or P%: exit 3 above it.")
+    restart: bool = Field(default=False, description="Forget what is stored; scan from nothing.")
+    retry_rejects: bool = Field(default=False, description="Try rejected pictures again.")
+
+    @field_validator("max_rejects")
+    @classmethod
+    def _limit(cls, value: str | None) -> str | None:
+        if value is not None:
+            reject_limit(value, 1)
+        return value
 
 
 @dataclass(frozen=True)
@@ -84,271 +95,40 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
         RunFailed: some shards failed for good; the others are committed.
         TooManyRejects: done, but more rejects than --max-rejects allows.
     """
-    started = time.perf_counter()
-    model = load_model(
-        config.model, config.pretrained, config.precision, device=torch.device("cpu")
-    )
-    layers = parse_layers(config.layers, model.record.n_layers)
-    listing = list_members(
-        config.source, labels=config.labels, path_column=config.path_column, root=config.root
-    )
-    console.note(f"{len(listing.members):,} pictures in {config.source} ({listing.kind})")
-    for line in listing.said:
-        console.note(line)
-    warehouse = Warehouse(config.warehouse.expanduser().absolute())
-    dataset = check_name(config.dataset or safe_name(Path(config.source).stem), "dataset")
-    name = config.scan or scan_name(dataset, model.record.model, model.record.weights_sha256)
-    if dry_run:
-        return _dry_run(warehouse, check_name(name, "scan"), config, model, layers, listing)
-    with ExitStack() as stack:
-        scan = warehouse.create_scan(name)
-        stack.enter_context(scan_lock(scan))
-        if config.restart:
-            _forget(scan)
-        frames, record = _open(scan, config, dataset, model, layers)
-        result, snapshot, failures = _refresh(scan, config, record, frames, listing, stack)
-        sanity_check(scan, record, snapshot, model)
-    seconds = time.perf_counter() - started
-    result = ScanResult(**{**result.__dict__, "seconds": seconds})
-    _judge(result, failures)
+    from jobs.steps.scanning import scan_source
+
+    result = scan_source(config, dry_run=dry_run)
     check_rejects(config, result)
     return result
 
 
-def _open(
-    scan: ScanDir, config: ScanConfig, dataset: str, model: LoadedModel, layers: tuple[int, ...]
-) -> tuple[Frames, ScanRecord]:
-    """Return the scan's frames and record: those stored, or new ones, written."""
-    if scan.record.exists():
-        stored = scan.load_record()
-        frames = load_frames(scan.frames, stored.frames_sha256)
-        asked = _record(scan.name, config, dataset, model, layers, stored.frames_sha256)
-        scan.require_same(asked)
-        return frames, stored
-    frames = head_frames(model.visual, layers)
-    record = _record(scan.name, config, dataset, model, layers, frames.digest())
-    write_bytes(scan.frames, frames.to_bytes())
-    scan.save_record(record)
-    return frames, record
-
-
-def _record(
-    name: str,
-    config: ScanConfig,
-    dataset: str,
-    model: LoadedModel,
-    layers: tuple[int, ...],
-    frames_sha256: str,
-) -> ScanRecord:
-    return ScanRecord(
-        scan_id=name,
-        dataset=dataset,
-        source=config.source,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=model.record,
-        model_path=_absolute(config.model),
-        pretrained_path=_absolute(config.pretrained),
-        layers=layers,
-        precision=config.precision,
-        stored=("head", *sorted(config.store)),
-        frames_sha256=frames_sha256,
-        versions={library: version(library) for library in LIBRARIES},
-    )
-
-
-def _absolute(given: str) -> str:
-    """Return a file's absolute path; names, tags and `none` as they are."""
-    return str(Path(given).resolve()) if given != NO_WEIGHTS and Path(given).is_file() else given
-
-
-def _forget(scan: ScanDir) -> None:
-    """Start a scan anew: an empty snapshot, no record, no results.
-
-    Shards stay until gc, for readers of published versions; ids go on from where they were.
-    """
-    newest = snapshots.latest(scan)
-    if newest is not None:
-        snapshots.commit(scan, [], fingerprint="restarted", next_image_id=newest.next_image_id)
-    scan.record.unlink(missing_ok=True)
-    scan.frames.unlink(missing_ok=True)
-    for folder in (scan.heads.parent, scan.textspan, scan.roles, scan.classifiers):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _plan(scan: ScanDir | None, config: ScanConfig, fingerprint: str, listing: Listing) -> Plan:
-    """Compare the source with what is stored under this configuration."""
-    return plan_refresh(
-        live_members(scan, fingerprint),
-        listing.members,
-        shard_size=config.shard_size,
-        fingerprint=fingerprint,
-        retry_rejects=config.retry_rejects,
-    )
-
-
-def _dry_run(
-    warehouse: Warehouse,
-    name: str,
-    config: ScanConfig,
-    model: LoadedModel,
-    layers: tuple[int, ...],
-    listing: Listing,
-) -> ScanResult:
-    """Say what a scan would do and how many bytes it would add; nothing is written."""
-    scan = warehouse.scan(name) if name in warehouse.scans() else None
-    digest = scan.load_record().frames_sha256 if scan else ""
-    record = _record(name, config, safe_name(name), model, layers, digest)
-    if scan is not None and not config.restart:
-        scan.require_same(record)
-    plan = _plan(None if config.restart else scan, config, record.fingerprint(), listing)
-    todo = [len(task.members) for task in plan.scans]
-    return ScanResult(
-        scan=name,
-        snapshot=None,
-        images=len(listing.members),
-        rejects=0,
-        scanned=sum(todo),
-        reused=plan.unchanged,
-        vanished=plan.vanished,
-        bytes=bytes_to_store(record, todo),
-    )
-
-
-def _refresh(
-    scan: ScanDir,
-    config: ScanConfig,
-    record: ScanRecord,
-    frames: Frames,
-    listing: Listing,
-    stack: ExitStack,
-) -> tuple[ScanResult, Snapshot, list[Failure[ScanTask]]]:
-    """Bring the scan up to date with the listing, and commit."""
-    fingerprint = record.fingerprint()
-    plan = _plan(scan, config, fingerprint, listing)
-    if plan.adopted:
-        console.note(f"resuming: {plan.adopted:,} pictures were finished by an interrupted run")
-    frames_q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
-
-    def moments_of(
-        contributions: Mapping[int, np.ndarray],
-        embedding: np.ndarray,
-        mlp: Mapping[int, np.ndarray],
-    ) -> pa.Table:
-        return mo.to_table(mo.shard_moments(contributions, embedding, mlp, frames_q))
-
-    manifests = [load_manifest(scan, shard) for shard in plan.keep]
-    manifests += copy_shards(scan, plan.copies, fingerprint=fingerprint, moments_of=moments_of)
-    fresh, failures = _run_tasks(scan, config, record, frames, plan.scans, stack)
-    manifests += fresh
-    snapshot = _commit(scan, manifests, fingerprint, plan)
-    store_heads(scan, snapshot)
-    scanned = sum(m.rows + m.rejects for m in fresh)
-    result = ScanResult(
-        scan=scan.name,
-        snapshot=snapshot.number,
-        images=snapshot.images,
-        rejects=snapshot.rejects,
-        scanned=scanned,
-        reused=snapshot.images + snapshot.rejects - scanned,
-        vanished=plan.vanished,
-        bytes=sum(f.bytes for m in fresh for f in m.files.values()),
-        timing=_total(fresh),
-    )
-    return result, snapshot, failures
-
-
-def _commit(
-    scan: ScanDir, manifests: Sequence[ShardManifest], fingerprint: str, plan: Plan
-) -> Snapshot:
-    """Commit the shards, unless the newest snapshot has just these already."""
-    newest = snapshots.latest(scan)
-    if newest is not None and newest.fingerprint == fingerprint:
-        if {live.shard for live in newest.shards} == {m.shard for m in manifests}:
-            return newest
-    return snapshots.commit(
-        scan,
-        manifests,
-        fingerprint=fingerprint,
-        next_image_id=plan.next_image_id,
-        base_snapshot=plan.base_snapshot,
-    )
-
-
-def _run_tasks(
-    scan: ScanDir,
-    config: ScanConfig,
-    record: ScanRecord,
-    frames: Frames,
-    tasks: Sequence[ScanTask],
-    stack: ExitStack,
-) -> tuple[list[ShardManifest], list[Failure[ScanTask]]]:
-    """Scan the shards; return the manifests of those done, and the tasks that failed."""
-    if not tasks:
-        return [], []
-    warehouse = Warehouse(scan.path.parent.parent)
-    total = sum(len(task.members) for task in tasks)
-    pool = stack.enter_context(
-        open_pool(
-            config.ray_address, config.workers, config.gpus_per_worker, len(tasks), units=total
-        )
-    )
-    _say_device(pool)
-    probe = probe_write(warehouse.root)
-    stack.callback(probe_remove, warehouse.root, probe)
-    spec = WorkerSpec(
-        warehouse=warehouse.root,
-        scan=scan.name,
-        probe=probe,
-        model=_absolute(config.model),
-        pretrained=_absolute(config.pretrained),
-        batch_size=config.batch_size,
-    )
-    manifests: list[ShardManifest] = []
-    cut = Cut[ScanTask, ShardManifest](
-        split=partial(halves, fingerprint=record.fingerprint()),
-        give_up=partial(reject_shard, scan, record, frames),
-    )
-    with console.progress(f"Scanning {scan.name}", total) as advance:
-
-        def finished(manifest: ShardManifest) -> None:
-            manifests.append(manifest)
-
-        def advanced(running: int) -> None:
-            advance(min(total, sum(m.rows + m.rejects for m in manifests) + running))
-
-        failures = pool.run(
-            partial(ScanWorker, spec), tasks, finished=finished, advanced=advanced, cut=cut
-        )
-        advance(sum(m.rows + m.rejects for m in manifests))
-    return manifests, failures
-
-
-def _say_device(pool: Pool) -> None:
-    """Say what the model runs on, and loudly when a GPU is there but not used."""
-    console.note(pool.described)
-    if not pool.gpus and torch.cuda.is_available():
-        console.warn("a GPU is present but not used: leave out --gpus-per-worker 0")
-    elif not torch.cuda.is_available() and any(Path("/dev").glob("nvidia[0-9]*")):
-        console.warn(
-            "an NVIDIA device is present but torch does not see it: check the driver with "
-            "nvidia-smi, and torch.cuda.is_available()"
-        )
-
-
-def _total(manifests: Sequence[ShardManifest]) -> Timing:
-    names = Timing.model_fields
-    return Timing(**{n: sum(getattr(m.timing, n) for m in manifests) for n in names})
-
-
-def _judge(result: ScanResult, failures: Sequence[Failure[ScanTask]]) -> None:
-    """Raise if shards failed for good; all that is done is committed before."""
-    if failures:
-        pictures = sum(len(f.task.members) for f in failures)
-        raise RunFailed(
-            f"{len(failures)} shards with {pictures:,} pictures failed, first: "
-            f"{failures[0].reason}; {result.images:,} pictures are stored; "
-            "run the same command again to try only what is missing"
-        )
+def say(config: ScanConfig, done: ScanResult) -> None:
+    """Print what was stored, or what a scan would do."""
+    rows: list[tuple[str, object]]
+    if done.snapshot is None:
+        rows = [
+            ("scan", done.scan),
+            ("to scan", done.scanned),
+            ("there already", done.reused),
+            ("bytes to store", console.size(done.bytes)),
+        ]
+        console.table("A scan would do this; nothing was written", ("", ""), rows)
+        return
+    t = done.timing
+    busy = f"read {t.read:.1f} · decode {t.decode:.1f} · model {t.model:.1f} · write {t.write:.1f}"
+    rows = [
+        ("scan", done.scan),
+        ("snapshot", done.snapshot),
+        ("pictures stored", done.images),
+        ("rejected", done.rejects),
+        ("scanned now", done.scanned),
+        ("reused", done.reused),
+        ("vanished", done.vanished),
+        ("seconds", done.seconds),
+        ("worker seconds", busy),
+        ("written", console.size(done.bytes)),
+    ]
+    console.table(f"Scan {done.scan}", ("", ""), rows)
 
 
 def check_rejects(config: ScanConfig, result: ScanResult) -> None:
@@ -363,5 +143,6 @@ def check_rejects(config: ScanConfig, result: ScanResult) -> None:
     raise TooManyRejects(
         f"{result.rejects:,} of {pictures:,} pictures were rejected, allowed are "
         f"{config.max_rejects}; everything else is stored; see "
-        f"{Warehouse(config.warehouse).root / 'scans' / result.scan / 'rejects.parquet'}"
+        f"{Warehouse(config.warehouse).root / 'scans' / result.scan / 'rejects.parquet'}",
+        done=result,
     )

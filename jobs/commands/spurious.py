@@ -1,4 +1,4 @@
-"""`headatlas spurious`: find the heads that carry a cue, without labelling heads by hand.
+"""Find the heads that carry a cue, choose a set to switch off, and judge it on a test split.
 
 Heads are ranked by what their logits say of the attribute against the target, a set is chosen on
 one split of the pictures, and judged on another, beside random sets of as many heads.
@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
+from pydantic import Field
 
 from jobs import console
 from jobs.commands import zeroshot
 from jobs.commands.ablate import Ablated, group_rows, open_scene, total_row, worst_row
+from jobs.commands.zeroshot import ZeroShotConfig
+from jobs.steps.accuracies import SHOWN, show_ablated
 from jobs.steps.whatif import Head, Scene, Tally, ablate_sets, counted, random_sets, require_counted
 from pipeline.heads.ablation import (
     Choice,
@@ -25,7 +28,7 @@ from pipeline.heads.ablation import (
     project,
     shift,
 )
-from schemas.config_classes import SpuriousConfig, ZeroShotConfig
+from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.names import check_name, head_name, safe_name
 from schemas.results.spurious_heads import SPURIOUS_HEADS, spurious_heads_schema
@@ -35,6 +38,46 @@ from warehouse.results.files import write_result
 from warehouse.store import snapshots
 from warehouse.store.columns import condition
 from warehouse.store.reading import read_layer
+
+PUBLISHES = True
+
+
+class SpuriousConfig(Config):
+    """Options of `headatlas spurious`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    classifier: str = Field(
+        default="", description="Zero-shot classifier of the target; default, that of --classes."
+    )
+    classes: str | None = Field(
+        default=None,
+        description="Make that classifier first, of these classes; as zeroshot takes them.",
+    )
+    templates: str = Field(default="openai", description="For --classes; as in zeroshot.")
+    attribute: str = Field(description="Column that ought not to matter, as place.")
+    target: str | None = Field(
+        default=None, description="Column of the true class; default, the classifier's."
+    )
+    select: str = Field(
+        default="split=1", description="Pictures to choose heads on, as COLUMN=VALUE."
+    )
+    test: str = Field(default="split=2", description="Pictures to judge the choice on.")
+    role: str | None = Field(
+        default=None, description="Also judge the set of all heads that carry this role."
+    )
+    basis: str | None = Field(default=None, description="TextSpan basis of the role; any.")
+    most: int = Field(default=8, ge=1, description="Most heads to choose.")
+    candidates: int = Field(default=32, ge=1, description="Heads to choose among, by score.")
+    tolerance: float = Field(
+        default=0.01, ge=0, le=1, description="How much accuracy over all pictures may lose."
+    )
+    control: int = Field(default=10, ge=0, description="Random sets of as many heads.")
+    seed: int = Field(default=0, description="Seed of the random sets.")
+    name: str | None = Field(
+        default=None, description="Name of the result; default, CLASSIFIER-ATTRIBUTE."
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+
 
 # Numbers of the select split's logits by head: 0.8 GB.
 MOST_EFFECTS = 200_000_000
@@ -138,6 +181,28 @@ def run(config: SpuriousConfig) -> SpuriousResult:
         path,
         time.perf_counter() - started,
     )
+
+
+def say(config: SpuriousConfig, done: SpuriousResult) -> None:
+    """Print the heads by score, and what switching the chosen ones off does."""
+    ranked = [
+        (h.name, h.score, h.about_attribute, h.about_target, "yes" if h.chosen else "")
+        for h in done.heads[:SHOWN]
+    ]
+    console.table(
+        f"Heads by what they say of {done.attribute}",
+        ("head", "score", "about attribute", "about target", "chosen"),
+        ranked,
+    )
+    for outcome in done.outcomes:
+        title = f"Chosen by {outcome.by}: {', '.join(outcome.heads) or 'no head'}"
+        columns = (config.target or "target", config.attribute)
+        show_ablated(title, columns, outcome.groups, outcome.total, outcome.worst)
+        if outcome.gap_closed is not None:
+            console.note(
+                f"{outcome.by}: the worst group gains {outcome.gap_closed:.0%} of its gap to the "
+                f"mean; the mean changes by {outcome.total.after - outcome.total.before:+.1%}"
+            )
 
 
 def _with_classifier(config: SpuriousConfig) -> SpuriousConfig:

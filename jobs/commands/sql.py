@@ -1,10 +1,26 @@
-"""`headatlas sql`: one question to the published database, read-only."""
+"""Ask the published database, read-only; or write the answer to a file."""
+
+from pathlib import Path
 
 import pyarrow as pa
+from pydantic import Field
 
-from schemas.config import SqlConfig
+from jobs import console
+from schemas.config import Config
 from warehouse.database.query import export, query
 from warehouse.files.layout import Warehouse
+
+ARGUMENTS = ("statement",)
+
+
+class SqlConfig(Config):
+    """Options of `headatlas sql`."""
+
+    statement: str = Field(description="SQL to run.")
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    output: Path | None = Field(
+        default=None, description="Write the answer to this file: .parquet, .csv or .arrow."
+    )
 
 
 def run(config: SqlConfig) -> pa.Table | None:
@@ -18,3 +34,9 @@ def run(config: SqlConfig) -> pa.Table | None:
         export(warehouse, config.statement, config.output)
         return None
     return query(warehouse, config.statement)
+
+
+def say(config: SqlConfig, done: pa.Table | None) -> None:
+    """Print the answer."""
+    if done is not None:
+        console.show("", done)

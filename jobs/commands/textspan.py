@@ -1,4 +1,4 @@
-"""`headatlas textspan`: for every stored head, the texts of a pool that span its contributions."""
+"""Find, for every stored head, the texts of a pool that span its contributions."""
 
 import time
 from collections.abc import Sequence
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import pool_embeddings
 from jobs.steps.templates import templates_of
 from pipeline.heads import moments as mo
-from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.heads.summary import stack
 from pipeline.heads.textspan import Basis, textspan
-from schemas.config import TextSpanConfig
+from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.manifest import ScanRecord, Snapshot
 from schemas.names import check_name, safe_name
@@ -27,6 +28,31 @@ from warehouse.store import snapshots
 from warehouse.store.pools import Pool, read_pool
 from warehouse.store.reading import iterate_layer, iterate_moments, matrix, read_images
 from warehouse.store.select import select_images
+
+PUBLISHES = True
+
+
+class TextSpanConfig(Config):
+    """Options of `headatlas textspan`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    pool: str = Field(description="Description pool.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    m: int = Field(default=60, ge=1, description="Texts per head.")
+    where: str | None = Field(
+        default=None, description="Only pictures for which this SQL condition over images holds."
+    )
+    template: tuple[str, ...] = Field(
+        default=(),
+        description="Prompt of a text, as `a photo of {}`, openai, or a file with one per line; "
+        "may be given again: their embeddings are averaged. Default, texts as they are.",
+    )
+    basis: str | None = Field(default=None, description="Name of the result; default, the pool's.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
+    renormalise: bool = Field(
+        default=False, description="Make the texts' projections unit-norm first."
+    )
 
 
 @dataclass(frozen=True)
@@ -76,6 +102,14 @@ def run(config: TextSpanConfig) -> TextSpanResult:
     write_result(path, table, _provenance(config, name, templates, snapshot, images))
     seconds = time.perf_counter() - started
     return TextSpanResult(name, scan.name, snapshot.number, len(basis.picks), images, path, seconds)
+
+
+def say(config: TextSpanConfig, done: TextSpanResult) -> None:
+    """Say which basis was made, over what."""
+    console.note(
+        f"basis {done.basis} of {done.scan}: {done.heads} heads over {done.images:,} pictures in "
+        f"{done.seconds:.1f} s"
+    )
 
 
 def basis_path(scan: ScanDir, config: TextSpanConfig) -> Path:

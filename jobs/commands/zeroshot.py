@@ -1,14 +1,17 @@
-"""`headatlas zeroshot`: a classifier from class names, and every head's part of its logits."""
+"""Classify every picture by class names, and store each head's part of the logits."""
 
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from jobs import console
+from jobs.steps.accuracies import show_groups
 from jobs.steps.logits import store_logits
 from jobs.steps.models import load_for
 from jobs.steps.templates import OPENAI, read_lines
@@ -16,14 +19,12 @@ from jobs.steps.whatif import GroupRow
 from pipeline.texts.zeroshot import (
     PLAIN_TEMPLATE,
     ClassNames,
-    class_weights,
     label_prompt,
     openai_templates,
     parse_classes,
     parse_templates,
 )
-from pipeline.towers.models import LoadedModel
-from schemas.config_classes import ZeroShotConfig
+from schemas.config import Config, Names
 from schemas.errors import UsageError
 from schemas.manifest import Snapshot
 from schemas.names import check_name, safe_name
@@ -32,6 +33,39 @@ from warehouse.results.classifiers import Classifier
 from warehouse.store import snapshots
 from warehouse.store.columns import READ, column, require_columns
 from warehouse.store.reading import read_images
+
+if TYPE_CHECKING:
+    from pipeline.towers.models import LoadedModel
+
+ARGUMENTS = ("classes",)
+PUBLISHES = True
+
+
+class ZeroShotConfig(Config):
+    """Options of `headatlas zeroshot`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    classes: str = Field(
+        description="File with a class per line, `name` or `label<TAB>name`; the same here, as "
+        "`0=landbird,1=waterbird`; or `labels`: the labels that the pictures carry."
+    )
+    templates: str = Field(
+        default="openai",
+        description="openai: the 80 ImageNet templates; none: `a photo of a {}.`; or a file.",
+    )
+    classifier: str | None = Field(
+        default=None, description="Name of the result; default, the file's or `labels`."
+    )
+    label_column: str = Field(
+        default="label", description="Where a picture's label is: label, or a metadata column."
+    )
+    group_by: Names = Field(
+        default=(), description="Also report accuracy by these columns, as label,place."
+    )
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
+
 
 LABELS = "labels"
 # Prompts encoded at a time.
@@ -103,6 +137,21 @@ def run(config: ZeroShotConfig) -> ZeroShotResult:
     )
 
 
+def say(config: ZeroShotConfig, done: ZeroShotResult) -> None:
+    """Print accuracies by class and group, the worst first."""
+    show_groups("Accuracy by class", ("class",), done.by_class)
+    if config.group_by:
+        show_groups("Accuracy by group", config.group_by, done.by_group)
+    right = "no picture has one of these labels"
+    if done.accuracy is not None:
+        counted = sum(row.n for row in done.by_class)
+        right = f"{done.accuracy:.1%} right of {counted:,} labelled pictures"
+    console.note(
+        f"classifier {done.classifier} of {done.scan}: {done.classes:,} classes, {right}; "
+        f"{done.images:,} pictures in {done.seconds:.1f} s"
+    )
+
+
 def classifier_name(config: ZeroShotConfig) -> str:
     """Return the name given, or the stem of the file of classes."""
     default = LABELS if config.classes == LABELS else safe_name(Path(config.classes).stem)
@@ -141,9 +190,11 @@ def _templates(given: str) -> tuple[str, ...]:
 
 
 def encode_classes(
-    model: LoadedModel, names: tuple[str, ...], templates: tuple[str, ...]
+    model: "LoadedModel", names: tuple[str, ...], templates: tuple[str, ...]
 ) -> Float[np.ndarray, "class d_joint"]:
     """Return the classes' weights, some classes' prompts at a time."""
+    from pipeline.texts.class_weights import class_weights
+
     step = max(1, _TEXTS // len(templates))
     parts = []
     with console.progress("Encoding classes", len(names), "classes") as advance:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from jobs import console
+from jobs.commands.map_statistics import MapStatisticsConfig
+from jobs.commands.segment import SegmentConfig
 from jobs.ray.choose import open_pool
 from jobs.ray.tasks import Worker
-from schemas.config_maps import MapStatisticsConfig, SegmentConfig
 from schemas.errors import RunFailed
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from jobs import console
 from jobs.steps.whatif import Tally
 from pipeline.heads.ablation import head_logits, project
-from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.stored_frames import Frames, load_frames
 from schemas.manifest import ScanRecord, Snapshot
 from schemas.results.head_logits import HEAD_LOGITS, head_logits_schema
 from schemas.results.image_logits import IMAGE_LOGITS, image_logits_schema

@@ -1,18 +1,22 @@
-"""The model of a scan, loaded again: for texts, and for pictures that are not in the warehouse."""
+"""The model of a scan, loaded again: for texts, and for pictures that are not in the warehouse.
+
+torch is imported when a model is loaded, not before: most commands can do without.
+"""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from jobs import console
-from jobs.workers.scan import load_checked
-from pipeline.texts.zeroshot import class_weights
-from pipeline.towers.models import LoadedModel
 from schemas.errors import UsageError
 from schemas.manifest import ScanRecord
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import EmbeddedBy, Pool, read_embeddings, write_embeddings
+
+if TYPE_CHECKING:
+    from pipeline.towers.models import LoadedModel
 
 # Prompts encoded at a time.
 _PROMPTS = 256
@@ -20,12 +24,14 @@ _PROMPTS = 256
 
 def load_for(
     record: ScanRecord, model: str | None = None, pretrained: str | None = None
-) -> LoadedModel:
+) -> "LoadedModel":
     """Load the model that made a scan, from where scan.json says, or from elsewhere.
 
     Raises:
         UsageError: it is not there any more; or what is given is another model.
     """
+    from jobs.workers.scan import load_checked
+
     try:
         return load_checked(
             model or record.model_path, pretrained or record.pretrained_path, record
@@ -69,6 +75,8 @@ def pool_embeddings(
             f"pool {pool.name} holds vectors, no texts to encode: got {wanted}; expected no "
             "templates, and a scan of the precision that the pool was made for"
         )
+    from pipeline.texts.class_weights import class_weights
+
     loaded = load_for(record, model, pretrained)
     prompts = by.templates or ("{}",)
     batch = max(1, _PROMPTS // len(prompts))

@@ -3,7 +3,8 @@
 import numpy as np
 
 from jobs import console
-from pipeline.texts.zeroshot import PLAIN_TEMPLATE, Sanity, class_weights, label_prompt, sanity
+from pipeline.texts.class_weights import class_weights
+from pipeline.texts.zeroshot import PLAIN_TEMPLATE, Sanity, label_prompt, sanity
 from pipeline.towers.models import LoadedModel
 from schemas.manifest import ScanRecord, Snapshot
 from warehouse.files.layout import ScanDir

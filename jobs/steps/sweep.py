@@ -11,8 +11,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from jobs import console
 from jobs.steps.whatif import Scene, Tally, counted, require_counted
@@ -109,6 +107,9 @@ def _sweep_shard(
 def plot(rows: Sequence[SweepRow], path: Path, title: str) -> None:
     """Draw accuracy against layers as a PNG."""
     one = {row.kind: row.accuracy for row in rows if row.kind in ("none", "mlps")}
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(one["none"], color="black", linewidth=1, label="nothing ablated")

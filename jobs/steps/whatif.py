@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from jobs import console
 from pipeline.heads.ablation import project, shift
-from pipeline.heads.frames import Frames
+from pipeline.heads.stored_frames import Frames
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name
 from warehouse.files.layout import ScanDir

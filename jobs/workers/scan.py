@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.heads import moments as mo
 from pipeline.heads.decompose import Decomposer, Decomposition
-from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.pictures.loader import Clock, Loaded, batches
 from pipeline.sources.reader import Reader
 from pipeline.towers.models import LoadedModel, load_model, pick_device

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from jobs.commands.segment import SegmentConfig
 from jobs.steps.chunks import Chunk
 from jobs.workers.scan import device_name
 from pipeline.maps import scoring
@@ -23,10 +24,9 @@ from pipeline.maps.registry import given_by, methods_named
 from pipeline.maps.shared import resize
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, Example, Labelled
-from pipeline.texts.zeroshot import class_weights
+from pipeline.texts.class_weights import class_weights
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.config import Precision
-from schemas.config_maps import SegmentConfig
 from schemas.errors import SourceError
 from warehouse.files.atomic import write_table
 

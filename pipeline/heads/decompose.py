@@ -14,7 +14,8 @@ from jaxtyping import Float
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from pipeline.heads.frames import Frames, output_map
+from pipeline.heads.frames import output_map
+from pipeline.heads.stored_frames import Frames
 from pipeline.towers.forward import Parts, forward_parts
 from schemas.errors import DecompositionError
 

@@ -1,34 +1,14 @@
 """Zero-shot classification: class weights from prompts, cosines with pictures, accuracies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
-from torch import Tensor
+from jaxtyping import Int
 
 from schemas.errors import UsageError
 
 PLAIN_TEMPLATE = ("a photo of a {}.",)
-
-
-def class_weights(
-    encode: Callable[[list[str]], Float[Tensor, "text d_joint"]],
-    names: Sequence[str],
-    templates: Sequence[str] = PLAIN_TEMPLATE,
-) -> Float[np.ndarray, "class d_joint"]:
-    """Return unit-norm weights: the mean of each class's unit prompt embeddings, renormalised.
-
-    Args:
-        encode: texts to unit-norm embeddings.
-        names: class names as they stand in a prompt.
-        templates: with one `{}` each.
-    """
-    prompts = [template.replace("{}", name) for name in names for template in templates]
-    embedded = encode(prompts).unflatten(0, (len(names), len(templates))).mean(dim=1)
-    return torch.nn.functional.normalize(embedded, dim=-1).numpy()
 
 
 @dataclass(frozen=True)
@@ -74,6 +54,8 @@ def label_prompt(label: str) -> str:
 
 def openai_templates() -> tuple[str, ...]:
     """Return the 80 ImageNet templates of the CLIP paper, with one `{}` each."""
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES  # it imports torch
+
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
 

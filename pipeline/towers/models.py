@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from schemas.config import Precision
 from schemas.errors import UnsupportedModel, UsageError
 from schemas.manifest import ModelRecord, Preprocessing
+from schemas.names import NO_WEIGHTS
 
 SEED = 20260101
-NO_WEIGHTS = "none"
 DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,

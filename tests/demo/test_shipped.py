@@ -5,10 +5,11 @@ from pathlib import Path
 from demo.model import CONFIG, WEIGHTS
 from demo.world import materialise, materialise_birds
 from jobs.commands import evaluate, scan, spurious
+from jobs.commands.evaluate import EvaluateConfig
+from jobs.commands.scan import ScanConfig
+from jobs.commands.spurious import SpuriousConfig
 from jobs.steps.attributes import store_attributes
 from pipeline.heads import moments as mo
-from schemas.config import EvaluateConfig, ScanConfig
-from schemas.config_classes import SpuriousConfig
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_result
 from warehouse.store import snapshots

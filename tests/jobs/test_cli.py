@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from jobs import cli
-from jobs.commands.listed import ALL
+from jobs.command import commands
+
+ALL = commands()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

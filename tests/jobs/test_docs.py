@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from docs.generate import pages
-from jobs.commands.listed import ALL
+from jobs.command import commands
 from pipeline.maps.registry import DECLARED
 from schemas.macros import MACROS
 from schemas.tables import TABLES
 
+ALL = commands()
 ROOT = Path(__file__).parents[2]
 PROSE = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
@@ -24,7 +25,7 @@ def test_generated_pages_are_up_to_date() -> None:
 def test_every_command_and_option_in_prose_exists(path: Path) -> None:
     names = {c.name for c in ALL}
     options = {f"--{n.replace('_', '-')}" for c in ALL for n in c.model.model_fields}
-    options |= {f"--{n.replace('_', '-')}" for c in ALL for n, _ in c.flags}
+    options |= {f"--{n.replace('_', '-')}" for c in ALL for n in c.flags}
     options |= {"--config", "--debug", "--help"}
     groups = {name.split()[0] for name in names}
     text = path.read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.commands import evaluate
-from schemas.config import EvaluateConfig
+from jobs.commands.evaluate import EvaluateConfig
 from schemas.errors import HeadAtlasError
 from schemas.names import head_name
 from schemas.tables import TABLES

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.commands.export import run
-from schemas.config_classes import ExportConfig
+from jobs.commands.export import ExportConfig, run
 from schemas.errors import HeadAtlasError
 from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant, recomputed

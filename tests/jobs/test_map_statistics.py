@@ -15,11 +15,14 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from jobs.cli import app
-from jobs.commands import maintain, map_statistics, scan
+from jobs.cli import program
+from jobs.commands import gc, map_statistics, scan, verify
+from jobs.commands.gc import GcConfig
+from jobs.commands.map_statistics import MapStatisticsConfig
+from jobs.commands.scan import ScanConfig
+from jobs.commands.verify import VerifyConfig
+from jobs.steps import map_statistics as measuring
 from pipeline.towers.models import load_model
-from schemas.config import GcConfig, ScanConfig, VerifyConfig
-from schemas.config_maps import MapStatisticsConfig
 from schemas.errors import RunFailed, UsageError
 from tests.maps_literal import gain, layers_of
 from warehouse.database.query import query
@@ -206,7 +209,7 @@ def test_the_command_publishes_what_sql_can_ask(pairs: Path, warehouse: Path) ->
         *("map-statistics", str(pairs), "--warehouse", str(warehouse), "--masks", "foreground"),
         *("--labels", "kind", "--text", "a bird", "--heads", "L1H2,L2H0", "--workers", "1"),
     ]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(program(command), command)
     assert done.exit_code == 0, done.output
     assert "2 heads, 1 texts, 5 pictures, by 2 labels too" in done.output
     answer = query(
@@ -221,15 +224,15 @@ def test_the_command_publishes_what_sql_can_ask(pairs: Path, warehouse: Path) ->
     ).to_pylist()
     assert (row["stale"], row["snapshot"]) == (False, None)
     # the same again is there already; another option is another table
-    again = CliRunner().invoke(app, command)
+    again = CliRunner().invoke(program(command), command)
     assert "there already" in again.output
     assert len(list((warehouse / "scans/s/head_map_statistics").iterdir())) == 1
     assert not list((warehouse / "scans/s").glob("unfinished/*"))
     check_all = VerifyConfig(warehouse=warehouse)
-    assert maintain.run_verify(check_all)[0].problems == ()
+    assert verify.check(check_all).reports[0].problems == ()
     (path,) = (warehouse / "scans/s/head_map_statistics").iterdir()
     path.write_bytes(path.read_bytes()[:-9])
-    (problem,) = maintain.run_verify(check_all)[0].problems
+    (problem,) = verify.check(check_all).reports[0].problems
     assert problem.file == f"head_map_statistics/{path.name}"
 
 
@@ -264,14 +267,14 @@ def test_a_killed_run_goes_on_to_the_same_table(
     assert not path.exists()
     kept = first.stat().st_mtime_ns
     # the run that goes on does not touch what is there
-    finish, seen = map_statistics._finish, []
+    finish, seen = measuring._finish, []
 
     def watch(*given: object) -> None:
         seen.append(first.stat().st_mtime_ns)
         finish(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(map_statistics, "_finish", watch)
+        patch.setattr(measuring, "_finish", watch)
         resumed, _ = read_result(map_statistics.run(by_label(pairs, warehouse)).path)
     assert seen == [kept]
     whole, _ = read_result(measured.path)
@@ -315,6 +318,6 @@ def test_parts_that_nobody_goes_on_with_are_collected_after_a_week(warehouse: Pa
         part.write_bytes(b"123")
         for path in (part, part.parent):
             os.utime(path, (time.time() - days * 86400,) * 2)
-    swept = maintain.run_sweep(GcConfig(warehouse=warehouse))
+    swept = gc.run(GcConfig(warehouse=warehouse)).swept
     assert (swept.files, swept.bytes) == (1, 3)
     assert [f.name for f in stored.unfinished.iterdir()] == ["young"]

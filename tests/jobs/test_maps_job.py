@@ -9,9 +9,10 @@ from PIL import Image
 
 from demo.model import CONFIG
 from jobs.commands import map as job
+from jobs.commands.map import MapConfig
+from jobs.steps.map_picture import STRONGEST
 from pipeline.maps.picture import grid_for, whole_picture
 from pipeline.towers.models import load_model
-from schemas.config_maps import MapConfig
 from schemas.errors import SourceError, UnknownName, UsageError
 
 
@@ -42,7 +43,7 @@ def test_a_wide_picture_keeps_its_aspect_and_each_text_has_a_panel(picture: Path
 def test_heads_of_a_sheet_sum_to_the_map_of_all(picture: Path) -> None:
     whole = job.run(config(picture, "a cat"))
     sheet = job.run(config(picture, "a cat", per_head=True))
-    assert len(sheet.titles) == job.STRONGEST
+    assert len(sheet.titles) == STRONGEST
     layers = [job.run(config(picture, "a cat", layers=str(i))).values for i in range(6)]
     torch.testing.assert_close(sum(layers), whole.values, atol=1e-6, rtol=1e-4)
     name, _ = sheet.titles[0].split()

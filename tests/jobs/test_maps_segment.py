@@ -14,6 +14,7 @@ from PIL import Image
 from demo.model import CONFIG
 from demo.world import materialise
 from jobs.commands import segment
+from jobs.commands.segment import SegmentConfig
 from jobs.steps.chunks import Chunk
 from jobs.workers.segment import SegmentSpec, SegmentWorker
 from pipeline.maps.registry import METHODS
@@ -22,7 +23,6 @@ from pipeline.maps.shared import resize
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, open_data
 from pipeline.towers.models import load_model
-from schemas.config_maps import SegmentConfig
 from schemas.errors import SourceError, StaleScan, UsageError
 
 FAST = "contribution,tokens,surgery-features"

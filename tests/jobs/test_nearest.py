@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from jobs.commands import nearest
+from jobs.commands.nearest import NearestConfig
 from pipeline.heads.retrieval import Scores, best, precision_of
-from schemas.config import NearestConfig
 from schemas.errors import HeadAtlasError
 from tests.jobs.test_scan import everything
 from warehouse.database.query import query

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from llm_server import Script, descriptions, scheduled, serving
 
-from jobs.commands.pool_build import estimate, run, run_words
+from jobs.commands.pool.build import PoolBuildConfig, estimate, run
+from jobs.commands.pool.words import PoolWordsConfig
+from jobs.commands.pool.words import run as run_words
 from pipeline.texts.pool_build import (
     Descriptions,
     Gathered,
@@ -18,7 +20,6 @@ from pipeline.texts.pool_build import (
     parts_needed,
     random_directions,
 )
-from schemas.config_roles import PoolBuildConfig, PoolWordsConfig
 from schemas.errors import LanguageModelError, UsageError
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import read_pool
@@ -56,8 +57,7 @@ def test_a_build_killed_twice_pays_once_and_equals_an_undisturbed_one(tmp_path: 
     root = tmp_path / "killed"
     code = (
         "import sys; from pathlib import Path\n"
-        "from jobs.commands.pool_build import run\n"
-        "from schemas.config_roles import PoolBuildConfig\n"
+        "from jobs.commands.pool.build import PoolBuildConfig, run\n"
         "run(PoolBuildConfig.checked(dict(warehouse=Path(sys.argv[1]), base_url=sys.argv[2],"
         f" llm='tiny', name='made', properties={PROPERTIES!r}, per_property=800,"
         " concurrency=2)))"

@@ -11,10 +11,9 @@ import torch
 from llm_server import Script, serving
 
 from jobs import cli
-from jobs.commands.pool_build import run
+from jobs.commands.pool.build import PoolBuildConfig, run
 from jobs.steps.models import load_for
 from pipeline.towers.models import LoadedModel
-from schemas.config_roles import PoolBuildConfig
 from schemas.errors import LanguageModelError, UnknownName, UsageError
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.commands.pool import run_import
-from jobs.commands.pool_build import run_random
-from jobs.commands.pool_compare import run
+from jobs.commands.pool.compare import PoolCompareConfig, run
+from jobs.commands.pool.import_ import PoolImportConfig
+from jobs.commands.pool.import_ import run as run_import
+from jobs.commands.pool.random import PoolRandomConfig
+from jobs.commands.pool.random import run as run_random
 from pipeline.heads.textspan import textspan
 from pipeline.texts.pool_compare import PCA, kept_variance, lost_logits, principal, spans
-from schemas.config import PoolImportConfig
-from schemas.config_roles import PoolCompareConfig, PoolRandomConfig
 from schemas.errors import UsageError
 
 

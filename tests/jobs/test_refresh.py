@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from jobs.commands import refresh
-from schemas.config import RefreshConfig
+from jobs.commands.refresh import RefreshConfig
 from schemas.errors import TooManyRejects, UsageError
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
@@ -36,10 +36,10 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
     }
     path = tmp_path / "night.yaml"
     path.write_text(yaml.safe_dump(plan))
-    from jobs.commands import pool
-    from schemas.config import PoolImportConfig
+    from jobs.commands.pool import import_
+    from jobs.commands.pool.import_ import PoolImportConfig
 
-    pool.run_import(PoolImportConfig(file=texts, warehouse=tmp_path / "w", name="mine"))
+    import_.run(PoolImportConfig(file=texts, warehouse=tmp_path / "w", name="mine"))
     return path
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from demo.world import SEED
-from jobs.commands import roles, scan, textspan
+from jobs.commands import scan, textspan
 from jobs.commands.demo import MODEL, POOL, WEIGHTS, draw, write_world_pool
-from pipeline.towers.models import NO_WEIGHTS
-from schemas.config import ScanConfig, TextSpanConfig
-from schemas.config_roles import RolesConfig
+from jobs.commands.roles import build as roles
+from jobs.commands.roles.build import RolesConfig
+from jobs.commands.scan import ScanConfig
+from jobs.commands.textspan import TextSpanConfig
+from schemas.names import NO_WEIGHTS
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_result
 

@@ -10,11 +10,12 @@ from llm_server import Script, serving
 from planted import DOES, SHAPE, write_planted
 
 from jobs.commands import publish
-from jobs.commands.roles import run
+from jobs.commands.publish import PublishConfig
+from jobs.commands.roles.build import RolesConfig, run
+from jobs.commands.roles.set import RoleSetConfig
+from jobs.commands.roles.set import run as run_set
+from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.textspan import run as run_textspan
-from jobs.steps.manual_roles import run_set
-from schemas.config import PublishConfig, TextSpanConfig
-from schemas.config_roles import RolesConfig, RoleSetConfig
 from schemas.errors import CorruptStore, UnknownName, UsageError
 from schemas.results import KINDS
 from schemas.results.manual_roles import OLD_FILE

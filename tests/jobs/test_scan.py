@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from jobs.commands import scan
-from pipeline.heads.frames import load_frames
+from jobs.commands.scan import ScanConfig
+from pipeline.heads.stored_frames import load_frames
 from pipeline.towers.models import load_model
-from schemas.config import ScanConfig
 from schemas.errors import StaleScan, TooManyRejects, UsageError
 from tests.conftest import scan_config as config
 from tests.hostile import hostile_pictures

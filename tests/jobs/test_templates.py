@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jobs.commands import roles, textspan
-from jobs.commands.pool_build import run_random
+from jobs.commands import textspan
+from jobs.commands.pool.random import PoolRandomConfig
+from jobs.commands.pool.random import run as run_random
+from jobs.commands.roles import build as roles
+from jobs.commands.roles.build import RolesConfig
+from jobs.commands.textspan import TextSpanConfig
 from jobs.steps.models import load_for
 from jobs.steps.templates import templates_of
-from schemas.config import TextSpanConfig
-from schemas.config_roles import PoolRandomConfig, RolesConfig
 from schemas.errors import UsageError
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_result

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jobs.commands import textspan
-from pipeline.heads.frames import load_frames
-from schemas.config import TextSpanConfig
+from jobs.commands.textspan import TextSpanConfig
+from pipeline.heads.stored_frames import load_frames
 from schemas.errors import HeadAtlasError
 from tests.jobs.test_scan import everything
 from tests.pipeline.heads.test_textspan import algorithm_1

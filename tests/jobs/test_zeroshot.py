@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.commands import spurious, zeroshot
+from jobs.commands.spurious import SpuriousConfig
+from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.steps import logits as jobs_logits
 from jobs.steps.logits import store_logits
-from pipeline.texts.zeroshot import class_weights, openai_templates, parse_classes, parse_templates
+from pipeline.texts.class_weights import class_weights
+from pipeline.texts.zeroshot import openai_templates, parse_classes, parse_templates
 from pipeline.towers.models import load_model
-from schemas.config_classes import SpuriousConfig, ZeroShotConfig, split_names
+from schemas.config import split_names
 from schemas.errors import UnknownName, UsageError
 from schemas.results.head_logits import HEAD_LOGITS
 from schemas.results.image_logits import IMAGE_LOGITS

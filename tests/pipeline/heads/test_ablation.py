@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.commands.ablate import open_scene, run, run_sweep
+from jobs.commands.ablate import AblateConfig, open_scene, run, run_sweep
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets, means_over
 from pipeline.heads.ablation import (
@@ -18,7 +18,6 @@ from pipeline.heads.ablation import (
     head_logits,
     project,
 )
-from schemas.config_classes import AblateConfig
 from schemas.errors import UnknownName, UsageError
 from tests.cue import CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse.files.layout import Warehouse

@@ -10,7 +10,8 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 
 from pipeline.heads.decompose import TOLERANCE, Decomposer
-from pipeline.heads.frames import head_frames, load_frames
+from pipeline.heads.frames import head_frames
+from pipeline.heads.stored_frames import load_frames
 from pipeline.towers.forward import forward_parts
 from pipeline.towers.models import check_supported, load_model
 from schemas.errors import CorruptStore, DecompositionError, UnsupportedModel, UsageError

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from demo.model import CONFIG
 from jobs.commands import map as job
+from jobs.commands.map import MapConfig
 from pipeline.maps.methods.eclip import eclip, load_projections
 from pipeline.maps.registry import DECLARED, METHODS, given_by, method_named, methods_named
-from schemas.config_maps import MapConfig
 from schemas.errors import UsageError
 from tests.maps_literal import embedding, joint, layers_of, random_texts
 from tests.towers import pixels, small_clip

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from demo.model import CONFIG
+from jobs.commands.segment import SegmentConfig
 from jobs.workers.segment import Chunk, SegmentSpec, SegmentWorker
 from pipeline.maps.scoring import mean_iou, semantic_counts
 from pipeline.masks.coco import instance_mask
 from pipeline.masks.registry import IGNORE, open_data
-from schemas.config_maps import SegmentConfig
 from schemas.errors import SourceError, UsageError
 
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from jobs.commands import nearest, scan
+from jobs.commands.nearest import NearestConfig
 from pipeline.pictures.decode import Rejected, decode
 from pipeline.sources import list_members
 from pipeline.sources.reader import Reader
-from schemas.config import NearestConfig
 from tests.conftest import scan_config
 from tests.hostile import encoded, scene
 from tests.pipeline.sources.test_sources import image_table, write_folder, write_tar

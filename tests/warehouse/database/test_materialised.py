@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from jobs.command import publish_and_say
-from jobs.commands import publish, roles
-from jobs.steps.manual_roles import run_set
-from schemas.config import PublishConfig
-from schemas.config_roles import RolesConfig, RoleSetConfig
+from jobs.commands import publish
+from jobs.commands.publish import PublishConfig
+from jobs.commands.roles import build as roles
+from jobs.commands.roles.build import RolesConfig
+from jobs.commands.roles.set import RoleSetConfig
+from jobs.commands.roles.set import run as run_set
 from schemas.errors import UnknownName
 from warehouse.database.publish import Published
 from warehouse.database.query import query
@@ -57,7 +59,7 @@ def test_a_role_that_is_gone_is_told_and_stops_nothing(
     run_set(RoleSetConfig(warehouse=root, head=head(second), role="glow"))
     assert run(root, head(first), "role:glow").materialised == (first, second)
     run_set(RoleSetConfig(warehouse=root, head=head(second), remove=True))
-    publish_and_say(PublishConfig(warehouse=root))
+    publish_and_say(root)
     assert "role:glow was materialised and is not there any more" in capfd.readouterr().err
     again = run(root)
     assert (again.materialised, again.gone) == ((first,), ("role:glow",))

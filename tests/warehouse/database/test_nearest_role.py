@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.commands import nearest
-from schemas.config import NearestConfig
+from jobs.commands.nearest import NearestConfig
 from schemas.errors import UnknownName
 from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, Planted, plant

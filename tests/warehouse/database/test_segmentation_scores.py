@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jobs.cli import app
-from jobs.commands import maintain, segment
-from schemas.config import GcConfig, VerifyConfig
-from schemas.config_maps import SegmentConfig
+from jobs.cli import program
+from jobs.commands import gc, segment, verify
+from jobs.commands.gc import GcConfig
+from jobs.commands.segment import SegmentConfig
+from jobs.commands.verify import VerifyConfig
 from schemas.errors import CorruptStore
 from tests.synthetic import Shape, write_scan
 from warehouse.database.publish import publish
@@ -57,7 +58,7 @@ def arguments(data: Path, tiny_config: Path, folder: Path, **options: str) -> li
 
 
 def run(data: Path, tiny_config: Path, folder: Path, **options: str) -> str:
-    done = CliRunner().invoke(app, arguments(data, tiny_config, folder, **options))
+    done = CliRunner().invoke(program(["segment"]), arguments(data, tiny_config, folder, **options))
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -123,18 +124,18 @@ def test_verify_and_publish_name_a_run_that_is_not_as_written(tmp_path: Path) ->
     write_scan(tmp_path, pictures=4, shape=Shape(layers=(2,)))
     warehouse = Warehouse(tmp_path)
     check = VerifyConfig(warehouse=tmp_path)
-    assert maintain.run_verify_segmentation(check) == []
+    assert verify.check(check).segmentation == ()
     publish(warehouse)
 
     heads = pq.read_table(warehouse.scan("scan").heads)
     segmentation.write_run(warehouse, "odd", heads, {"created_at": "2026-01-01T00:00:00+00:00"})
     (warehouse.segmentation / "torn.parquet").write_bytes(b"PAR1")
-    first, second = maintain.run_verify_segmentation(check)
+    first, second = verify.check(check).segmentation
     assert first.file == "segmentation/odd.parquet" and "another run, scan_id" in first.problem
     assert second.file == "segmentation/torn.parquet" and "cannot be read" in second.problem
     with pytest.raises(CorruptStore, match="delete it, and run segment again"):
         publish(warehouse)
-    done = CliRunner().invoke(app, ["verify", "--warehouse", str(tmp_path)])
+    done = CliRunner().invoke(program(["verify"]), ["verify", "--warehouse", str(tmp_path)])
     assert done.exit_code == 1 and "segmentation/odd.parquet" in done.output
 
 
@@ -149,7 +150,7 @@ def test_gc_deletes_what_killed_runs_half_wrote_and_nothing_else(tmp_path: Path)
         path.write_bytes(b"12345")
     for path in (*old, kept):
         os.utime(path, (time.time() - 2 * 86400,) * 2)
-    swept = maintain.run_sweep(GcConfig(warehouse=tmp_path))
+    swept = gc.run(GcConfig(warehouse=tmp_path)).swept
     assert (swept.files, swept.bytes) == (2, 10)
     assert not any(path.exists() for path in old)
     assert young.exists() and kept.exists() and scan.heads.exists()

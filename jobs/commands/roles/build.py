@@ -1,4 +1,4 @@
-"""`headatlas roles build`: a role for every head of a basis, with how sure it is."""
+"""Give every head of a basis a role, and say how sure it is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,24 +9,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
+from pydantic import Field
 
 from jobs import console
-from jobs.commands.pool_build import REPLIES
+from jobs.commands.pool.build import REPLIES
 from jobs.commands.textspan import subset_moments
 from jobs.steps.attributes import store_attributes
 from jobs.steps.manual_roles import read_manual, role_row, with_manual
 from jobs.steps.models import pool_embeddings
 from jobs.steps.stability import sampled_covariances
 from pipeline.heads import moments as mo
-from pipeline.heads.frames import Frames, load_frames
 from pipeline.heads.stability import pick_survival, role_survival
+from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.heads.textspan import textspan
 from pipeline.roles.combining import Role, roles_from
 from pipeline.roles.enrichment import enrichment, property_codes
 from pipeline.roles.prompts import UNCLEAR, RoleReply, role_prompt
 from pipeline.roles.rotation_null import turned
 from pipeline.texts.llm import Asker, Server
-from schemas.config_roles import RolesConfig
+from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
 from schemas.manifest import ScanRecord, Snapshot
 from schemas.results.roles import ENRICHMENT, LANGUAGE_MODEL, roles_schema
@@ -36,6 +37,40 @@ from warehouse.results.files import read_result, write_result
 from warehouse.store import snapshots
 from warehouse.store.pools import Pool, read_pool
 from warehouse.store.reading import iterate_moments
+
+PUBLISHES = True
+
+
+class RolesConfig(Config):
+    """Options of `headatlas roles build`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    basis: str | None = Field(default=None, description="TextSpan basis; default, the only one.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    level: float = Field(default=0.05, gt=0, lt=1, description="False discovery rate of roles.")
+    permutations: int = Field(default=10_000, ge=100, description="Of the texts' properties.")
+    turns: int = Field(
+        default=128, ge=0, description="Random rotations of each head; 0: labels alone are tested."
+    )
+    attributes: bool = Field(
+        default=True, description="Also what labels and metadata explain of each head."
+    )
+    bootstrap: int = Field(
+        default=0, ge=0, description="Samples of the pictures that say how stable roles are."
+    )
+    llm: str | None = Field(
+        default=None, description="Also ask this language model for each head's role."
+    )
+    texts: int = Field(default=20, ge=1, description="Texts of a head that it is shown.")
+    base_url: str | None = Field(
+        default=None, description="Server that speaks chat completions, ending in /v1."
+    )
+    key_variable: str = Field(
+        default="OPENAI_API_KEY", description="Environment variable that holds the key."
+    )
+    concurrency: int = Field(default=8, ge=1, le=256, description="Questions in flight.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
 
 
 @dataclass(frozen=True)
@@ -122,6 +157,17 @@ def run(config: RolesConfig) -> RolesResult:
         measured,
         path,
     )
+
+
+def say(config: RolesConfig, done: RolesResult) -> None:
+    """Say how many heads have a clear role."""
+    agree = "" if done.agreement is None else f"; the language model agrees on {done.agreement:.0%}"
+    console.note(
+        f"roles of basis {done.basis} of {done.scan}: {done.clear} of {done.heads} heads have a "
+        f"clear role, {done.manual} are set by hand{agree}"
+    )
+    if done.attributes:
+        console.note(f"attributes measured: {', '.join(done.attributes)}")
 
 
 def _read_basis(warehouse: Warehouse, scan: ScanDir, name: str | None) -> _Stored:

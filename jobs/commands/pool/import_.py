@@ -1,14 +1,35 @@
-"""`headatlas pool`: description pools, listed and imported."""
+"""Import a file of descriptions as a pool; `general` is the pool that ships."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from pydantic import Field
+
+from jobs import console
 from pipeline.texts.pool import GENERAL, clean, read_descriptions
-from schemas.config import PoolImportConfig, PoolListConfig
+from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.names import safe_name
 from warehouse.files.layout import Warehouse
-from warehouse.store.pools import Pool, pools, read_pool, write_pool
+from warehouse.store.pools import write_pool
+
+ARGUMENTS = ("file",)
+
+
+class PoolImportConfig(Config):
+    """Options of `headatlas pool import`."""
+
+    file: Path = Field(
+        description="Text file with one description per line, CSV with text and property, or "
+        "`general` for the pool that ships."
+    )
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    name: str | None = Field(default=None, description="Name of the pool; default, the file's.")
+    property: str | None = Field(
+        default=None, description="Property of all descriptions that have none of their own."
+    )
+
 
 SHIPPED = {"general": GENERAL}
 
@@ -24,13 +45,7 @@ class Imported:
     duplicates: int
 
 
-def listed(config: PoolListConfig) -> list[Pool]:
-    """Return all pools of a warehouse."""
-    warehouse = Warehouse(config.warehouse)
-    return [read_pool(warehouse, name) for name in pools(warehouse)]
-
-
-def run_import(config: PoolImportConfig) -> Imported:
+def run(config: PoolImportConfig) -> Imported:
     """Import a file as a pool, replacing one of the same name.
 
     Raises:
@@ -57,3 +72,12 @@ def run_import(config: PoolImportConfig) -> Imported:
     )
     kinds = {p for p in properties if p is not None}
     return Imported(name, len(properties), len(kinds), cleaned.empty, cleaned.duplicates)
+
+
+def say(config: PoolImportConfig, done: Imported) -> None:
+    """Say what was kept, and what was left out."""
+    left = f"; left out {done.empty} empty and {done.duplicates} repeated lines"
+    console.note(
+        f"pool {done.pool}: {done.kept:,} descriptions in {done.properties} properties"
+        + (left if done.empty or done.duplicates else "")
+    )

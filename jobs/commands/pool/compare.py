@@ -1,23 +1,24 @@
-"""`headatlas pool compare`: accuracy and explained variance of pools, against the PCA ceiling."""
+"""Compare pools: accuracy and explained variance with heads projected onto their texts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int
-from matplotlib.figure import Figure
+from pydantic import BeforeValidator, Field
 
 from jobs import console
 from jobs.steps.models import load_for, pool_embeddings
 from pipeline.heads import moments as mo
-from pipeline.heads.frames import Frames, load_frames
+from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.heads.summary import stack
 from pipeline.heads.textspan import textspan
 from pipeline.texts.pool_compare import PCA, Point, kept_variance, lost_logits, principal, spans
-from pipeline.texts.zeroshot import class_weights, label_prompt
-from schemas.config_roles import PoolCompareConfig
+from pipeline.texts.zeroshot import label_prompt
+from schemas.config import Config, split_numbers
 from schemas.errors import UsageError
 from schemas.manifest import ScanRecord
 from warehouse.files.layout import ScanDir, Warehouse
@@ -26,6 +27,26 @@ from warehouse.store import snapshots
 from warehouse.store.columns import column, require_columns, truth
 from warehouse.store.pools import read_pool
 from warehouse.store.reading import iterate_moments, matrix, read_images, read_layer
+
+ARGUMENTS = ("pools",)
+
+
+class PoolCompareConfig(Config):
+    """Options of `headatlas pool compare`."""
+
+    pools: tuple[str, ...] = Field(description="Description pools.")
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    out: Path = Field(description="Picture to draw: .png, .svg or .pdf.")
+    scan: str | None = Field(default=None, description="Scan; default, the newest.")
+    m: Annotated[tuple[int, ...], BeforeValidator(split_numbers)] = Field(
+        default=(5, 10, 20, 30, 60), description="Texts per head, as 10,20,60."
+    )
+    label_column: str = Field(
+        default="label", description="Where a picture's class is: label, or a metadata column."
+    )
+    template: str = Field(default="a photo of a {}.", description="Prompt of a class.")
+    model: str | None = Field(default=None, description="Model, when its files have moved.")
+    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,17 @@ def run(config: PoolCompareConfig) -> Comparison:
     return done
 
 
+def say(config: PoolCompareConfig, done: Comparison) -> None:
+    """Print what each pool keeps."""
+    rows = [(p.pool, p.m, p.explained, p.accuracy) for p in done.points]
+    console.table("Pools", ("pool", "m", "explained variance", "accuracy"), rows)
+    console.note(
+        f"over {done.images:,} pictures: {done.baseline:.1%} right with heads as they are, "
+        f"{done.ablated:.1%} with every head at its mean; plot in {done.plot}, table in "
+        f"{done.table}"
+    )
+
+
 def _directions(
     config: PoolCompareConfig,
     warehouse: Warehouse,
@@ -123,6 +155,8 @@ def _classifier(
             f"column {config.label_column!r} has {len(known)} classes; expected two or more: "
             "give another --label-column"
         )
+    from pipeline.texts.class_weights import class_weights
+
     labels = sorted(known)
     model = load_for(record, config.model, config.pretrained)
     names = [label_prompt(label) for label in labels]
@@ -187,6 +221,8 @@ def _store(done: Comparison, config: PoolCompareConfig, snapshot: int) -> None:
 
 def _draw(done: Comparison) -> None:
     """Draw accuracy and explained variance over m, one line per pool."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9.6, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name in dict.fromkeys(p.pool for p in done.points):

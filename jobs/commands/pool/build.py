@@ -1,12 +1,11 @@
-"""`headatlas pool build`: a description pool by a language model; and the baselines' pools."""
+"""Build a description pool by a language model; what was paid for is never asked again."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import load_for
@@ -22,25 +21,79 @@ from pipeline.texts.pool_build import (
     near_duplicates,
     parts_needed,
     property_prompt,
-    random_directions,
 )
-from schemas.config_roles import (
-    LanguageModelConfig,
-    PoolBuildConfig,
-    PoolRandomConfig,
-    PoolWordsConfig,
-)
+from schemas.config import Config, Names
 from schemas.errors import LanguageModelError, UsageError
 from schemas.manifest import digest
 from schemas.names import check_name
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.columns import column, require_columns
-from warehouse.store.pools import EmbeddedBy, write_embeddings, write_pool
+from warehouse.store.pools import write_pool
 from warehouse.store.reading import read_images
+
+ARGUMENTS = ("name",)
+FLAGS = {"dry_run": "Say what would be asked and cost; ask nothing."}
+PROPERTIES = (
+    "animal,person,food,plant,clothing,vehicle,building,household object,tool,colour,texture,"
+    "material,pattern,shape,count,size,layout,background,indoor place,outdoor place,country,"
+    "landscape,weather,season,time of day,lighting,emotion,pose,action,occupation,sport,"
+    "text in the picture,symbol,art style,photographic style,camera angle,image quality,era"
+)
+
+
+class LanguageModelConfig(Config):
+    """Options of every command that asks a language model."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    llm: str = Field(description="Name of the language model on the server.")
+    base_url: str | None = Field(
+        default=None, description="Server that speaks chat completions, ending in /v1."
+    )
+    key_variable: str = Field(
+        default="OPENAI_API_KEY", description="Environment variable that holds the key."
+    )
+    concurrency: int = Field(default=8, ge=1, le=256, description="Questions in flight.")
+    temperature: float | None = Field(default=None, ge=0, description="Default, the server's.")
+    price_in: float | None = Field(
+        default=None, ge=0, description="Price of a million tokens asked, for estimates."
+    )
+    price_out: float | None = Field(
+        default=None, ge=0, description="Price of a million tokens answered."
+    )
+
+
+class PoolBuildConfig(LanguageModelConfig):
+    """Options of `headatlas pool build`."""
+
+    name: str = Field(description="Name of the pool.")
+    properties: Names = Field(
+        default=tuple(PROPERTIES.split(",")), description="Properties, as colour,texture."
+    )
+    per_property: int = Field(
+        default=200, ge=0, description="Descriptions per property; 0: none by property."
+    )
+    classes: Path | None = Field(
+        default=None, description="File with a class per line: also what its pictures may show."
+    )
+    per_class: int = Field(default=20, ge=1, description="Descriptions per class.")
+    from_labels: str | None = Field(
+        default=None,
+        description="Also from the pictures' own words: label, or a metadata column as caption.",
+    )
+    per_labels: int = Field(default=40, ge=1, description="Descriptions per 40 labels or captions.")
+    most_labels: int = Field(default=2000, ge=1, description="Labels or captions shown at most.")
+    scan: str | None = Field(
+        default=None, description="Scan for --from-labels, and whose model finds near-duplicates."
+    )
+    near: float = Field(
+        default=0.97, gt=0, le=1, description="Cosine of two texts that count as one; 1: none."
+    )
+
 
 # Labels or captions shown to the language model in one question.
 SHOWN = 40
+
 # Raw replies of language models, below a warehouse.
 REPLIES = Path("pools") / ".replies"
 
@@ -119,7 +172,7 @@ def estimate(config: PoolBuildConfig) -> Estimate:
     return Estimate(len(questions), known, tokens_in, tokens_out, price)
 
 
-def run(config: PoolBuildConfig) -> Built:
+def build(config: PoolBuildConfig) -> Built:
     """Build a pool, replacing one of the same name; what was paid for before is not asked again.
 
     Raises:
@@ -265,43 +318,46 @@ def _cleaned(config: PoolBuildConfig, gathered: Gathered) -> Kept:
     return Kept(tuple(kept), gathered.empty, gathered.duplicates, len(dropped), too_long)
 
 
-def run_words(config: PoolWordsConfig) -> int:
-    """Write a pool of the commonest English words, the paper's baseline; return how many."""
-    from wordfreq import top_n_list
+def run(config: PoolBuildConfig, *, dry_run: bool = False) -> Built | Estimate:
+    """Build a pool, or with `dry_run` say what a build would ask and cost.
 
-    words = [w for w in top_n_list("en", config.count * 2) if w.isalpha()][: config.count]
-    provenance = {"source": "wordfreq, commonest English words", "created_at": _now()}
-    nothing: list[str | None] = [None] * len(words)
-    write_pool(
-        Warehouse(config.warehouse),
-        config.name,
-        words,
-        nothing,
-        source="words",
-        provenance=provenance,
-    )
-    return len(words)
+    Raises:
+        UsageError: nothing is asked for, or a file, column or key is missing.
+        LanguageModelError: the server fails, or nothing usable came.
+    """
+    return estimate(config) if dry_run else build(config)
 
 
-def run_random(config: PoolRandomConfig) -> int:
-    """Write a pool of random unit vectors, for the model of one scan; return how many."""
-    warehouse = Warehouse(config.warehouse)
-    scan, _ = snapshots.open_scan(warehouse, config.scan)
-    record = scan.load_record()
-    texts = [f"random direction {i}" for i in range(config.count)]
-    nothing: list[str | None] = [None] * len(texts)
-    provenance: dict[str, Any] = {
-        "source": "random directions",
-        "seed": config.seed,
-        "weights_sha256": record.model.weights_sha256,
-        "created_at": _now(),
-    }
-    write_pool(warehouse, config.name, texts, nothing, source="random", provenance=provenance)
-    vectors = random_directions(config.count, record.model.d_joint, config.seed)
-    by = EmbeddedBy(record.model.weights_sha256, record.precision)
-    write_embeddings(warehouse, config.name, by, np.asarray(vectors))
-    return len(texts)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def say(config: PoolBuildConfig, done: Built | Estimate) -> None:
+    """Print what was kept, left out and paid; or what would be asked."""
+    rows: list[tuple[str, object]]
+    if isinstance(done, Estimate):
+        rows = [
+            ("questions", done.questions),
+            ("answered by earlier runs", done.cached),
+            ("tokens asked, about", done.tokens_in),
+            ("tokens answered, about", done.tokens_out),
+            ("cost, about", "give --price-in and --price-out" if done.cost is None else done.cost),
+        ]
+        console.table("A build would ask this; nothing was asked", ("", ""), rows)
+        return
+    counts = done.counts
+    rows = [
+        ("descriptions", done.kept),
+        ("properties", done.properties),
+        ("repeated", done.duplicates),
+        ("nearly repeated", done.near_duplicates),
+        ("too long for the model", done.too_long),
+        ("empty", done.empty),
+        ("answers paid for now", counts.paid),
+        ("answers of earlier runs", counts.cached),
+        ("answers thrown away: malformed", counts.malformed),
+        ("cut off", counts.cut_off),
+        ("refused", counts.refused),
+        ("empty answers", counts.empty),
+        ("questions without an answer", counts.unanswered),
+        ("tokens asked", counts.prompt_tokens),
+        ("tokens answered", counts.completion_tokens),
+        *([] if done.cost is None else [("cost", done.cost)]),
+    ]
+    console.table(f"Pool {done.pool}", ("", ""), rows)

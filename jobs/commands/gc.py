@@ -1,0 +1,48 @@
+"""Delete shards that no kept snapshot and no published version names."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from jobs import console
+from schemas.config import Config
+from warehouse.files.layout import Warehouse
+from warehouse.store import gc
+
+
+class GcConfig(Config):
+    """Options of `headatlas gc`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    keep: int = Field(default=3, ge=1, description="Snapshots of each scan to keep.")
+
+
+@dataclass(frozen=True)
+class GcResult:
+    """What was deleted: shards, by scan; and what killed runs had left."""
+
+    collected: tuple[gc.Collected, ...]
+    swept: gc.Swept
+
+
+def run(config: GcConfig) -> GcResult:
+    """Delete the shards that nothing names, and what killed runs have left beside results."""
+    warehouse = Warehouse(config.warehouse)
+    collected = tuple(
+        gc.collect(warehouse, name, keep_snapshots=config.keep) for name in warehouse.scans()
+    )
+    return GcResult(collected, gc.sweep(warehouse))
+
+
+def say(config: GcConfig, done: GcResult) -> None:
+    """Say how much was deleted."""
+    for found in done.collected:
+        console.note(
+            f"{found.scan}: deleted {len(found.shards)} shards, {console.size(found.bytes)}"
+        )
+    if done.swept.files:
+        console.note(
+            f"left by killed runs: deleted {done.swept.files} files, "
+            f"{console.size(done.swept.bytes)}"
+        )

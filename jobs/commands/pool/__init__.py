@@ -1,0 +1,1 @@
+"""Description pools: listed, imported, built, compared."""

@@ -1,0 +1,1 @@
+"""Roles of heads: found, and set by hand."""

@@ -1,0 +1,71 @@
+"""Check every live file: checksums, counts, layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from jobs import console
+from schemas.config import Config
+from schemas.errors import CorruptStore
+from warehouse.files.layout import Warehouse
+from warehouse.results import segmentation
+from warehouse.store import verify
+
+
+class VerifyConfig(Config):
+    """Options of `headatlas verify`."""
+
+    warehouse: Path = Field(description="Folder of the warehouse.")
+    scan: str | None = Field(default=None, description="Only this scan; default, all.")
+    quick: bool = Field(default=False, description="Leave out checksums and the vectors' values.")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was checked, by scan; and what is wrong with the runs of segment."""
+
+    reports: tuple[verify.Report, ...]
+    segmentation: tuple[verify.Problem, ...]
+
+    @property
+    def problems(self) -> tuple[verify.Problem, ...]:
+        """All that is wrong."""
+        return (*(p for report in self.reports for p in report.problems), *self.segmentation)
+
+
+def run(config: VerifyConfig) -> Verified:
+    """Check every file of the live shards, and the runs of segment, against what was written.
+
+    Raises:
+        CorruptStore: something is wrong; `done` holds what.
+    """
+    done = check(config)
+    if done.problems:
+        raise CorruptStore(
+            f"{len(done.problems)} problems; restore those files, or delete the shards or files "
+            "named and make them again",
+            done=done,
+        )
+    return done
+
+
+def check(config: VerifyConfig) -> Verified:
+    """Return what was checked and what is wrong.
+
+    The runs of segment belong to no scan, and are left out when one scan is asked for.
+    """
+    warehouse = Warehouse(config.warehouse)
+    names = [warehouse.scan(config.scan).name] if config.scan is not None else warehouse.scans()
+    reports = tuple(verify.verify(warehouse.scan(name), deep=not config.quick) for name in names)
+    runs = segmentation.verify_runs(warehouse) if config.scan is None else []
+    return Verified(reports, tuple(runs))
+
+
+def say(config: VerifyConfig, done: Verified) -> None:
+    """Say what was checked, and print what is wrong."""
+    for report in done.reports:
+        console.note(f"{report.scan}: {report.shards} shards, {report.images:,} pictures checked")
+    if done.problems:
+        rows = [(p.shard, p.file, p.problem) for p in done.problems]
+        console.table("Problems", ("shard", "file", "problem"), rows)

@@ -1,0 +1,281 @@
+"""Every method's maps against masks, in one table: the work of `headatlas segment`.
+
+Pictures are scored in shards, each a Parquet file of rows per picture and method; a rerun scores
+only shards that are missing. The table is made from those rows.
+"""
+
+import io
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from jobs.commands.segment import MethodScores, SegmentConfig, SegmentResult
+from jobs.steps.chunks import do_missing, split
+from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker
+from pipeline.maps import scoring
+from pipeline.maps.drawing import draw_page
+from pipeline.maps.registry import given_by, methods_named
+from pipeline.masks.registry import IGNORE, open_data
+from schemas.config import Precision
+from schemas.errors import StaleScan, UsageError
+from schemas.manifest import digest
+from schemas.names import safe_name
+from schemas.results.segmentation_scores import segmentation_scores_schema
+from warehouse.files.atomic import write_bytes, write_table, write_text
+from warehouse.files.layout import Warehouse
+from warehouse.results import segmentation
+from warehouse.store import snapshots
+
+# Options that do not change a number.
+FREE = {
+    *("output", "restart", "workers", "gpus_per_worker", "ray_address", "examples", "batch_size"),
+    "warehouse",
+}
+# Options that do not change a score, or that the resolved model stands for.
+NAMELESS = FREE | {"shard_size", "scan", "pretrained", "columns"}
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What the maps are made with.
+
+    Attributes:
+        path: as `load_model` takes it.
+        pretrained_path: the same of its weights.
+        scan: the scan whose model it is; None where the model was named.
+        name: as in the table.
+        pretrained: as in the table.
+    """
+
+    path: str
+    pretrained_path: str
+    precision: Precision
+    scan: str | None
+    name: str
+    pretrained: str
+
+
+def score(config: SegmentConfig) -> SegmentResult:
+    """Score every method on a data set; go on where an earlier run stopped.
+
+    Raises:
+        StaleScan: the folder holds results of other options.
+        RunFailed: some shards failed for good; the others are kept.
+    """
+    started = time.perf_counter()
+    found = methods_named(config.methods, given_by(config.eclip))
+    methods = tuple(found)
+    if config.template.count("{}") != 1:
+        raise UsageError(f"template {config.template!r}: expected exactly one {{}} for the class")
+    by_class = config.masks == "classes"
+    data = open_data(config.data.absolute(), config.labels, config.classes, class_masks=by_class)
+    if config.asked == "true" and not data.by_class and None in data.labels:
+        raise UsageError("asked true: the pictures' labels are not known; give --labels COLUMN")
+    model = _model(config)
+    spec = SegmentSpec(config, data, methods, model.path, model.pretrained_path, model.precision, 1)
+    claim = _claim(config, spec, [method.identity for method in found.values()])
+    count = min(len(data.keys), config.limit or len(data.keys))
+    chunks = split(count, config.shard_size, _parts(config))
+    do_missing("Scoring maps", chunks, config, lambda cpus: SegmentWorker(replace(spec, cpus=cpus)))
+    rows = pa.concat_tables([pq.read_table(c.path) for c in chunks])
+    run_name = _run_name(config, model, claim)
+    result = _result(config, methods, rows, run_name, time.perf_counter() - started)
+    _store(config, model, result)
+    if config.examples and result.images:
+        _page(config, spec, count)
+    return result
+
+
+def _model(config: SegmentConfig) -> _Model:
+    if config.model is not None:
+        model, pretrained = config.model, config.pretrained or "none"
+        name, weights = model, pretrained
+        if model.endswith(".json"):
+            model, name = str(Path(model).absolute()), Path(model).stem
+        if Path(pretrained).is_file():
+            pretrained, weights = str(Path(pretrained).absolute()), Path(pretrained).name
+        return _Model(model, pretrained, "fp32", None, name, weights)
+    if config.warehouse is None:
+        raise UsageError(
+            "no model: give --model and --pretrained, or --warehouse for a scan's model"
+        )
+    scan, _ = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
+    record = scan.load_record()
+    return _Model(
+        record.model_path,
+        record.pretrained_path,
+        record.precision,
+        scan.name,
+        record.model.model,
+        record.model.pretrained,
+    )
+
+
+def _parts(config: SegmentConfig) -> Path:
+    return config.output.absolute() / "parts"
+
+
+def _run_name(config: SegmentConfig, model: _Model, claim: dict[str, Any]) -> str:
+    """Return the name of the run: another one for each set of options that changes a score."""
+    parts = (config.data.absolute().name, model.name, f"{config.protocol}-{config.asked}")
+    claim = {k: v for k, v in claim.items() if k not in NAMELESS}
+    claim["data"] = str(config.data.absolute())
+    return "--".join([*map(safe_name, parts), digest(claim)[:8]])
+
+
+def _claim(config: SegmentConfig, spec: SegmentSpec, methods: list[str]) -> dict[str, Any]:
+    """Say in the folder what its rows are of; refuse a folder of something else."""
+    path = config.output / "segment.json"
+    mine = {
+        **{k: v for k, v in config.model_dump(mode="json").items() if k not in FREE},
+        "methods": methods,
+        "model": [spec.model, spec.pretrained, spec.precision],
+        "pictures": len(spec.data.keys),
+        "classes": list(spec.data.classes),
+        "columns": SCORES.names,
+    }
+    if config.restart:
+        shutil.rmtree(_parts(config), ignore_errors=True)
+        path.unlink(missing_ok=True)
+    if path.is_file():
+        there = json.loads(path.read_text())
+        other = sorted(k for k in mine.keys() | there.keys() if mine.get(k) != there.get(k))
+        if other:
+            raise StaleScan(
+                f"{config.output} holds results with another {', '.join(other)}; give another "
+                "--output, or --restart"
+            )
+        return mine
+    _parts(config).mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(mine, indent=2) + "\n")
+    return mine
+
+
+def _result(
+    config: SegmentConfig, methods: tuple[str, ...], rows: pa.Table, run: str, seconds: float
+) -> SegmentResult:
+    """Add up the rows of all pictures."""
+    records = rows.to_pylist()
+    by_method: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
+    for row in records:
+        if row["method"] is not None:
+            by_method[row["method"]].append(row)
+    scores = [_summary(method, found) for method, found in by_method.items() if found]
+    labelled = [row for row in records if row["present"] is not None]
+    plain, by_surgery = (_multilabel(labelled, name) for name in ("plain", "surgery"))
+    return SegmentResult(
+        scores=tuple(sorted(scores, key=lambda s: -(s.miou + s.map))),
+        images=len({row["key"] for row in records if row["reason"] is None}),
+        rejects=tuple((r["key"], r["reason"]) for r in records if r["reason"] is not None),
+        multilabel_plain=plain,
+        multilabel_surgery=by_surgery,
+        folder=config.output,
+        run=run,
+        seconds=seconds,
+    )
+
+
+def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
+    def column(name: str) -> np.ndarray:
+        return np.array([row[name] for row in rows])
+
+    found = scoring.summarise(
+        column("correct"),
+        column("pixels"),
+        column("intersection"),
+        column("union"),
+        column("average_precision"),
+        column("contrast"),
+        column("at_threshold").reshape(len(rows), 2, -1),
+        column("class"),
+    )
+    counts = [row["confusion"] for row in rows if row["confusion"] is not None]
+    semantic = None
+    if counts:
+        total = np.sum(counts, axis=0)
+        semantic = scoring.mean_iou(total.reshape(int(len(total) ** 0.5), -1))
+    return MethodScores(
+        method,
+        **asdict(found),
+        semantic_miou=semantic,
+        milliseconds=float(np.median(column("milliseconds"))),
+        peak_mb=float(column("peak_bytes").max() / 1e6),
+        maps=len(rows),
+        device=", ".join(sorted({row["device"] for row in rows})),
+    )
+
+
+def _multilabel(rows: list[dict[str, Any]], name: str) -> float | None:
+    if not rows:
+        return None
+    scores = np.array([row[name] for row in rows], dtype=np.float64)
+    return scoring.multilabel_map(scores, np.array([row["present"] for row in rows]))
+
+
+def scores_table(config: SegmentConfig, model: _Model, result: SegmentResult) -> pa.Table:
+    """Return the table as rows of `segmentation_scores`."""
+    constant = {
+        "run": result.run,
+        "scan_id": model.scan,
+        "model": model.name,
+        "pretrained": model.pretrained,
+        "data": config.data.absolute().name,
+        "protocol": config.protocol,
+        "asked": config.asked,
+        "background": config.background,
+        "images": result.images,
+        "rejects": len(result.rejects),
+        "multilabel_plain": result.multilabel_plain,
+        "multilabel_surgery": result.multilabel_surgery,
+    }
+    rows = [constant | asdict(one) for one in result.scores]
+    return pa.Table.from_pylist(rows, schema=segmentation_scores_schema())
+
+
+def _store(config: SegmentConfig, model: _Model, result: SegmentResult) -> None:
+    table = scores_table(config, model, result)
+    write_table(config.output / "scores.parquet", table)
+    drawn = io.BytesIO()
+    pa.csv.write_csv(table, drawn)
+    write_bytes(config.output / "scores.csv", drawn.getvalue())
+    if config.warehouse is not None:
+        provenance = {
+            "model": model.path,
+            "pretrained": model.pretrained_path,
+            "precision": model.precision,
+            "options": config.model_dump(mode="json", exclude={"warehouse", "output", "restart"}),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        segmentation.write_run(Warehouse(config.warehouse), result.run, table, provenance)
+
+
+def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
+    """Draw pictures spread over the data set, every method side by side."""
+    worker = SegmentWorker(replace(spec, cpus=2))
+    numbers = np.unique(np.linspace(0, count - 1, config.examples).astype(int)).tolist()
+    batch = worker.read(numbers, [])
+    if batch is None:
+        return
+    asked = worker.asked(batch)
+    shown = [i for i, classes in enumerate(asked) if classes]
+    rows = []
+    for method in spec.methods:
+        values = worker.maps(method, batch).float().cpu().numpy()
+        each = [values[i, asked[i][0] if spec.data.by_class else 0] for i in shown]
+        rows.append((worker.methods[method].heading, each))
+    masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
+    names = [spec.data.classes[asked[i][0]] for i in shown]
+    pictures = [worker.picture_of(batch, i) for i in shown]
+    drawn = io.BytesIO()
+    page = draw_page(pictures, names, masks, rows)
+    page.savefig(drawn, format="png")
+    write_bytes(config.output / "examples.png", drawn.getvalue())
