@@ -20,10 +20,11 @@ import torch
 
 from jobs import console
 from jobs.commands.scan import ScanConfig, ScanResult
-from jobs.ray.cluster import Failure
+from jobs.ray.choose import open_pool
+from jobs.ray.tasks import Cut, Failure, Pool
 from jobs.steps.sanity import sanity_check
 from jobs.steps.summary import store_heads
-from jobs.workers.scan import ScanWorker, WorkerSpec
+from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
 from pipeline.heads import moments as mo
 from pipeline.heads.frames import head_frames
 from pipeline.heads.stored_frames import Frames, load_frames
