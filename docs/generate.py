@@ -18,7 +18,8 @@ Every command takes `-h`; every option can also stand in a YAML file given with 
 its name with underscores. An option on the command line goes before the file, the file before the
 environment. `HEADATLAS_WAREHOUSE` stands in for `--warehouse`. `--debug` shows tracebacks.
 
-Results go to standard output: drawn tables on a terminal, tab-separated otherwise. Progress and
+Results go to standard output: drawn tables on a terminal, tab-separated otherwise (`sql`: exact
+CSV, or as `--format` says). Progress and
 warnings go to standard error: a bar on a terminal, JSON lines otherwise.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more rejects than

@@ -1,8 +1,11 @@
 """Asking the published database: read-only, the newest version at the time of connecting."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -10,13 +13,34 @@ import duckdb
 import pyarrow as pa
 
 from schemas.errors import StoreError, UsageError
-from warehouse.database.sqltext import render
-from warehouse.files.atomic import fsync, temporary_beside
+from warehouse.database.sqltext import literal, render
+from warehouse.database.statements import require_reading, split
 from warehouse.files.layout import Warehouse
 
 Answer = TypeVar("Answer")
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 _KIND: Final = re.compile(r"^(?:[A-Z][A-Za-z]* )+Error: ")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an answer may cost; None is no limit.
+
+    Attributes:
+        seconds: until the question is interrupted.
+        rows: to return; whether there are more is said.
+    """
+
+    seconds: float | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """An answer, and whether it was cut at the limit of rows."""
+
+    table: pa.Table
+    cut: bool
 
 
 def connect(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
@@ -29,97 +53,187 @@ def connect(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
         UsageError: nothing has been published.
         StoreError: the file is no database that this DuckDB reads.
     """
-    if not warehouse.database.exists():
-        raise UsageError(f"no published database in {warehouse.root}; run headatlas publish")
-    try:
-        con = duckdb.connect(str(warehouse.database.resolve()), read_only=True)
-    except duckdb.Error as error:
-        raise StoreError(
-            f"{warehouse.database} cannot be opened: {one_line(error)}; run headatlas publish"
-        ) from None
+    con = _opened(warehouse, lambda path: duckdb.connect(path, read_only=True))
     root = str(warehouse.root.resolve())
     con.execute(render("SET VARIABLE headatlas_root = :root", root=root))
     return con
 
 
+def connect_restricted(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+    """Open the published database for questions by anybody.
+
+    Nothing outside the warehouse (and the places that its scans link to) can be read, no setting
+    changed; `ask` lets through statements that read. The database is attached to one in memory,
+    since settings belong to all connections that a process has to a database.
+
+    Raises:
+        UsageError, StoreError: as `connect`.
+    """
+
+    def attached(path: str) -> duckdb.DuckDBPyConnection:
+        con = duckdb.connect()
+        con.execute(render("ATTACH :path AS atlas (READ_ONLY)", path=path))
+        con.execute("USE atlas")
+        return con
+
+    con = _opened(warehouse, attached)
+    root = warehouse.root.resolve()
+    linked = {str(scan.resolve()) for scan in (root / "scans").glob("*") if scan.is_symlink()}
+    spill = str(Path(tempfile.gettempdir()) / "headatlas-spill")
+    for setting in (
+        render("SET VARIABLE headatlas_root = :root", root=str(root)),
+        render("SET temp_directory = :spill", spill=spill),
+        render("SET allowed_directories = :list", list=literal([str(root), *sorted(linked)])),
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        con.execute(setting)
+    return con
+
+
+def _opened(
+    warehouse: Warehouse, opened: Callable[[str], duckdb.DuckDBPyConnection]
+) -> duckdb.DuckDBPyConnection:
+    if not warehouse.database.exists():
+        raise UsageError(f"no published database in {warehouse.root}; run headatlas publish")
+    try:
+        return opened(str(warehouse.database.resolve()))
+    except duckdb.Error as error:
+        raise StoreError(
+            f"{warehouse.database} cannot be opened: {one_line(error)}; run headatlas publish"
+        ) from None
+
+
+def ask(
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Parameters = None,
+    *,
+    limits: Limits | None = None,
+) -> Found:
+    """Return the answer to the last of some statements that read; those before are run first.
+
+    Args:
+        con: of `connect_restricted`; of `connect`, where files outside may be read.
+        sql: one or more statements, `;` between them.
+        parameters: by name, for all statements that name them; by order, for a single one.
+        limits: of time and rows.
+
+    Raises:
+        UsageError: as `query`; a statement that may not be run; or it takes too long.
+        StoreError: as `query`.
+    """
+    limits = limits or Limits()
+    with answering(con, sql, parameters, seconds=limits.seconds) as reader:
+        batches, rows = [], 0
+        for batch in reader:
+            batches.append(batch)
+            rows += batch.num_rows
+            if limits.rows is not None and rows > limits.rows:
+                break
+        table = pa.Table.from_batches(batches, reader.schema)
+    return Found(table.slice(0, limits.rows), limits.rows is not None and rows > limits.rows)
+
+
+@contextmanager
+def answering(
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    parameters: Parameters = None,
+    *,
+    seconds: float | None = None,
+    unrestricted: bool = False,
+) -> Iterator[pa.RecordBatchReader]:
+    """Give the answer as `ask` does, batch by batch, so that a large one needs little memory.
+
+    Raises:
+        UsageError, StoreError: as `ask`, also while it is read. `unrestricted` lets any statement
+            through.
+    """
+    timer = threading.Timer(seconds, con.interrupt) if seconds is not None else None
+    if timer:
+        timer.start()
+    try:
+        with _errors_said(seconds):
+            statements = split(con, sql)
+            if not unrestricted:
+                require_reading(con, statements)
+            *before, last = statements
+            for statement in before:
+                con.execute(statement.query, _named(statement, parameters)).fetchall()
+            _require_known(statements, parameters)
+            relation: duckdb.DuckDBPyRelation | None = con.sql(
+                last.query, params=_named(last, parameters)
+            )
+            yield _nothing() if relation is None else relation.to_arrow_reader()
+    finally:
+        if timer:
+            timer.cancel()
+
+
+def _nothing() -> pa.RecordBatchReader:
+    return pa.RecordBatchReader.from_batches(pa.schema([]), [])
+
+
+def _named(statement: duckdb.Statement, parameters: Parameters) -> Parameters:
+    """Return those of the parameters that a statement names: DuckDB refuses any others."""
+    if not isinstance(parameters, Mapping):
+        return parameters
+    return {k: v for k, v in parameters.items() if k in statement.named_parameters} or None
+
+
+def _require_known(statements: Sequence[duckdb.Statement], parameters: Parameters) -> None:
+    if not isinstance(parameters, Mapping):
+        return
+    known = {name for statement in statements for name in statement.named_parameters}
+    for name in parameters:
+        if name not in known:
+            listed = ", ".join(f"${k}" for k in sorted(known)) or "none"
+            raise UsageError(f"the SQL names no parameter ${name}; there is {listed}")
+    missing = sorted(known - set(parameters))
+    if missing:
+        raise UsageError(f"the SQL names ${missing[0]}, which is not given")
+
+
 def query(warehouse: Warehouse, sql: str, parameters: Parameters = None) -> pa.Table:
-    """Return the answer to one statement.
+    """Return the answer to some statements of our own, as `ask`, without restriction.
 
     Raises:
         UsageError: the SQL is wrong, or a macro was asked for what does not exist.
         StoreError: the database or a Parquet file cannot be read.
     """
-    with closing(connect(warehouse)) as con:
-        return _asked(lambda: _table(con.sql(sql, params=parameters)))
+    with (
+        closing(connect(warehouse)) as con,
+        answering(con, sql, parameters, unrestricted=True) as reader,
+    ):
+        return reader.read_all()
 
 
-def _table(relation: duckdb.DuckDBPyRelation | None) -> pa.Table:
-    """Return all rows; a statement without any, as SET, has an empty table."""
-    return pa.table({}) if relation is None else relation.to_arrow_table()
-
-
-def export(warehouse: Warehouse, sql: str, path: Path, parameters: Parameters = None) -> None:
-    """Write the answer to a file, by its suffix: .parquet, .csv or .arrow (an Arrow IPC file).
-
-    The file is whole or absent. Rows are streamed: a large answer needs little memory.
-
-    Raises:
-        UsageError: as `query`, or the suffix is another one, or the folder does not exist.
-        StoreError: as `query`.
-    """
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise UsageError(
-            f"cannot write to {path.name!r}; expected a name that ends in {', '.join(_WRITERS)}"
-        )
-    if not path.parent.is_dir():
-        raise UsageError(f"cannot write to {path}: there is no folder {path.parent}")
-    aside = temporary_beside(path)
-    with closing(connect(warehouse)) as con:
-        try:
-            _asked(lambda: write(_relation(con, sql, parameters), aside))
-            fsync(aside)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-
-
-def _relation(
-    con: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters
-) -> duckdb.DuckDBPyRelation:
-    relation: duckdb.DuckDBPyRelation | None = con.sql(sql, params=parameters)
-    if relation is None:
-        raise UsageError(f"{sql!r} has no rows to write; expected a SELECT")
-    return relation
-
-
-def _write_arrow(relation: duckdb.DuckDBPyRelation, path: Path) -> None:
-    reader = relation.to_arrow_reader()
-    with pa.ipc.new_file(path, reader.schema) as writer:
-        for batch in reader:
-            writer.write_batch(batch)
-
-
-_WRITERS: Final[dict[str, Callable[[duckdb.DuckDBPyRelation, Path], None]]] = {
-    ".parquet": lambda relation, path: relation.write_parquet(str(path), compression="zstd"),
-    ".csv": lambda relation, path: relation.write_csv(str(path), header=True),
-    ".arrow": _write_arrow,
-}
-
-
-def _asked(ask: Callable[[], Answer]) -> Answer:
-    """Run a query, saying its errors in one line each."""
+@contextmanager
+def _errors_said(seconds: float | None) -> Iterator[None]:
+    """Say DuckDB's errors in one line each."""
     try:
-        return ask()
+        yield
+    except duckdb.InterruptException:
+        raise UsageError(
+            f"no answer within {seconds:g} s; ask for fewer rows or heads"
+            if seconds is not None
+            else "interrupted"
+        ) from None
     except duckdb.IOException as error:
         raise StoreError(
             f"{one_line(error)}; if files are missing, run headatlas verify, then headatlas publish"
         ) from None
-    except duckdb.Error as error:
+    except duckdb.PermissionException as error:
+        raise UsageError(
+            f"{one_line(error)}: only the warehouse can be read here; headatlas sql --unrestricted "
+            "reads anything"
+        ) from None
+    except (duckdb.Error, pa.ArrowException) as error:
         raise UsageError(one_line(error)) from None
 
 
-def one_line(error: duckdb.Error) -> str:
+def one_line(error: Exception) -> str:
     """Return what DuckDB says, without the kind of error, the excerpt and the stack trace.
 
     `Binder Error: no such column x` + excerpt becomes `no such column x`, with any hint that

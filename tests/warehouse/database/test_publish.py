@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -29,10 +30,11 @@ from tests.synthetic import (
     write_texts,
 )
 from warehouse.database import versions
+from warehouse.database.export import export as write_file
 from warehouse.database.materialise import Head
 from warehouse.database.metadata import column_names
 from warehouse.database.publish import Published, publish
-from warehouse.database.query import connect, export, query
+from warehouse.database.query import Parameters, answering, connect, query
 from warehouse.database.sqltext import Value, identifier, literal, names, render
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.store import gc, snapshots
@@ -521,6 +523,11 @@ def test_query_takes_parameters_and_says_errors_in_one_line(warehouse: Warehouse
     with pytest.raises(StoreError, match="headatlas publish") as missing:
         query(warehouse, "SELECT sum(width) FROM images")
     assert "\n" not in str(missing.value)
+
+
+def export(warehouse: Warehouse, sql: str, path: Path, parameters: Parameters = None) -> None:
+    with closing(connect(warehouse)) as con, answering(con, sql, parameters) as reader:
+        write_file(reader, path)
 
 
 def test_export_writes_what_query_returns(warehouse: Warehouse, tmp_path: Path) -> None:
