@@ -56,7 +56,7 @@ def build(warehouse: Warehouse, pictures: int) -> ScanDir:
     size = (len(SHAPE.layers), SHAPE.n_heads, SHAPE.d_joint, SHAPE.d_head)
     q = np.linalg.qr(rng.standard_normal(size))[0]
     r = np.broadcast_to(np.eye(SHAPE.d_head), (*size[:2], SHAPE.d_head, SHAPE.d_head))
-    frames = Frames(q, np.ascontiguousarray(r), np.asarray(SHAPE.layers, np.int64))
+    frames = Frames.stacked(q, np.ascontiguousarray(r), np.asarray(SHAPE.layers, np.int64))
     scan.frames.write_bytes(frames.to_bytes())
     said = record(scan.name, SHAPE, "2026-01-01T00:00:00+00:00")
     scan.save_record(said.model_copy(update={"frames_sha256": frames.digest()}))

@@ -25,7 +25,7 @@ def run(models: tuple[tuple[str, int], ...] = MODELS, rounds: int = ROUNDS) -> l
 def _compare(name: str, batch: int, device: torch.device, rounds: int) -> list[Row]:
     loaded = load_model(name, "none", "fp32", device)
     layers = tuple(range(loaded.record.n_layers))
-    decomposer = Decomposer(loaded.visual, head_frames(loaded.visual, layers))
+    decomposer = Decomposer(loaded.tower, head_frames(loaded.tower, layers))
     size = loaded.record.preprocessing.image_size
     pixels = torch.randn(batch, 3, *size, device=device)
     difference = decomposer.check(pixels)

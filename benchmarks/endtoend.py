@@ -71,7 +71,7 @@ def _encode(members: tuple[Member, ...]) -> float:
 def _scan(members: tuple[Member, ...], root: Path) -> float:
     model = load_model(str(CONFIG), "none", device=torch.device("cpu"))
     layers = tuple(range(model.record.n_layers))
-    frames = head_frames(model.visual, layers)
+    frames = head_frames(model.tower, layers)
     scan = Warehouse(root).create_scan("bench")
     record = ScanRecord(
         scan_id="bench",

@@ -28,8 +28,8 @@ def run(models: tuple[tuple[str, int], ...] = MODELS, rounds: int = ROUNDS) -> l
 def _work(name: str, batch: int) -> tuple[Callable[[], object], Callable[[], object]]:
     device = pick_device()
     loaded = load_model(name, "none", "fp32", device)
-    frames = head_frames(loaded.visual, tuple(range(loaded.record.n_layers)))
-    decomposer = Decomposer(loaded.visual, frames)
+    frames = head_frames(loaded.tower, range(loaded.record.n_layers))
+    decomposer = Decomposer(loaded.tower, frames)
     size = loaded.record.preprocessing.image_size
     pixels = torch.randn(batch, 3, *size, device=device)
     texts = torch.nn.functional.normalize(

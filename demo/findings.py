@@ -32,15 +32,15 @@ def encode(
     model: LoadedModel, images: UInt8[np.ndarray, "image side side 3"], batch: int = 250
 ) -> Encoded:
     """Decompose the embeddings of pictures, through open_clip's own transform."""
-    frames = head_frames(model.visual, tuple(range(len(model.visual.transformer.resblocks))))
-    decomposer = Decomposer(model.visual, frames)
+    frames = head_frames(model.tower, range(model.record.n_layers))
+    decomposer = Decomposer(model.tower, frames)
     found = [
         decomposer(torch.stack([model.transform(Image.fromarray(image)) for image in part]))
         for part in np.array_split(images, -(-len(images) // batch))
     ]
     return Encoded(
         embedding=torch.cat([part.embedding for part in found]).numpy(),
-        heads=torch.cat([part.vectors for part in found]).numpy(),
+        heads=torch.cat([part.stacked() for part in found]).numpy(),
         mlp=torch.cat([part.mlp for part in found]).numpy(),
         frames=frames.q,
     )

@@ -24,6 +24,9 @@ def digest(document: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+PoolKind = Literal["tok", "avg", "avg-norm-first", "map", "coca", "attn2d"]
+
+
 class Preprocessing(_Record):
     """How a picture becomes the model's input."""
 
@@ -45,8 +48,35 @@ class ModelRecord(_Record):
     d_model: int
     d_head: int
     d_joint: int
-    pool: Literal["tok", "avg"]
+    pool: PoolKind = Field(
+        description="Read-out: class token; mean of the tokens, then LayerNorm; LayerNorm, then "
+        "mean; attention with one query (SigLIP, PE); CoCa's pooler; a CLIP ResNet's."
+    )
     preprocessing: Preprocessing
+    pool_layer: int | None = Field(
+        default=None, description="The pool's heads as a layer: n_layers; None if it has none."
+    )
+    pool_heads: int | None = Field(default=None, description="Heads of the pool.")
+    pool_width: int | None = Field(default=None, description="Width of each of them.")
+
+    def heads_of(self, layer: int) -> int:
+        """Return how many heads a layer has."""
+        if layer == self.pool_layer:
+            assert self.pool_heads is not None
+            return self.pool_heads
+        return self.n_heads
+
+    def width_of(self, layer: int) -> int:
+        """Return the width of a layer's vectors: trunk heads behind a pool are in joint space."""
+        if layer == self.pool_layer:
+            assert self.pool_width is not None
+            return self.pool_width
+        return self.d_head if self.pool_layer is None else self.d_joint
+
+    @property
+    def total_layers(self) -> int:
+        """Return how many layers have heads, the pool's included."""
+        return self.n_layers + (self.pool_layer is not None)
 
 
 class ScanRecord(_Record):
@@ -77,6 +107,9 @@ class ScanRecord(_Record):
     def fingerprint(self) -> str:
         """Return the digest of what decides the stored numbers (not batch or shard size)."""
         model = self.model.model_dump(mode="json", exclude={"model", "pretrained"})
+        if self.model.pool_layer is None:
+            # records from before pools had heads of their own are the same to the last byte
+            model = {k: v for k, v in model.items() if not k.startswith("pool_")}
         return digest(
             {
                 "format": self.format,

@@ -57,7 +57,7 @@ def frames(seed: int = 3) -> Frames:
     size = (len(SHAPE.layers), SHAPE.n_heads, SHAPE.d_joint, SHAPE.d_head)
     q = np.linalg.qr(rng.standard_normal(size))[0]
     r = np.broadcast_to(np.eye(SHAPE.d_head), (*size[:2], SHAPE.d_head, SHAPE.d_head))
-    return Frames(q, np.ascontiguousarray(r), np.asarray(SHAPE.layers, np.int64))
+    return Frames.stacked(q, np.ascontiguousarray(r), np.asarray(SHAPE.layers, np.int64))
 
 
 def plant(

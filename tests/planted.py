@@ -28,7 +28,9 @@ def write_planted(root: Path, pictures: int = 240, seed: int = 0) -> ScanDir:
     rng = np.random.default_rng(seed)
     size = (len(SHAPE.layers), SHAPE.n_heads, SHAPE.d_joint, SHAPE.d_head)
     q = np.linalg.qr(rng.normal(size=size))[0]
-    frames = Frames(q, np.broadcast_to(np.eye(16), (2, 3, 16, 16)).copy(), np.array(SHAPE.layers))
+    frames = Frames.stacked(
+        q, np.broadcast_to(np.eye(16), (2, 3, 16, 16)).copy(), np.array(SHAPE.layers)
+    )
     scan = Warehouse(root).create_scan("planted")
     record = synthetic.record("planted", SHAPE, "2026-01-01T00:00:00+00:00")
     record = record.model_copy(update={"frames_sha256": frames.digest()})

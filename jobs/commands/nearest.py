@@ -204,9 +204,8 @@ def _encode(
     except Rejected as verdict:
         raise UsageError(f"{path}: {verdict.reason}") from None
     pixels = loaded.transform(picture)[None].to(device=loaded.device, dtype=loaded.dtype)
-    vectors = Decomposer(loaded.visual, frames)(pixels).vectors[0].double().cpu().numpy()
-    at = {int(layer): i for i, layer in enumerate(frames.layers)}
-    return {(layer, head): vectors[at[layer], head] for layer, head in heads}
+    vectors = Decomposer(loaded.tower, frames)(pixels).vectors
+    return {(n, head): vectors[n][0, head].double().cpu().numpy() for n, head in heads}
 
 
 def _means(scan: ScanDir) -> dict[Head, Float[np.ndarray, " d_head"]]:

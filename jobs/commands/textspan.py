@@ -166,7 +166,7 @@ def subset_moments(
             for layer in record.layers
             for block in iterate_layer(scan, [shard], layer)
         }
-        frames_q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
+        frames_q = frames.narrow()
         for key, part in mo.shard_moments(heads, embedding, {}, frames_q).items():
             found[key] = found[key].merge(part) if key in found else part
     return found

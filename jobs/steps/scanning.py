@@ -85,7 +85,7 @@ def _open(
         asked = _record(scan.name, config, dataset, model, layers, stored.frames_sha256)
         scan.require_same(asked)
         return frames, stored
-    frames = head_frames(model.visual, layers)
+    frames = head_frames(model.tower, layers)
     record = _record(scan.name, config, dataset, model, layers, frames.digest())
     write_bytes(scan.frames, frames.to_bytes())
     scan.save_record(record)
@@ -187,7 +187,7 @@ def _refresh(
     plan = _plan(scan, config, fingerprint, listing)
     if plan.adopted:
         console.note(f"resuming: {plan.adopted:,} pictures were finished by an interrupted run")
-    frames_q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
+    frames_q = frames.narrow()
 
     def moments_of(
         contributions: Mapping[int, np.ndarray],

@@ -1,13 +1,14 @@
 """The scan's worker: a plain callable from a shard's members to a stored shard. No Ray here."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from pipeline.heads import moments as mo
@@ -72,8 +73,8 @@ class ScanWorker:
         self.record: ScanRecord = self.scan.load_record()
         self.model = load_checked(spec.model, spec.pretrained, self.record)
         frames = load_frames(self.scan.frames, self.record.frames_sha256)
-        self.decomposer = Decomposer(self.model.visual, frames)
-        self.frames_q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
+        self.decomposer = Decomposer(self.model.tower, frames)
+        self.frames_q = frames.narrow()
         self.checked = False
         self.done = 0
 
@@ -165,7 +166,8 @@ class _Rows:
         self.sigma, self.norm = np.empty(n, np.float32), np.empty(n, np.float32)
         self.embedding = np.empty((n, m.d_joint), np.float32)
         self.vectors = {
-            layer: np.empty((m.n_heads, n, m.d_head), np.float16) for layer in self.record.layers
+            layer: np.empty((m.heads_of(layer), n, m.width_of(layer)), np.float16)
+            for layer in self.record.layers
         }
         layers = range(m.n_layers) if "mlp" in self.record.stored else ()
         self.mlp = {layer: np.empty((n, m.d_joint), np.float16) for layer in layers}
@@ -173,18 +175,15 @@ class _Rows:
 
     def add(self, batch: Loaded, ids: Sequence[int], found: Decomposition) -> None:
         """Take in a batch; pictures whose numbers are not finite are rejected."""
-        vectors = found.vectors.permute(1, 2, 0, 3).half()
-        finite = torch.isfinite(vectors).all(dim=-1).all(dim=1).all(dim=0)
-        finite &= torch.isfinite(found.embedding).all(dim=-1)
-        finite &= torch.isfinite(found.mlp.half()).all(dim=-1).all(dim=-1)
-        keep = torch.nonzero(finite).squeeze(-1)
+        vectors = {n: v.transpose(0, 1).half() for n, v in found.vectors.items()}
+        keep = torch.nonzero(_finite(found, vectors)).squeeze(-1)
         kept = keep.tolist()
         for i in sorted(set(range(len(batch.members))) - set(kept)):
             reason = f"the model's output is not finite in {self.record.precision}"
             self.rejects.append(Reject(batch.members[i], "model", reason))
         to = slice(self.count, self.count + len(kept))
-        for i, layer in enumerate(self.record.layers):
-            self.vectors[layer][:, to] = vectors[i][:, keep].cpu().numpy()
+        for layer, heads in vectors.items():
+            self.vectors[layer][:, to] = heads[:, keep].cpu().numpy()
         mlp = found.mlp[keep].float().cpu().numpy()
         for layer, target in self.mlp.items():
             target[to] = mlp[:, layer]
@@ -196,13 +195,21 @@ class _Rows:
         self.widths += [batch.widths[i] for i in kept]
         self.heights += [batch.heights[i] for i in kept]
         if kept:
-            self._add_moments(to, mlp, found.init[keep].float().cpu().numpy())
+            self._add_moments(to, mlp, found, keep)
         self.count = to.stop
 
-    def _add_moments(self, rows: slice, mlp: np.ndarray, init: np.ndarray) -> None:
+    def _add_moments(
+        self, rows: slice, mlp: np.ndarray, found: Decomposition, keep: Tensor
+    ) -> None:
         """Count the components that are not stored per picture."""
         embedding = self.embedding[rows]
-        parts = {("init", -1, -1): mo.joint_moments(init, embedding)}
+        joint = dict(found.others)
+        if found.init is not None:
+            joint["init", -1] = found.init
+        parts = {
+            (name, layer, -1): mo.joint_moments(part[keep].float().cpu().numpy(), embedding)
+            for (name, layer), part in joint.items()
+        }
         for layer in range(mlp.shape[1]):
             if layer not in self.mlp:
                 parts["mlp", layer, -1] = mo.joint_moments(mlp[:, layer], embedding)
@@ -223,8 +230,9 @@ class _Rows:
         if n and decomposer is not None:
             const = decomposer.const.double().cpu().numpy()
             moments["const", -1, -1] = mo.direction_moments(1 / norm, const, embedding)
-            for layer, bias in enumerate(decomposer.bias.double().cpu().numpy()):
-                moments["bias", layer, -1] = mo.direction_moments(scale, bias, embedding)
+            directions = decomposer.bias.double().cpu().numpy()
+            for (kind, layer), bias in zip(decomposer.bias_keys, directions, strict=True):
+                moments[kind, layer, -1] = mo.direction_moments(scale, bias, embedding)
         return ShardPayload(
             self._images(embedding), reject_rows(self.rejects), mo.to_table(moments), vectors, mlp
         )
@@ -259,17 +267,25 @@ def reject_shard(
     """Store a task none of whose pictures could be had, without a model; return its manifest."""
     rows = _Rows(record, len(task.members))
     rows.rejects += [Reject(member, "worker", reason) for member in task.members]
-    q = {int(layer): frames.q[i] for i, layer in enumerate(frames.layers)}
     return write_shard(
         scan,
         task.shard,
-        rows.payload(q, None),
+        rows.payload(frames.narrow(), None),
         fingerprint=record.fingerprint(),
         members_sha256=task.members_sha256,
         base_snapshot=task.base_snapshot,
         device="none",
         timing=Timing(),
     )
+
+
+def _finite(found: Decomposition, vectors: Mapping[int, Tensor]) -> Bool[Tensor, " image"]:
+    """Whether all that is stored of each picture is finite, in the precision it is stored in."""
+    finite = torch.isfinite(found.embedding).all(dim=-1)
+    finite &= torch.isfinite(found.mlp.half()).flatten(1).all(dim=1)
+    for heads in vectors.values():
+        finite &= torch.isfinite(heads).all(dim=-1).all(dim=0)
+    return finite
 
 
 def reject_rows(rejects: Sequence[Reject]) -> pa.Table:

@@ -1,22 +1,29 @@
-"""The embedding as an exact sum of components: heads, MLPs, biases, the first token, a constant.
+"""The embedding as an exact sum of components: heads, MLPs, biases, the first tokens, a constant.
 
     embedding(I) = const + init(I) + Σ_l mlp^l(I) + Σ_l bias^l(I) + Σ_{l,h} c^{l,h}(I)
 
 LayerNorm is affine once its scale σ(I) is fixed at the value it really takes (Gandelsman et al.,
 ICLR 2024, section 3; DESIGN §2). Each component is centred by its own mean; the output biases b_O
 and beta·P are components of their own. All is divided by the embedding's norm.
+
+A tower that pools by attention has a second sum, of the pool's own heads as layer L (TOWERS §1):
+
+    embedding(I) = const + bias^L(I) + Σ_p c^{L,p}(I) + pool_mlp(I)
+    Σ_p c^{L,p}(I) = pool_bias(I) + init(I) + Σ_l mlp^l(I) + Σ_l bias^l(I) + Σ_{l,h} c^{l,h}(I)
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from pipeline.heads.frames import output_map
 from pipeline.heads.stored_frames import Frames
+from pipeline.heads.through import Attention, Mean, Reading
 from pipeline.towers.forward import Parts, forward_parts
+from pipeline.towers.tower import Tower
 from schemas.errors import DecompositionError
 
 # Largest |sum of parts - embedding| on unit-norm embeddings, by arithmetic. In float32 random and
@@ -28,6 +35,7 @@ TOLERANCE = {
     torch.float16: 1e-2,
     torch.bfloat16: 6e-2,
 }
+Component = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -37,18 +45,25 @@ class Decomposition:
     Attributes:
         embedding: unit norm.
         norm: length before.
-        sigma: scale of the last LayerNorm, sqrt(var + eps).
+        sigma: scale of the last LayerNorm, sqrt(var + eps); 1 / Σ_i w_i where each token has its
+            own; 1 where there is none.
         vectors: direct contributions of the stored layers' heads, in their head frames.
-        mlp: direct contributions of all layers' MLPs.
-        init: direct contribution of the token that enters the first block.
+        mlp: direct contributions of all layers' MLPs; of none where the trunk is not looked at.
+        init: direct contribution of the tokens that enter the first block; None likewise.
+        others: by component and layer, what else varies: biases of which tokens differ, pool_mlp.
     """
 
     embedding: Float[Tensor, "image d_joint"]
     norm: Float[Tensor, " image"]
     sigma: Float[Tensor, " image"]
-    vectors: Float[Tensor, "image layer n_heads d_head"]
+    vectors: Mapping[int, Float[Tensor, "image n_heads width"]]
     mlp: Float[Tensor, "image n_layers d_joint"]
-    init: Float[Tensor, "image d_joint"]
+    init: Float[Tensor, "image d_joint"] | None
+    others: Mapping[Component, Float[Tensor, "image d_joint"]] = field(default_factory=dict)
+
+    def stacked(self) -> Float[Tensor, "image layer n_heads width"]:
+        """Return the vectors of all stored layers as one, where they are of one shape."""
+        return torch.stack(list(self.vectors.values()), dim=1)
 
 
 class Decomposer:
@@ -56,107 +71,227 @@ class Decomposer:
 
     Low-precision models compute their parts in their own precision; what happens after the last
     residual state is float32 (float64 for a float64 model).
+
+    Attributes:
+        const: beta·P and what else the embedding is of no picture.
+        bias: directions that only vary in length, as 1 / (σ norm); a row for each of `bias_keys`.
     """
 
-    def __init__(self, visual: VisionTransformer, frames: Frames) -> None:
+    def __init__(self, tower: Tower, frames: Frames) -> None:
         """Take the frames of the layers to store; constants follow from the weights."""
-        weight = visual.proj
-        self.visual = visual
-        self.dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
-
-        def here(tensor: Tensor) -> Tensor:
-            return tensor.to(device=weight.device, dtype=self.dtype)
-
-        readout = output_map(visual)
-        self.readout: Float[Tensor, "d_model d_joint"] = here(readout)
-        self.r: Float[Tensor, "layer n_heads d_head d_head"] = here(torch.from_numpy(frames.r))
-        self.q: Float[Tensor, "layer n_heads d_joint d_head"] = here(torch.from_numpy(frames.q))
+        self.tower = tower
+        self.dtype = torch.float64 if tower.dtype == torch.float64 else torch.float32
         self.layers = [int(layer) for layer in frames.layers]
-        self.const: Float[Tensor, " d_joint"] = here(_constant(visual))
-        biases = torch.stack([_output_bias(block) for block in visual.transformer.resblocks])
-        self.bias: Float[Tensor, "n_layers d_joint"] = here(biases @ readout)
+        self.trunk = [layer for layer in self.layers if layer != tower.pool_layer]
+        self.through: Mean | Attention
+        if tower.readout.pool is None:
+            self.through, framed = Mean(tower, self.dtype), self.layers
+        else:
+            self.through, framed = Attention(tower, self.dtype), [tower.n_layers]
+        self.const: Float[Tensor, " d_joint"] = self.through.const
+        self.q = {n: self._here(frames.of(n)) for n in self.layers if n in framed}
+        self.r = {n: self._here(frames.pairs[n][1]) for n in self.q}
+        self.prepared = {n: self._prepared(n) for n in self.layers if n not in framed}
+        self.biases = [block.biases() for block in tower.blocks]
+        self.bias_keys, self.bias = self._directions()
+
+    @property
+    def looks_at_trunk(self) -> bool:
+        """Whether parts of the trunk are wanted, and not the pool's heads alone."""
+        return self.tower.readout.pool is None or bool(self.trunk)
 
     @torch.inference_mode()
     def __call__(self, pixels: Float[Tensor, "image 3 height width"]) -> Decomposition:
         """Decompose a batch of preprocessed pictures."""
-        return self.assemble(forward_parts(self.visual, pixels))
+        if not self.looks_at_trunk:
+            return self._assemble_pool(self.tower.states(pixels))
+        return self.assemble(forward_parts(self.tower, pixels, self.trunk))
 
     def assemble(self, parts: Parts) -> Decomposition:
         """Turn residual-stream parts into components of the unit-norm embedding."""
-        z = parts.residual.to(self.dtype)
-        sigma = (z.var(dim=-1, correction=0) + self.visual.ln_post.eps).sqrt()
-        raw = z @ self.readout / sigma[:, None] + self.const
-        norm = raw.norm(dim=-1)
-        scale = 1 / (sigma * norm)
-        heads = parts.heads[:, self.layers].to(self.dtype)
-        vectors = torch.einsum("blhi,lhji->blhj", heads, self.r)
+        reading = self.through.read(parts.residual)
+        norm = reading.raw.norm(dim=-1)
+        scale = 1 / norm if reading.divide is None else 1 / (reading.divide * norm)
+        mlp = torch.stack([self._weigh(m, reading) for m in parts.mlp], dim=2)
+        vectors = {n: self._heads(n, parts.heads[n], reading) for n in self.trunk}
+        vectors = {n: v * scale[:, None, None] for n, v in vectors.items()}
+        others = {
+            ("bias", n): self._varying_bias(n, parts, reading) * scale[:, None]
+            for n in range(self.tower.n_layers)
+            if ("bias", n) not in self.bias_keys
+        }
+        if reading.pooled is not None:
+            vectors |= self._pool_heads(reading, scale)
+            others |= self._pool_mlp(reading, scale)
         return Decomposition(
-            embedding=raw / norm[:, None],
+            embedding=reading.raw / norm[:, None],
             norm=norm,
-            sigma=sigma,
-            vectors=vectors * scale[:, None, None, None],
-            mlp=parts.mlp.to(self.dtype) @ self.readout * scale[:, None, None],
-            init=parts.init.to(self.dtype) @ self.readout * scale[:, None],
+            sigma=reading.sigma,
+            vectors=vectors,
+            mlp=self.through.joint(mlp) * scale[:, None, None],
+            init=self.through.joint(self._weigh(parts.init, reading)) * scale[:, None],
+            others=others,
         )
 
+    def _assemble_pool(self, residual: Float[Tensor, "image token d_model"]) -> Decomposition:
+        """Decompose by the pool's own heads alone."""
+        assert isinstance(self.through, Attention)
+        reading = self.through.read(self.tower.readout.reduce(residual), weigh=False)
+        norm = reading.raw.norm(dim=-1)
+        scale = 1 / (reading.sigma * norm)
+        return Decomposition(
+            embedding=reading.raw / norm[:, None],
+            norm=norm,
+            sigma=reading.sigma,
+            vectors=self._pool_heads(reading, scale),
+            mlp=reading.raw.new_zeros(len(norm), 0, self.tower.d_joint),
+            init=None,
+            others=self._pool_mlp(reading, scale),
+        )
+
+    def _weigh(
+        self, x: Float[Tensor, "image read *axes"], reading: Reading
+    ) -> Float[Tensor, "image p *axes"]:
+        """Return Σ_i w_{p,i} x_i."""
+        if reading.weights is None:
+            return x.to(self.dtype)
+        flat = reading.weights @ x.flatten(2).to(self.dtype)
+        return flat.unflatten(2, x.shape[2:])
+
+    def _heads(
+        self, layer: int, o: Float[Tensor, "image read n_heads d_head"], reading: Reading
+    ) -> Float[Tensor, "image n_heads width"]:
+        """Return a trunk layer's vectors, without the last scale."""
+        weighed = self._weigh(o, reading)
+        if layer in self.prepared:
+            return self.through.heads(weighed, self.prepared[layer])
+        return torch.einsum("bhi,hji->bhj", weighed[:, 0], self.r[layer])
+
+    def _pool_heads(
+        self, reading: Reading, scale: Float[Tensor, " image"]
+    ) -> dict[int, Float[Tensor, "image pool_head pool_width"]]:
+        layer = self.tower.n_layers
+        if layer not in self.layers or reading.pooled is None:
+            return {}
+        o = reading.pooled.heads.to(self.dtype)
+        return {layer: torch.einsum("bhi,hji->bhj", o, self.r[layer]) * scale[:, None, None]}
+
+    def _pool_mlp(
+        self, reading: Reading, scale: Float[Tensor, " image"]
+    ) -> dict[Component, Float[Tensor, "image d_joint"]]:
+        if reading.pooled is None or reading.pooled.mlp is None:
+            return {}
+        assert isinstance(self.through, Attention)
+        added = reading.pooled.mlp.to(self.dtype) @ self.through.last
+        return {("pool_mlp", self.tower.n_layers): added * scale[:, None]}
+
+    def _varying_bias(
+        self, layer: int, parts: Parts, reading: Reading
+    ) -> Float[Tensor, "image d_joint"]:
+        """Return a layer's bias where it is not one direction: Σ_i w_i (fixed + s_i scaled) A."""
+        fixed, scaled = (None if b is None else self._here(b) for b in self.biases[layer])
+        assert fixed is not None
+        ones = torch.ones(parts.init.shape[:2], dtype=self.dtype, device=parts.init.device)
+        weighed = self._weigh(ones[..., None], reading) * fixed
+        if scaled is not None:
+            weighed = weighed + self._weigh(parts.bias[layer][..., None], reading) * scaled
+        return self.through.joint(weighed)
+
     def rest(self, parts: Parts, found: Decomposition) -> Float[Tensor, "image d_joint"]:
-        """Return the sum of the contributions of all heads whose layers are not stored."""
-        others = [i for i in range(parts.heads.shape[1]) if i not in self.layers]
+        """Return the sum of the contributions of all trunk heads whose layers are not stored."""
+        reading = self.through.read(parts.residual)
         total = torch.zeros_like(found.embedding)
-        for layer in others:
-            block = self.visual.transformer.resblocks[layer]
-            o = parts.heads[:, layer].flatten(1).to(self.dtype)
-            out = o @ block.attn.out_proj.weight.T.to(self.dtype)
-            scale = getattr(block.ls_1, "gamma", None)
-            out = out if scale is None else out * scale.to(self.dtype)
-            total = total + out @ self.readout
-        return total / (found.sigma * found.norm)[:, None]
+        for layer in set(parts.heads) - set(self.layers):
+            weighed = self._weigh(parts.heads[layer], reading)
+            total = total + self.through.heads(weighed, self._prepared(layer)).sum(dim=1)
+        divide = found.norm if reading.divide is None else reading.divide * found.norm
+        return total / divide[:, None]
 
     def sum_parts(self, found: Decomposition) -> Float[Tensor, "image d_joint"]:
-        """Return const + init + Σ mlp + Σ bias + Σ heads over the *stored* layers."""
-        heads = torch.einsum("blhi,lhji->bj", found.vectors, self.q)
-        bias = self.bias.sum(dim=0) / (found.sigma * found.norm)[:, None]
-        const = self.const / found.norm[:, None]
-        return const + found.init + found.mlp.sum(dim=1) + bias + heads
+        """Return const + init + Σ mlp + Σ bias + Σ heads over the *stored* layers of the trunk."""
+        pool_heads = self._joint_of(found, [self.tower.pool_layer])
+        trunk = self._joint_of(found, self.trunk) + found.mlp.sum(dim=1)
+        total = self._fixed(found) + trunk
+        total = total + sum(found.others.values(), torch.zeros_like(total))
+        if found.init is None:
+            return total + pool_heads
+        return total + found.init
+
+    def sum_pool(self, found: Decomposition) -> Float[Tensor, "image d_joint"]:
+        """Return const + bias + Σ heads + mlp of the pool's own layer, if it is stored."""
+        layer = self.tower.pool_layer
+        total = self._fixed(found, [("bias", layer)])
+        others = [part for (_, n), part in found.others.items() if n == layer]
+        total = total + sum(others, torch.zeros_like(total))
+        return total + self._joint_of(found, [layer])
+
+    def _fixed(
+        self, found: Decomposition, keys: "list[tuple[str, int | None]] | None" = None
+    ) -> Float[Tensor, "image d_joint"]:
+        """Return const, and the biases named (None: all) that are one direction."""
+        rows = [i for i, key in enumerate(self.bias_keys) if keys is None or key in keys]
+        bias = self.bias[rows].sum(dim=0) / (found.sigma * found.norm)[:, None]
+        return self.const / found.norm[:, None] + bias
+
+    def _joint_of(
+        self, found: Decomposition, layers: "list[int | None] | list[int]"
+    ) -> Float[Tensor, "image d_joint"]:
+        total = torch.zeros_like(found.embedding)
+        for layer in layers:
+            if layer is not None and layer in found.vectors:
+                vectors = found.vectors[layer]
+                if layer in self.q:
+                    vectors = torch.einsum("bhi,hji->bhj", vectors, self.q[layer])
+                total = total + vectors.sum(dim=1)
+        return total
 
     @torch.inference_mode()
     def check(self, pixels: Float[Tensor, "image 3 height width"]) -> float:
-        """Compare the sum of parts with the model's own `encode_image`, and return the difference.
+        """Compare the sums of parts with the model's own `encode_image`; return the difference.
 
         Raises:
             DecompositionError: the largest difference of any coordinate of the unit-norm
                 embedding is above `TOLERANCE` of the model's arithmetic.
         """
-        own = self.visual(pixels).to(self.dtype)
+        own = self.tower.own(pixels).to(self.dtype)
         own = own / own.norm(dim=-1, keepdim=True)
-        parts = forward_parts(self.visual, pixels)
-        found = self.assemble(parts)
-        off = float((self.sum_parts(found) + self.rest(parts, found) - own).abs().max())
-        allowed = TOLERANCE[self.visual.proj.dtype]
+        sums = []
+        if self.looks_at_trunk:
+            parts = forward_parts(self.tower, pixels)
+            found = self.assemble(parts)
+            sums.append(self.sum_parts(found) + self.rest(parts, found))
+        else:
+            found = self(pixels)
+        if self.tower.pool_layer in self.layers:
+            sums.append(self.sum_pool(found))
+        off = max(float((total - own).abs().max()) for total in sums)
+        allowed = TOLERANCE[self.tower.dtype]
         if not off <= allowed:
             raise DecompositionError(
                 f"the parts differ from encode_image by {off:.2e} on the first batch, allowed is "
-                f"{allowed:.0e} in {self.visual.proj.dtype}; nothing was written. Check the "
+                f"{allowed:.0e} in {self.tower.dtype}; nothing was written. Check the "
                 "checkpoint for NaN, try --precision fp32, or report this model"
             )
         return off
 
+    def _directions(self) -> tuple[list[Component], Float[Tensor, "row d_joint"]]:
+        """Return the biases that only vary in length: their names, and their directions."""
+        rows: dict[Component, Tensor] = {}
+        if isinstance(self.through, Mean):
+            readout = self.through.exact
+            for layer, (fixed, scaled) in enumerate(self.biases):
+                if scaled is None:
+                    rows["bias", layer] = self._here(fixed @ readout)
+        else:
+            rows["bias", self.tower.n_layers] = self.through.bias
+            if self.looks_at_trunk:
+                rows["pool_bias", self.tower.n_layers] = self.through.value_bias
+        empty = torch.zeros(0, self.tower.d_joint, dtype=self.dtype, device=self.tower.device)
+        return list(rows), torch.stack(list(rows.values())) if rows else empty
 
-def _constant(visual: VisionTransformer) -> Float[Tensor, " d_joint"]:
-    """Return beta·P in float64."""
-    projection = visual.proj.detach().double().cpu()
-    beta = visual.ln_post.bias
-    if beta is None:
-        return torch.zeros(projection.shape[1], dtype=torch.float64)
-    return beta.detach().double().cpu() @ projection
+    def _prepared(self, layer: int) -> Tensor:
+        return self.through.prepare(self.tower.blocks[layer].transform())
 
-
-def _output_bias(block: ResidualAttentionBlock) -> Float[Tensor, " d_model"]:
-    """Return λ ⊙ b_O in float64."""
-    attn = block.attn
-    bias = attn.out_proj.bias
-    if bias is None:
-        return torch.zeros(attn.embed_dim, dtype=torch.float64)
-    scale = getattr(block.ls_1, "gamma", None)
-    bias = bias.detach().double().cpu()
-    return bias if scale is None else bias * scale.detach().double().cpu()
+    def _here(self, tensor: Tensor | np.ndarray) -> Tensor:
+        found = torch.as_tensor(np.array(tensor)) if isinstance(tensor, np.ndarray) else tensor
+        return found.to(device=self.tower.device, dtype=self.dtype)

@@ -1,48 +1,52 @@
-"""Head frames: the d_head directions of the joint space that a head can write to.
+"""Head frames: the directions of the joint space that a head can write to.
 
 A head's contribution is o · T / σ with T fixed by the weights, so it lies in T's row space. QR of
 T's transpose gives an orthonormal basis Q of that space, exact and d_joint / d_head times smaller
-than the joint space (DESIGN §2). Frames are computed once per scan and loaded ever after.
+than the joint space (DESIGN §2). Frames are computed once per scan and loaded ever after. Their
+width belongs to the layer: the pool's heads have their own, and trunk heads that are read through
+a pool's attention have no narrow frame, so the whole joint space is theirs (TOWERS §1).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
-from pipeline.heads.stored_frames import Frames
+from pipeline.heads.stored_frames import Frames, Pair, identities
+from pipeline.towers.tower import Tower
 
 
-def head_frames(visual: VisionTransformer, layers: tuple[int, ...]) -> Frames:
+def head_frames(tower: Tower, layers: Sequence[int]) -> Frames:
     """Compute the frames of `layers` in float64: T = Rᵀ Qᵀ by QR, diag(R) >= 0."""
-    readout = output_map(visual)
-    blocks = visual.transformer.resblocks
-    transforms = torch.stack([_head_transforms(blocks[layer], readout) for layer in layers])
+    return Frames({layer: _frame(tower, layer) for layer in layers})
+
+
+def _frame(tower: Tower, layer: int) -> Pair:
+    if tower.readout.pool is None:
+        return _factor(tower.blocks[layer].transform() @ tower.readout.map(tower.d_model))
+    if layer == tower.pool_layer:
+        return _factor(pool_transform(tower))
+    eye = identities(tower.blocks[layer].n_heads, tower.d_joint)
+    return eye, eye
+
+
+def pool_transform(tower: Tower) -> Float[Tensor, "pool_head pool_width d_joint"]:
+    """Return T of each head of the pool, in float64: W_O [C diag(γ_post) P]."""
+    pool = tower.readout.pool
+    assert pool is not None
+    weight = pool.out.weight.detach().double().cpu().T
+    last = tower.readout.last_map(weight.shape[1])
+    return (weight @ last).unflatten(0, (pool.n_heads, pool.d_head))
+
+
+def _factor(
+    transforms: Float[Tensor, "n_heads d_head d_joint"],
+) -> Pair:
     q, r = torch.linalg.qr(transforms.mT)
     signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(r.dtype)
-    return Frames(
-        q=np.ascontiguousarray((q * signs.unsqueeze(-2)).numpy()),
-        r=np.ascontiguousarray((r * signs.unsqueeze(-1)).numpy()),
-        layers=np.asarray(layers, dtype=np.int64),
+    return (
+        np.ascontiguousarray((q * signs.unsqueeze(-2)).numpy()),
+        np.ascontiguousarray((r * signs.unsqueeze(-1)).numpy()),
     )
-
-
-def output_map(visual: VisionTransformer) -> Float[Tensor, "d_model d_joint"]:
-    """Return (1 − 11ᵀ/d_model) diag(γ) P in float64: residual stream to embedding, times 1/σ."""
-    projection = visual.proj.detach().double().cpu()
-    gamma = visual.ln_post.weight
-    if gamma is not None:
-        projection = gamma.detach().double().cpu()[:, None] * projection
-    return projection - projection.mean(dim=0, keepdim=True)
-
-
-def _head_transforms(
-    block: ResidualAttentionBlock, readout: Float[Tensor, "d_model d_joint"]
-) -> Float[Tensor, "n_heads d_head d_joint"]:
-    """Return T of each head: W_O diag(λ) (1 − 11ᵀ/d_model) diag(γ) P."""
-    out = block.attn.out_proj.weight.detach().double().cpu().T
-    scale = getattr(block.ls_1, "gamma", None)
-    if scale is not None:
-        out = out * scale.detach().double().cpu()
-    return (out @ readout).unflatten(0, (block.attn.num_heads, -1))

@@ -117,12 +117,18 @@ def shard_moments(
     mlp: Mapping[int, np.ndarray],
     frames_q: Mapping[int, Float[np.ndarray, "n_heads d_joint d_head"]],
 ) -> dict[Key, Moments]:
-    """Return the moments of what a shard stores: its heads, its stored MLPs, and the embedding."""
+    """Return the moments of what a shard stores: its heads, its stored MLPs, and the embedding.
+
+    Of heads without a frame, stored in the joint space itself, the trace of m2 alone.
+    """
     found: dict[Key, Moments] = {("embedding", -1, -1): joint_moments(embedding, embedding)}
     for layer, heads in contributions.items():
         for head, vectors in enumerate(heads):
-            q = frames_q[layer][head]
-            found["head", layer, head] = head_moments(vectors, embedding, q)
+            if layer in frames_q:
+                moments = head_moments(vectors, embedding, frames_q[layer][head])
+            else:
+                moments = joint_moments(vectors, embedding)
+            found["head", layer, head] = moments
     for layer, vectors in mlp.items():
         found["mlp", layer, -1] = joint_moments(vectors, embedding)
     return found

@@ -1,89 +1,88 @@
-"""One pass through the image encoder that keeps what each component adds to the pooled token.
+"""One walk through a tower that keeps what each component adds to the tokens that are read.
 
 The blocks are walked with their weights: open_clip's attention takes a fused path in evaluation
-mode, past any hook. The pass costs less than `encode_image`: every head's output at the class
-token is computed by any forward pass, and in the last layer only the class token's query, output
-projection and MLP are needed.
+mode, past any hook. For a class token the pass costs less than `encode_image`: every head's
+output at the class token is computed by any forward pass, and in the last layer only the class
+token's query, output projection and MLP are needed.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
+
+from pipeline.towers.block import Written
+from pipeline.towers.tower import Tower
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the components add to the pooled token's residual stream.
+    """What the components add to the residual stream of the tokens read.
+
+    Where the read-out weights all tokens alike they are pooled as they come, and `read` is 1.
 
     Attributes:
-        heads: attention-weighted values o of each head at the pooled token, before out_proj.
-        mlp: output of each layer's MLP at the pooled token, LayerScale applied.
-        init: the pooled token as the first block receives it.
-        residual: the pooled token's last state: init + Σ attention + Σ MLP.
+        heads: by layer kept: attention-weighted values o of each head, times the token's scale
+            (`Block`): a head adds o · T.
+        bias: by layer, for blocks whose bias varies: the token's scale of it.
+        mlp: what each layer's MLP adds.
+        init: the tokens as the first block receives them.
+        residual: the last states: init + Σ attention + Σ MLP.
+        tokens: the last states of all tokens; None where `read` is 1.
     """
 
-    heads: Float[Tensor, "image n_layers n_heads d_head"]
-    mlp: Float[Tensor, "image n_layers d_model"]
-    init: Float[Tensor, "image d_model"]
-    residual: Float[Tensor, "image d_model"]
+    heads: Mapping[int, Float[Tensor, "image read n_heads d_head"]]
+    bias: Mapping[int, Float[Tensor, "image read"]]
+    mlp: tuple[Float[Tensor, "image read d_model"], ...]
+    init: Float[Tensor, "image read d_model"]
+    residual: Float[Tensor, "image read d_model"]
+    tokens: Float[Tensor, "image token d_model"] | None = None
 
 
 def forward_parts(
-    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
+    tower: Tower,
+    pixels: Float[Tensor, "image 3 height width"],
+    layers: Collection[int] | None = None,
 ) -> Parts:
-    """Run the image encoder and keep the parts of its pooled token.
+    """Run the image encoder and keep the parts of the tokens read, heads of `layers` (None: all).
 
-    Pooled means the class token, or the mean over image tokens for average pooling (DESIGN §2).
-    Does not apply the last LayerNorm and the projection.
+    Does not apply the read-out.
     """
-    x = visual._embeds(pixels)
-    average = visual.pool_type == "avg"
-
-    def pooled(tokens: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image d_model"]:
-        # a copy: a view would keep every layer's tokens in memory to the end of the pass
-        return tokens[:, 1:].mean(dim=1) if average else tokens[:, 0].clone()
-
-    init = pooled(x)
-    heads, mlps = [], []
-    last = len(visual.transformer.resblocks) - 1
-    for index, block in enumerate(visual.transformer.resblocks):
-        only_class = index == last and not average
-        query_tokens = 1 if only_class else x.shape[1]
-        o = attention_values(block, x, query_tokens)
-        merged = o.transpose(1, 2).flatten(2)
-        x = x[:, :query_tokens] + block.ls_1(block.attn.out_proj(merged))
-        # LayerScale may work in place: what it returns is all that is used afterwards
-        mlp = block.ls_2(block.mlp(block.ln_2(x)))
+    readout = tower.readout
+    x = tower.embed(pixels)
+    init = readout.reduce(x)
+    heads: dict[int, Tensor] = {}
+    biases: dict[int, Tensor] = {}
+    mlps: list[Tensor] = []
+    for layer, block in enumerate(tower.blocks):
+        queries = 1 if readout.single and layer == tower.n_layers - 1 else None
+        o = block.attend(x, queries)
+        written = block.write(o)
+        x = x[:, : o.shape[2]] + written.update
+        mlp = block.mlp(x)
         x = x + mlp
-        heads.append(o[:, :, 1:].mean(dim=2) if average else o[:, :, 0].clone())
-        mlps.append(pooled(mlp))
-    return Parts(torch.stack(heads, 1), torch.stack(mlps, 1), init, pooled(x))
+        if layers is None or layer in layers:
+            heads[layer] = _kept(tower, o, written)
+        if written.bias is not None:
+            biases[layer] = readout.reduce(written.bias[..., None])[..., 0]
+        mlps.append(readout.reduce(mlp))
+    tokens = None if readout.early else x
+    return Parts(heads, biases, tuple(mlps), init, readout.reduce(x), tokens)
 
 
-def attention_values(
-    block: ResidualAttentionBlock, x: Float[Tensor, "image token d_model"], query_tokens: int
-) -> Float[Tensor, "image n_heads query d_head"]:
-    """Return Σ_i α_i v_i of each head for the first `query_tokens` tokens, before out_proj."""
-    attn: nn.MultiheadAttention = block.attn
-    y = block.ln_1(x)
-    width, heads = attn.embed_dim, attn.num_heads
-
-    def split(tokens: Tensor, start: int, stop: int) -> Tensor:
-        """Project with rows start..stop (in widths) of in_proj: [part, image, head, token, d]."""
-        weight = attn.in_proj_weight[start * width : stop * width]
-        bias = None
-        if attn.in_proj_bias is not None:
-            bias = attn.in_proj_bias[start * width : stop * width]
-        projected = F.linear(tokens, weight, bias)
-        return projected.unflatten(-1, (stop - start, heads, -1)).permute(2, 0, 3, 1, 4)
-
-    if query_tokens == x.shape[1]:
-        q, k, v = split(y, 0, 3)
-    else:
-        (q,) = split(y[:, :query_tokens], 0, 1)
-        k, v = split(y, 1, 3)
-    return F.scaled_dot_product_attention(q, k, v)
+def _kept(
+    tower: Tower, o: Float[Tensor, "image n_heads token d_head"], written: Written
+) -> Float[Tensor, "image read n_heads d_head"]:
+    """Return heads' outputs of the tokens read, each times its token's scale."""
+    readout = tower.readout
+    if readout.single:
+        o = o[:, :, :1]
+    if written.heads is not None:
+        o = o * written.heads[:, None, : o.shape[2], None]
+    if readout.single:
+        return o.transpose(1, 2).clone()
+    read = o[:, :, readout.tokens]
+    if readout.early:
+        return read.mean(dim=2, keepdim=True).transpose(1, 2)
+    return read.transpose(1, 2)

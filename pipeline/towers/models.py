@@ -5,23 +5,18 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from jaxtyping import Bool, Float
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import (
-    LayerNorm,
-    LayerNormFp32,
-    LayerScale,
-    ResidualAttentionBlock,
-    VisionTransformer,
-)
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.towers.registry import tower_of
+from pipeline.towers.tower import Tower
 from schemas.config import Precision
 from schemas.errors import UnsupportedModel, UsageError
 from schemas.manifest import ModelRecord, Preprocessing
@@ -54,9 +49,14 @@ class LoadedModel:
     dtype: torch.dtype
 
     @property
-    def visual(self) -> VisionTransformer:
-        """The image encoder."""
+    def visual(self) -> Any:
+        """The image encoder, as its own library has it."""
         return self.clip.visual
+
+    @cached_property
+    def tower(self) -> Tower:
+        """The image encoder, as blocks and a read-out."""
+        return tower_of(self.clip.visual, self.record.model)
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], batch: int = 256) -> Float[Tensor, "text d_joint"]:
@@ -117,8 +117,9 @@ def load_model(
                 "give a tag of this model, a checkpoint file that fits it, or none"
             ) from error
     clip.eval().requires_grad_(False)
-    check_supported(clip.visual, model)
-    record = _record(clip, name, Path(pretrained).name)
+    tower = tower_of(clip.visual, model)
+    check_supported(tower, model)
+    record = _record(clip, tower, name, Path(pretrained).name)
     tokenizer = open_clip.get_tokenizer(name, context_length=clip.context_length)
     return LoadedModel(clip, transform, tokenizer, record, device, DTYPES[precision])
 
@@ -164,73 +165,23 @@ def _checkpoint(name: str, pretrained: str) -> str:
     return pretrained
 
 
-def check_supported(visual: Any, name: str) -> None:
-    """Refuse, by type, every image encoder whose embedding is not an exact sum over heads.
-
-    Types and not attribute names decide: open_clip's custom block has the same attributes as the
-    plain one, and another forward.
+def check_supported(tower: Tower, name: str) -> None:
+    """Refuse a tower whose heads are wider than the joint space: their frames do not fit.
 
     Raises:
-        UnsupportedModel: with a sentence that says what is in the way.
+        UnsupportedModel: with a sentence that says so.
     """
-
-    def refuse(what: str, why: str) -> UnsupportedModel:
-        return UnsupportedModel(
-            f"{name}: {what} cannot be decomposed exactly: {why}; "
-            "supported are open_clip's own vision transformers with class-token pooling, or "
-            "average pooling before the last LayerNorm"
-        )
-
-    if isinstance(visual, TimmModel):
-        raise refuse("a timm image tower", "its blocks are not open_clip's and differ by model")
-    if type(visual) is not VisionTransformer:
-        raise refuse(f"{type(visual).__name__}", "it is no vision transformer")
-    if visual.attn_pool is not None:
-        raise refuse("attentional pooling", "the pooler mixes all heads' outputs nonlinearly")
-    if visual.pool_type not in ("tok", "avg"):
-        raise refuse(f"pooling {visual.pool_type!r}", "it returns no single embedding")
-    if visual.pool_type == "avg" and not visual.final_ln_after_pool:
-        raise refuse(
-            "average pooling after the last LayerNorm", "every token has a scale of its own"
-        )
-    if visual.proj is None or visual.output_tokens:
-        raise refuse("a tower without projection or with token output", "encode_image differs")
-    for index, block in enumerate(visual.transformer.resblocks):
-        _check_block(block, index, refuse)
-    if type(visual.ln_post) not in (LayerNorm, LayerNormFp32, nn.LayerNorm):
-        raise refuse(f"{type(visual.ln_post).__name__} as last norm", "it is no LayerNorm")
-    if visual.proj.shape[1] < _d_head(visual):
-        raise refuse(
-            f"joint width {visual.proj.shape[1]} below head width {_d_head(visual)}",
-            "a head's frame does not fit",
+    pool = tower.readout.pool
+    width = pool.d_head if pool else max((block.d_head for block in tower.blocks), default=0)
+    if tower.d_joint < width:
+        raise UnsupportedModel(
+            f"{name}: joint width {tower.d_joint} below head width {width}: a head's frame does "
+            "not fit"
         )
 
 
-def _check_block(block: Any, index: int, refuse: Callable[[str, str], UnsupportedModel]) -> None:
-    if type(block) is not ResidualAttentionBlock:
-        raise refuse(
-            f"{type(block).__name__} in layer {index}",
-            "it may scale or normalise heads before they are added",
-        )
-    attn: Any = block.attn
-    if type(attn) is not nn.MultiheadAttention:
-        raise refuse(f"{type(attn).__name__} in layer {index}", "it is no plain attention")
-    if not attn.batch_first or attn.bias_k is not None or attn.add_zero_attn:
-        raise refuse(f"the attention of layer {index}", "it has options open_clip does not use")
-    if not attn._qkv_same_embed_dim:
-        raise refuse(f"the attention of layer {index}", "query, key and value widths differ")
-    if not all(type(scale) in (nn.Identity, LayerScale) for scale in (block.ls_1, block.ls_2)):
-        raise refuse(f"the scales of layer {index}", "they are no LayerScale")
-
-
-def _d_head(visual: VisionTransformer) -> int:
-    attn = visual.transformer.resblocks[0].attn
-    return int(attn.embed_dim // attn.num_heads)
-
-
-def _record(clip: Any, name: str, pretrained: str) -> ModelRecord:
-    visual = clip.visual
-    blocks = visual.transformer.resblocks
+def _record(clip: Any, tower: Tower, name: str, pretrained: str) -> ModelRecord:
+    pool = tower.readout.pool
     options = open_clip.get_model_preprocess_cfg(clip)
     size = options["size"]
     height, width = (size, size) if isinstance(size, int) else size
@@ -238,12 +189,15 @@ def _record(clip: Any, name: str, pretrained: str) -> ModelRecord:
         model=name,
         pretrained=pretrained,
         weights_sha256=weights_digest(clip),
-        n_layers=len(blocks),
-        n_heads=blocks[0].attn.num_heads,
-        d_model=blocks[0].attn.embed_dim,
-        d_head=_d_head(visual),
-        d_joint=visual.proj.shape[1],
-        pool=visual.pool_type,
+        n_layers=tower.n_layers,
+        n_heads=tower.blocks[0].n_heads if tower.blocks else 0,
+        d_model=tower.d_model,
+        d_head=tower.blocks[0].d_head if tower.blocks else 0,
+        d_joint=tower.d_joint,
+        pool=tower.readout.kind,
+        pool_layer=tower.pool_layer,
+        pool_heads=pool.n_heads if pool else None,
+        pool_width=pool.d_head if pool else None,
         preprocessing=Preprocessing(
             image_size=(height, width),
             mean=tuple(options["mean"]),

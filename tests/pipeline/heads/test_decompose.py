@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 
 from pipeline.heads.decompose import TOLERANCE, Decomposer
@@ -14,8 +13,14 @@ from pipeline.heads.frames import head_frames
 from pipeline.heads.stored_frames import load_frames
 from pipeline.towers.forward import forward_parts
 from pipeline.towers.models import check_supported, load_model
+from pipeline.towers.registry import tower_of
+from pipeline.towers.tower import Tower
 from schemas.errors import CorruptStore, DecompositionError, UnsupportedModel, UsageError
 from tests.towers import SUPPORTED, pixels, small_clip
+
+
+def decomposer_of(tower: Tower, layers: tuple[int, ...]) -> Decomposer:
+    return Decomposer(tower, head_frames(tower, layers))
 
 
 def literal(visual: VisionTransformer, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -76,11 +81,12 @@ def test_q_vector_equals_the_literal_sum_of_each_head(
     norm = own.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(sum(terms.values()), own, atol=1e-10, rtol=0)
 
-    frames = head_frames(clip.visual, (0, 1, 2))
-    found = Decomposer(clip.visual, frames)(images)
+    tower = tower_of(clip.visual)
+    frames = head_frames(tower, (0, 1, 2))
+    found = Decomposer(tower, frames)(images)
     for layer in range(3):
         for head in range(3):
-            c = found.vectors[:, layer, head] @ torch.from_numpy(frames.q[layer, head]).T
+            c = found.vectors[layer][:, head] @ torch.from_numpy(frames.q[layer, head]).T
             torch.testing.assert_close(c, terms[f"head {layer} {head}"] / norm, atol=1e-12, rtol=0)
         torch.testing.assert_close(
             found.mlp[:, layer], terms[f"mlp {layer}"] / norm, atol=1e-12, rtol=0
@@ -100,13 +106,13 @@ def test_parts_sum_to_encode_image_whatever_layers_are_stored(
     seed: int, layers: tuple[int, ...], name: str
 ) -> None:
     clip = small_clip(seed=seed, **SUPPORTED[name])
-    decomposer = Decomposer(clip.visual, head_frames(clip.visual, layers))
+    decomposer = decomposer_of(tower_of(clip.visual), layers)
     assert decomposer.check(pixels(clip, seed=seed)) < 1e-10
 
 
 def test_frames_are_orthonormal_and_factor_the_head_transform() -> None:
     clip = small_clip(ls_init_value=0.3)
-    frames = head_frames(clip.visual, (0, 2))
+    frames = head_frames(tower_of(clip.visual), (0, 2))
     eye = np.eye(8)
     for q, r in zip(frames.q.reshape(-1, 20, 8), frames.r.reshape(-1, 8, 8), strict=True):
         np.testing.assert_allclose(q.T @ q, eye, atol=1e-12)
@@ -115,7 +121,7 @@ def test_frames_are_orthonormal_and_factor_the_head_transform() -> None:
 
 
 def test_frames_survive_a_file_and_their_digest_is_checked(tmp_path: object) -> None:
-    frames = head_frames(small_clip().visual, (1,))
+    frames = head_frames(tower_of(small_clip().visual), (1,))
     path = tmp_path / "frames.safetensors"
     path.write_bytes(frames.to_bytes())
     np.testing.assert_array_equal(load_frames(path, frames.digest()).q, frames.q)
@@ -127,7 +133,7 @@ def test_frames_survive_a_file_and_their_digest_is_checked(tmp_path: object) -> 
 
 def test_a_wrong_constant_is_noticed_and_refused() -> None:
     clip = small_clip()
-    decomposer = Decomposer(clip.visual, head_frames(clip.visual, (0, 1, 2)))
+    decomposer = decomposer_of(tower_of(clip.visual), (0, 1, 2))
     decomposer.bias = decomposer.bias * 1.001
     with pytest.raises(DecompositionError, match="nothing was written"):
         decomposer.check(pixels(clip))
@@ -137,14 +143,14 @@ def test_the_pass_leaves_the_model_as_it_was() -> None:
     clip = small_clip(ls_init_value=0.3)
     images = pixels(clip)
     before = clip.encode_image(images)
-    forward_parts(clip.visual, images)
+    forward_parts(tower_of(clip.visual), images)
     torch.testing.assert_close(clip.encode_image(images), before, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_real_architecture_with_random_weights_sums_within_tolerance(precision: str) -> None:
     loaded = load_model("ViT-S-32-alt", "none", precision)
-    decomposer = Decomposer(loaded.visual, head_frames(loaded.visual, (10, 11)))
+    decomposer = decomposer_of(loaded.tower, (10, 11))
     images = torch.randn(2, 3, *loaded.record.preprocessing.image_size, dtype=loaded.dtype)
     assert decomposer.check(images) < TOLERANCE[loaded.dtype]
 
@@ -152,38 +158,22 @@ def test_real_architecture_with_random_weights_sums_within_tolerance(precision: 
 @pytest.mark.parametrize(
     ("vision", "words"),
     [
-        ({"layers": [1, 1, 1, 1], "width": 16, "head_width": 16}, "ModifiedResNet"),
-        (
-            {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 4},
-            "attentional",
-        ),
-        ({"pool_type": "avg"}, "average pooling after"),
+        ({"attentional_pool": "parallel", "attn_pooler_heads": 4}, "attentional pool 'parallel'"),
         ({"pool_type": "none"}, "'none'"),
-        ({"block_type": "custom"}, "CustomResidualAttentionBlock in layer 0"),
-        ({"qk_norm": True}, "CustomResidualAttentionBlock in layer 0"),
-        ({"scale_heads": True}, "CustomResidualAttentionBlock in layer 0"),
-        ({"output_tokens": True}, "token output"),
+        ({"scaled_cosine_attn": True}, "scaled cosine attention in layer 0 cannot run"),
     ],
 )
 def test_what_has_no_exact_decomposition_is_refused_by_name(
     vision: dict[str, object], words: str
 ) -> None:
-    sizes = {} if isinstance(vision.get("layers"), list) else {"image_size": 12}
-    clip = small_clip(**{**({"image_size": 64} if not sizes else sizes), **vision})
     with pytest.raises(UnsupportedModel, match=words) as caught:
-        check_supported(clip.visual, "mine")
+        tower_of(small_clip(**vision).visual, "mine")
     assert str(caught.value).startswith("mine: ")
 
 
-def test_a_timm_tower_and_a_narrow_joint_space_are_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="timm"):
-        check_supported(_timm_tower(), "SigLIP")
+def test_a_narrow_joint_space_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="joint width 4 below head width 8"):
-        check_supported(small_clip(d_joint=4).visual, "mine")
-
-
-def _timm_tower() -> torch.nn.Module:
-    return TimmModel("vit_tiny_patch16_224", embed_dim=16, image_size=32, pool="avg", proj="linear")
+        check_supported(tower_of(small_clip(d_joint=4).visual), "mine")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pipeline.heads.frames import head_frames
 from pipeline.maps.base import first_tokens
 from pipeline.maps.methods.contribution import contribution, head_contributions
 from pipeline.maps.statistics import head_map_statistics
+from pipeline.towers.registry import tower_of
 from schemas.errors import UsageError
 from tests.maps_literal import embedding, gain, layers_of, random_texts
 from tests.towers import SUPPORTED, pixels, small_clip
@@ -76,9 +77,9 @@ def test_a_map_is_the_literal_sum_over_layers_and_heads(options: dict[str, objec
 def test_all_tokens_of_a_head_sum_to_its_direct_contribution(seed: int) -> None:
     clip = small_clip(seed=seed)
     images, texts = pixels(clip, seed=seed), random_texts(20, 3, seed=seed)
-    frames = head_frames(clip.visual, (0, 1, 2))
-    whole = Decomposer(clip.visual, frames)(images)
-    c = torch.einsum("blhi,lhji->lhbj", whole.vectors, torch.from_numpy(frames.q))
+    frames = head_frames(tower_of(clip.visual), (0, 1, 2))
+    whole = Decomposer(tower_of(clip.visual), frames)(images)
+    c = torch.einsum("blhi,lhji->lhbj", whole.stacked(), torch.from_numpy(frames.q))
     per_token = literal(clip.visual, images, texts, texts)
     torch.testing.assert_close(per_token.sum(-1), c @ (texts - texts.mean(0)).T)
 

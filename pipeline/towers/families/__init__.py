@@ -1,0 +1,1 @@
+"""Families of image encoders, one file each: where tokens, blocks and read-out are."""

@@ -1,0 +1,42 @@
+"""Which family an image encoder is of: asked of each module of `families`, by type."""
+
+import importlib
+import pkgutil
+from functools import cache
+from typing import Any
+
+from pipeline.towers import families
+from pipeline.towers.tower import Family, Refused, Tower
+from schemas.errors import UnsupportedModel
+
+
+@cache
+def all_families() -> tuple[Family, ...]:
+    """Return the families, one for each module of the package that has a `FAMILY`."""
+    modules = [
+        importlib.import_module(f"{families.__name__}.{found.name}")
+        for found in sorted(pkgutil.iter_modules(families.__path__), key=lambda m: m.name)
+    ]
+    return tuple(module.FAMILY for module in modules if hasattr(module, "FAMILY"))
+
+
+def tower_of(visual: Any, name: str = "this model") -> Tower:
+    """Return the tower of an image encoder.
+
+    Types and not attribute names decide: open_clip's custom block has the same attributes as the
+    plain one, and another forward.
+
+    Raises:
+        UnsupportedModel: no family claims it, or its family refuses it, with the reason.
+    """
+    try:
+        for family in all_families():
+            if family.claims(visual):
+                return family.tower(visual)
+    except Refused as error:
+        raise UnsupportedModel(f"{name}: {error}") from None
+    known = ", ".join(family.name for family in all_families())
+    raise UnsupportedModel(
+        f"{name}: {type(visual).__name__} is no image encoder whose heads write linearly into the "
+        f"embedding; families that do: {known}"
+    )
