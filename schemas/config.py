@@ -7,6 +7,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from schemas.errors import UsageError
+from schemas.text import read_text
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Metric = Literal["cosine", "dot"]
@@ -85,9 +86,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is absent, not YAML, or not a mapping.
     """
     try:
-        document = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"no configuration file {path}") from None
+        document = yaml.safe_load(read_text(path, "a YAML file of options"))
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
     if document is None:

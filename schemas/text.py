@@ -56,18 +56,23 @@ def read_lines(path: Path, expected: str) -> list[str]:
     return text.removesuffix("\n").split("\n") if text else []
 
 
-def read_rows(path: Path, expected: str, delimiter: str = ",") -> list[dict[str, str]]:
-    """Return the rows of a CSV whose first line names the columns; a short row's rest is empty.
+def read_rows(
+    path: Path, expected: str, delimiter: str = ","
+) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and the rows of a CSV whose first line names the columns.
+
+    What a short row lacks is empty, what a long one has too much is dropped.
 
     Raises:
         UsageError: it is absent, not text, has no header, or has a quote that is not closed.
     """
     text = read_text(path, expected)
     require_closed_quotes(text, delimiter, str(path))
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restval="")
+    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, restkey="", restval="")
     if not reader.fieldnames:
         raise UsageError(f"{path} is empty; expected {expected}")
-    return [{k: v for k, v in row.items() if k is not None} for row in reader]
+    names = [name for name in reader.fieldnames if name]
+    return names, [{name: row[name] for name in names} for row in reader]
 
 
 def require_closed_quotes(text: str, delimiter: str, where: str) -> None:
@@ -95,9 +100,9 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, int | None]]:
             next(reader)
         except StopIteration:
             return
-        except csv.Error:
+        except csv.Error as error:
             # something odd within one line is for the parser; over several lines rows are lost
-            swallowed = reader.line_num > start or text.count("\n", 0) + 1 <= reader.line_num
+            swallowed = reader.line_num > start or str(error) == "unexpected end of data"
             yield start, None if swallowed else reader.line_num
             continue
         yield start, reader.line_num

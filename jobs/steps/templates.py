@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.texts.zeroshot import openai_templates, parse_templates
+from schemas import text
 from schemas.errors import UsageError
 
 OPENAI = "openai"
@@ -21,11 +22,9 @@ def read_lines(given: str, what: str, words: str) -> list[str]:
         UsageError: it cannot be read.
     """
     try:
-        return Path(given).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{what} {given!r}: {type(error).__name__}; expected a text file or {words}"
-        ) from None
+        return text.read_lines(Path(given), f"a text file or {words}")
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from None
 
 
 def templates_of(given: Sequence[str]) -> tuple[str, ...]:

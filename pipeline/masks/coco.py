@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.masks.base import Example, checked, need_names, read_picture
 from schemas.errors import SourceError
+from schemas.text import decode_text
 
 NAMED = "instances_*.json"
 # Polygons are drawn so many times larger; a pixel is inside if half of its parts are.
@@ -124,7 +125,7 @@ def _instances(root: Path) -> Path:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = json.loads(decode_text(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise SourceError(f"cannot read {path}: {error}") from None
     parts = ("images", "annotations", "categories")

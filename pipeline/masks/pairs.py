@@ -1,6 +1,5 @@
 """Any folder with images/ and masks/ of equal names; classes from a column of metadata.csv."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pipeline.masks.base import (
     read_picture,
 )
 from schemas.errors import SourceError, UsageError
+from schemas.text import read_rows
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,10 @@ def metadata_rows(root: Path) -> list[dict[str, str]]:
     Raises:
         SourceError: it cannot be read.
     """
-    path = root / "metadata.csv"
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from None
+        return read_rows(root / "metadata.csv", "a CSV with a row for each picture")[1]
+    except UsageError as error:
+        raise SourceError(str(error)) from None
 
 
 def _column(root: Path, name: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pipeline.masks.base import (
     read_picture,
 )
 from schemas.errors import SourceError
+from schemas.text import read_lines
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -49,6 +50,6 @@ def open_voc(root: Path, classes: Sequence[str]) -> Voc:
     listing = root / "ImageSets" / "Segmentation" / "val.txt"
     if not listing.is_file():
         raise SourceError(f"{listing} is missing; it lists the pictures")
-    keys = tuple(line.strip() for line in listing.read_text().splitlines() if line.strip())
+    keys = tuple(line.strip() for line in read_lines(listing, "a name per line") if line.strip())
     names = need_names(classes or VOC_CLASSES, len(VOC_CLASSES), "VOC", "the palette's order")
     return Voc(root, keys, (None,) * len(keys), names)

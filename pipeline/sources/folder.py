@@ -3,8 +3,14 @@
 from collections.abc import Sequence
 
 from pipeline.sources.base import Format
-from pipeline.sources.paths import PICTURE_SUFFIXES, Found, suffix_of
-from pipeline.sources.request import FOLDER, Request, folder_label, refuse_options, require_unique
+from pipeline.sources.paths import PICTURE_SUFFIXES, Found
+from pipeline.sources.request import (
+    FOLDER,
+    Request,
+    refuse_options,
+    require_unique,
+    with_folder_labels,
+)
 from schemas.errors import SourceError, UsageError
 from schemas.members import Member
 
@@ -24,7 +30,7 @@ class Folder(Format):
             UsageError: labels are asked of a column; a folder has none.
             DuplicateKey: two names are equal once written as UTF-8.
         """
-        if suffix_of(request.source) in PICTURE_SUFFIXES and len(files) == 1:
+        if len(files) == 1 and request.source.endswith(files[0].name):
             raise SourceError(f"{request.source} is one picture; give the folder that holds it")
         refuse_options(
             request, "a folder of pictures", path_column=request.path_column, root=request.root
@@ -34,13 +40,9 @@ class Folder(Format):
                 f"--labels {request.labels}: a folder of pictures has no columns; write --labels "
                 "folder, or give a listing"
             )
-        labels: dict[str, str] = {}
-        listed = []
-        for file in files:
-            label = folder_label(file.name) if request.labels else None
-            # one string object per label, not one per picture
-            label = None if label is None else labels.setdefault(label, label)
-            listed.append(Member(file.name, file.uri, file.version, label))
+        listed = [Member(file.name, file.uri, file.version) for file in files]
+        if request.labels == FOLDER:
+            listed = with_folder_labels(listed, lambda member: member.key, request)
         require_unique(listed)
         listed.sort(key=lambda member: member.key)
         return listed

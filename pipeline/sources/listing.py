@@ -121,7 +121,8 @@ def _others(tree: Tree, taken: Sequence[Found]) -> Counter[str]:
 
 
 def _counts(counts: Counter[str]) -> str:
-    listed = ", ".join(f"{count:,} {what}" for what, count in counts.most_common(12))
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    listed = ", ".join(f"{count:,} {what}" for what, count in ordered[:12])
     return listed + (f", ... ({len(counts)} kinds)" if len(counts) > 12 else "")
 
 

@@ -4,13 +4,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.errors import DuplicateKey, UsageError
 from schemas.members import Member
 
 FOLDER = "folder"
+SPLITS = frozenset("train training val valid validation dev test testing trainval eval".split())
 # Metadata nested more deeply than this is no table's; the database's JSON would refuse it too.
 MAX_DEPTH = 100
 
@@ -58,10 +59,56 @@ def refuse_options(request: Request, kind: str, **unused: str | None) -> None:
             )
 
 
-def folder_label(name: str) -> str | None:
-    """Return the first folder of a relative path; None when there is none."""
-    first, slash, _ = name.partition("/")
-    return first if slash and first else None
+def with_folder_labels(
+    members: Sequence[Member], name_of: Callable[[Member], str], request: Request
+) -> list[Member]:
+    """Return the members labelled by a folder of their relative paths, None where there is none.
+
+    That is the first folder; where all first folders are splits of a data set (train, val, ...) or
+    one folder of splits, it is the one below, and a note says so.
+
+    Raises:
+        UsageError: some first folders are splits, and some are not.
+    """
+    folders = [name_of(member).removeprefix("./").split("/")[:-1] for member in members]
+    depth = _label_depth(folders)
+    firsts = {path[depth] for path in folders if len(path) > depth}
+    splits = sorted(name for name in firsts if name.lower() in SPLITS)
+    if len(splits) > 1 and len(splits) < len(firsts):
+        other = min(firsts - set(splits))
+        raise UsageError(
+            f"--labels folder: {splits[0]} and {splits[1]} are splits, {other} is not; give the "
+            f"source one folder at a time, as {splits[0]}, or a listing with a label column"
+        )
+    if splits and len(splits) == len(firsts):
+        request.notes.append(f"labels are {', '.join(splits)}: no folder below holds all pictures")
+    if depth:
+        above, first = "/".join(folders[0][:depth]), folders[0][depth]
+        request.notes.append(f"labels are the folders below the splits, as {first} in {above}/")
+    labels: dict[str, str] = {}
+    found = []
+    for member, path in zip(members, folders, strict=True):
+        # one string object per label, not one per picture
+        label = labels.setdefault(path[depth], path[depth]) if len(path) > depth else None
+        found.append(replace(member, label=label or None))
+    return found
+
+
+def _label_depth(folders: Sequence[Sequence[str]]) -> int:
+    depth = 0
+    shallowest = min((len(path) for path in folders), default=0)
+    while depth + 1 < shallowest:
+        here = {path[depth] for path in folders}
+        below = {path[depth + 1] for path in folders}
+        above_splits = len(here) == 1 and _are_splits(below) and depth + 2 < shallowest
+        if not (_are_splits(here) or above_splits):
+            break
+        depth += 1
+    return depth
+
+
+def _are_splits(names: Iterable[str]) -> bool:
+    return all(name.lower() in SPLITS for name in names)
 
 
 def label_text(value: Any) -> str | None:

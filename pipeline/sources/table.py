@@ -17,11 +17,11 @@ from pipeline.sources.request import (
     Request,
     TooDeep,
     clean_text,
-    folder_label,
     label_text,
     metadata_json,
     require_column,
     require_unique,
+    with_folder_labels,
 )
 from schemas.errors import SourceError, UsageError
 from schemas.members import Member
@@ -94,6 +94,8 @@ class Table(Format):
             Member(m.key, m.uri, version, m.label, m.metadata)
             for m, version in zip(listed, versions, strict=True)
         ]
+        if request.labels == FOLDER:
+            listed = with_folder_labels(listed, lambda member: member.key, request)
         listed += rejected
         listed.sort(key=lambda member: member.key)
         return listed
@@ -122,10 +124,7 @@ def _members(
                 f"{file.name} row {number}: no path in the column {path_column} (got {path!r}); "
                 "fill it in or remove the row"
             )
-        if request.labels == FOLDER:
-            label = folder_label(path.removeprefix("./"))
-        else:
-            label = label_text(values.pop(label_column, None)) if label_column else None
+        label = label_text(values.pop(label_column, None)) if label_column else None
         label = None if label is None else labels.setdefault(label, label)
         uri = _uri(path, folder, is_local=local is not None)
         try:

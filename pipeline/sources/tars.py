@@ -20,12 +20,12 @@ from pipeline.sources.paths import Found, suffix_of
 from pipeline.sources.request import (
     FOLDER,
     Request,
-    folder_label,
     label_text,
     metadata_json,
     refuse_options,
     require_column,
     require_unique,
+    with_folder_labels,
 )
 from pipeline.sources.tar_index import SIDECARS, TarIndex, read_index
 from schemas.errors import SourceError
@@ -67,6 +67,8 @@ class Tars(Format):
                 rejected.append(damaged(file, index.damage))
         if listed and request.labels not in (None, FOLDER):
             require_column(request.labels or "", sorted(columns), "--labels", request.source)
+        if request.labels == FOLDER:
+            listed = with_folder_labels(listed, lambda m: m.key.partition("!")[2], request)
         listed += rejected
         require_unique(listed)
         listed.sort(key=lambda member: member.key)
@@ -100,7 +102,7 @@ FORMAT = Tars()
 
 def _members(file: Found, index: TarIndex, request: Request) -> list[Member]:
     request.passed_over.update(index.passed_over)
-    labels = request.labels
+    labels = None if request.labels == FOLDER else request.labels
     beside = _joined(file, index, request)
     found = []
     for name, where in index.pictures:
@@ -109,8 +111,6 @@ def _members(file: Found, index: TarIndex, request: Request) -> list[Member]:
         for sidecar in sorted(beside.get(name, ()), key=lambda s: SIDECARS.index(suffix_of(s))):
             values = index.sidecars[sidecar] | values
         label = label_text(values.get(labels)) if labels else None
-        if labels == FOLDER:
-            label = folder_label(name)
         metadata = metadata_json({k: v for k, v in values.items() if k != labels})
         key = f"{file.name}!{name}"
         found.append(
@@ -130,11 +130,13 @@ def _joined(file: Found, index: TarIndex, request: Request) -> dict[str, list[st
         beside[_sample(name)].append(name)
     found: dict[str, list[str]] = {}
     owner: dict[str, str] = {}
+    stems = {_stem(picture) for picture, _ in index.pictures}
     for picture, _ in index.pictures:
+        # one whose stem is another picture's own belongs to that
+        own = _stem(picture)
+        near = [s for s in beside[_sample(picture)] if _stem(s) == own or _stem(s) not in stems]
         for kind in SIDECARS:
-            fitting = _longest(
-                picture, [s for s in beside[_sample(picture)] if suffix_of(s) == kind]
-            )
+            fitting = _longest(picture, [s for s in near if suffix_of(s) == kind])
             if len(fitting) > 1:
                 raise _unclear(file, f"{fitting[0]} and {fitting[1]} both fit {picture}")
             for sidecar in fitting:
@@ -166,8 +168,8 @@ def _longest(picture: str, sidecars: Sequence[str]) -> list[str]:
     return sorted(shared[max(shared)]) if shared else []
 
 
-def _stem(name: str) -> list[str]:
-    return name.split(".")[:-1]
+def _stem(name: str) -> tuple[str, ...]:
+    return tuple(name.split(".")[:-1])
 
 
 def _sample(name: str) -> str:

@@ -1,12 +1,12 @@
 """Description pools: reading lists of texts, and cleaning them."""
 
-import csv
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import UsageError
+from schemas.text import read_lines, read_rows
 
 GENERAL = Path(__file__).parent / "pools" / "general.csv"
 
@@ -39,22 +39,14 @@ def read_descriptions(path: Path) -> list[Description]:
     Raises:
         UsageError: the file is absent, not UTF-8, or a CSV without a `text` column.
     """
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(
-            f"no file {path}; give a text file with one description per line"
-        ) from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise UsageError(f"{path} is no UTF-8 text file: {error}") from None
     if path.suffix.lower() not in (".csv", ".tsv"):
-        return [Description(line) for line in content.splitlines()]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    rows = csv.DictReader(content.splitlines(), delimiter=delimiter)
-    if "text" not in (rows.fieldnames or ()):
-        found = ", ".join(rows.fieldnames or ()) or "none"
-        raise UsageError(f"{path} has columns {found}; expected a column `text`, and `property`")
-    return [Description(row["text"] or "", row.get("property") or None) for row in rows]
+        expected = "a text file with one description per line"
+        return [Description(line) for line in read_lines(path, expected)]
+    expected = "columns `text` and `property`"
+    names, rows = read_rows(path, expected, "\t" if path.suffix.lower() == ".tsv" else ",")
+    if "text" not in names:
+        raise UsageError(f"{path} has columns {', '.join(names)}; expected {expected}")
+    return [Description(row["text"], row.get("property") or None) for row in rows]
 
 
 def clean(descriptions: Iterable[Description]) -> Cleaned:

@@ -26,6 +26,7 @@ from schemas.config import Config, Names
 from schemas.errors import LanguageModelError, UsageError
 from schemas.manifest import digest
 from schemas.names import check_name
+from schemas.text import read_lines
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.columns import column, require_columns
@@ -265,9 +266,8 @@ def _ask(asker: Asker, questions: Sequence[_Question], gathered: Gathered) -> in
 def _classes(path: Path | None) -> list[str]:
     if path is None:
         return []
-    if not path.is_file():
-        raise UsageError(f"no file {path}; give a text file with one class per line")
-    names = [line.rpartition("\t")[2].strip() for line in path.read_text().splitlines()]
+    lines = read_lines(path, "a text file with one class per line")
+    names = [line.rpartition("\t")[2].strip() for line in lines]
     return list(dict.fromkeys(name for name in names if name))
 
 

@@ -18,7 +18,7 @@ from pipeline.sources import list_members
 from pipeline.sources.reader import Reader
 from tests.conftest import scan_config
 from tests.hostile import encoded, scene
-from tests.pipeline.sources.test_sources import image_table, write_folder, write_tar
+from tests.pipeline.sources.written import image_table, write_folder, write_tar
 
 KINDS = ("folder", "tar", "parquet", "column")
 PICTURES = {f"{i:03d}.png": encoded(scene(seed=i), "PNG") for i in range(8)}
