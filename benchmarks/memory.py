@@ -27,7 +27,16 @@ def run(work: Path) -> list[Row]:
 
 
 def _peak(listing: Path, warehouse: Path) -> int:
-    options = ["--path-column", "img_filename", "--model", str(CONFIG), "--shard-size", "1000"]
+    options = [
+        "--path-column",
+        "img_filename",
+        "--model",
+        str(CONFIG),
+        "--pretrained",
+        "none",
+        "--shard-size",
+        "1000",
+    ]
     options += ["--warehouse", str(warehouse), "--scan", "s", "--batch-size", "64", "--no-publish"]
     command = [sys.executable, "-c", "from jobs.cli import main; main()", "scan", str(listing)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

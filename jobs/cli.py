@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,21 +16,38 @@ from jobs.options import add_command, add_stub, group_of
 from schemas.errors import HeadAtlasError
 
 INTERRUPTED = 130
+USAGE = 2
 
 HELP = "What every attention head of a CLIP image encoder does, for a whole data set, in SQL."
 COMPLETE = "_HEADATLAS_COMPLETE"
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"headatlas {version('headatlas')}\n")
+        raise typer.Exit
+
+
+def _top(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True),
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Take the options that stand before any command."""
 
 
 def program(given: Sequence[str]) -> typer.Typer:
     """Return the program for these arguments: only the command that they ask for is imported."""
     app = typer.Typer(
         name="headatlas",
-        help=HELP,
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         add_completion=True,
     )
+    app.callback(help=HELP)(_top)
     for name, text in groups().items():
         group_of(app, name, text)
     for command in commands():
@@ -42,7 +60,7 @@ def program(given: Sequence[str]) -> typer.Typer:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Treat SIGTERM as Ctrl-C, so that nothing is left half-way."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that nothing is left half-way."""
     raise KeyboardInterrupt
 
 
@@ -52,6 +70,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in given or bool(os.environ.get("HEADATLAS_DEBUG"))
     given = [a for a in given if a != "--debug"]
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, _terminate)
     sys.exit(_run(given, debug))
 
 
@@ -62,13 +82,16 @@ def _run(given: list[str], debug: bool) -> int:
     except HeadAtlasError as error:
         if debug:
             raise
-        console.fail(str(error))
+        console.fail(str(error), error.exit_code)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except typer.TyperException as error:
-        console.fail(f"{error.format_message()}; see headatlas {given[0] if given else ''} -h")
-        return 2
+        said = error.format_message()
+        if said:
+            console.fail(f"{said.rstrip('.')}; see {_asked(given)} -h", USAGE)
+        # with nothing to say, the help has been shown
+        return USAGE
     except Exception as error:
         if debug:
             raise
@@ -77,5 +100,17 @@ def _run(given: list[str], debug: bool) -> int:
         return 1
     if code == INTERRUPTED:
         # Typer itself turns Ctrl-C into this code, without a word
-        console.fail("interrupted; what is finished is kept: run the same command again to go on")
+        console.fail(
+            "interrupted; what is finished is kept: run the same command again to go on",
+            INTERRUPTED,
+        )
     return code if isinstance(code, int) else 0
+
+
+def _asked(given: Sequence[str]) -> str:
+    """Return the program with the command or group that these arguments name, if any."""
+    known = {*groups(), *(command.name for command in commands())}
+    for words in (2, 1):
+        if " ".join(given[:words]) in known:
+            return f"headatlas {' '.join(given[:words])}"
+    return "headatlas"

@@ -82,8 +82,13 @@ class Command:
     @property
     def flags(self) -> Mapping[str, str]:
         """Switches that are no part of the configuration, with their meaning."""
-        own: Mapping[str, str] = getattr(self.module, "FLAGS", {})
-        return {**own, **(NO_PUBLISH if self.publishes else {})}
+        return {**self.own_flags, **(NO_PUBLISH if self.publishes else {})}
+
+    @property
+    def own_flags(self) -> Mapping[str, str]:
+        """Of these, the switches of `run` itself."""
+        found: Mapping[str, str] = getattr(self.module, "FLAGS", {})
+        return found
 
     def carry_out(self, config: Config, **flags: bool) -> None:
         """Run it, say what was done, and publish it; as the command line does.

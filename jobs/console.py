@@ -1,14 +1,18 @@
 """What a command says: a bar and tables on a terminal, JSON lines otherwise.
 
-Results go to standard output; progress, notes and warnings to standard error.
+Results go to standard output; progress, notes, warnings and errors to standard error. What others
+wrote (keys, labels, texts, file names) is shown with its control characters escaped, and never read
+as markup.
 """
 
 import json
 import sys
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -21,17 +25,34 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Seconds between two JSON lines of progress.
+# Seconds between two lines of progress.
 EVERY = 5.0
+# Columns of a terminal below which a progress bar leaves out all but bar, count, rate and time.
+NARROW = 90
+# Stands in every JSON line of one process.
+RUN = uuid.uuid4().hex[:12]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+Level = Literal["info", "warning", "error"]
+EVENTS: dict[str, tuple[Level, str]] = {
+    "note": ("info", "`text`: something that a person may want to know."),
+    "warning": ("warning", "`text`: something that a person must not miss."),
+    "error": ("error", "`text`: why the command failed; `exit_code`. The last line."),
+    "progress": (
+        "info",
+        "`job`, `unit`, `done`, `total`, `rate` (units a second), `seconds_left`; every "
+        f"{EVERY:.0f} seconds, and at the end.",
+    ),
+}
+"""Every kind of JSON line: its level, and what it holds beside `time`, `level`, `run`, `event`."""
+
+out = Console(highlight=False, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 class Advance(Protocol):
@@ -47,23 +68,27 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:,.0f}/s" if speed else "")
 
 
+def bar(width: int, unit: str) -> Progress:
+    """Return a progress bar for a terminal of so many columns."""
+    narrow = width < NARROW
+    name = Column(overflow="ellipsis", no_wrap=True, max_width=max(8, width // 4), ratio=None)
+    what = TextColumn("{task.description}", markup=False, table_column=name)
+    count: list[ProgressColumn | str] = [BarColumn(max(6, width // 6)), MofNCompleteColumn()]
+    if not narrow:
+        count.append(TextColumn(unit, markup=False))
+    count.append(_Rate())
+    if not narrow:
+        count += [TimeElapsedColumn(), TextColumn("left")]
+    return Progress(what, *count, TimeRemainingColumn(compact=narrow), console=err)
+
+
 @contextmanager
 def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]:
     """Show how far a job is, with rate and time left."""
     if err.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            _Rate(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=err) as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda done: bar.update(task, completed=done)
+        with bar(err.width, unit) as shown:
+            task = shown.add_task(escaped(what), total=total)
+            yield lambda done: shown.update(task, completed=done)
         return
     started = last = time.monotonic()
     said = -1
@@ -76,50 +101,73 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
         last, said = now, done
         rate = done / max(now - started, 1e-9)
         left = (total - done) / rate if rate > 0 else None
-        event("progress", job=what, unit=unit, done=done, total=total, rate=rate, seconds_left=left)
+        if err.is_jupyter:
+            sys.stderr.write(f"{what}: {done:,} of {total:,} {unit}\n")
+        else:
+            event(
+                "progress", job=what, unit=unit, done=done, total=total, rate=rate,
+                seconds_left=left,
+            )  # fmt: skip
 
     yield line
 
 
 def event(kind: str, **facts: Any) -> None:
-    """Write one JSON line to standard error."""
+    """Write one JSON line to standard error; `EVENTS` says of which kinds."""
     rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in facts.items()}
-    sys.stderr.write(json.dumps({"event": kind, **rounded}, default=str) + "\n")
+    head = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": EVENTS[kind][0],
+        "run": RUN,
+        "event": kind,
+    }
+    line = json.dumps({**head, **rounded}, default=str, ensure_ascii=False)
+    # a lone surrogate, as in an undecodable path, cannot be written as UTF-8
+    sys.stderr.write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
     sys.stderr.flush()
 
 
 def note(text: str) -> None:
     """Say something that a person may want to know."""
-    if err.is_terminal:
-        err.print(Text(text, style="dim"))
-    else:
-        event("note", text=text)
+    _say("note", text, Text(escaped(text), style="dim"))
+
+
+def loading(what: str) -> None:
+    """Say that something slow to import or to load comes now; a terminal should not be silent."""
+    note(f"loading {what}")
 
 
 def warn(text: str) -> None:
     """Say, loudly, something that a person must not miss."""
-    if err.is_terminal:
-        err.print(Text(f"WARNING  {text}", style="bold yellow"))
-    else:
-        event("warning", text=text)
+    _say("warning", text, Text(f"WARNING  {escaped(text)}", style="bold yellow"))
 
 
-def fail(text: str) -> None:
+def fail(text: str, exit_code: int = 1) -> None:
     """Say, in one line, why a command failed."""
-    err.print(Text.assemble(("Error: ", "bold red"), text), soft_wrap=True)
+    shown = Text.assemble(("Error: ", "bold red"), escaped(text))
+    _say("error", text, shown, exit_code=exit_code)
+
+
+def _say(kind: str, text: str, shown: Text, **facts: Any) -> None:
+    if err.is_terminal:
+        err.print(shown, soft_wrap=True)
+    elif err.is_jupyter:
+        sys.stderr.write(f"{shown.plain}\n")
+    else:
+        event(kind, text=text, **facts)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table to standard output: drawn on a terminal, tab-separated otherwise."""
     if not out.is_terminal:
         for row in (columns, *rows):
-            sys.stdout.write("\t".join(cell(value) for value in row) + "\n")
+            sys.stdout.write("\t".join(escaped(cell(value)) for value in row) + "\n")
         return
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table(title=Text(escaped(title)), title_justify="left", title_style="bold")
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(Text(escaped(column)), overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell(value)) for value in row))
+        drawn.add_row(*(Text(escaped(cell(value))) for value in row))
     out.print(drawn)
 
 
@@ -135,6 +183,16 @@ def left_out(rejects: Sequence[tuple[str, str]]) -> None:
         warn(f"left out {key}: {reason}")
     if len(rejects) > 5:
         warn(f"{len(rejects)} pictures were left out in all")
+
+
+def escaped(text: str) -> str:
+    """Return text whose characters that move a cursor or turn a line around are written out."""
+    return "".join(c if _shows(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _shows(character: str) -> bool:
+    # printable: no control, format (bidirectional marks), surrogate or private character
+    return character.isprintable() or character == "\u200d"
 
 
 def cell(value: object) -> str:

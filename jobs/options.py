@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from rich.markup import escape
 
 from jobs.command import Command
 from schemas.config import Config, load_yaml
@@ -37,9 +38,7 @@ def add_command(app: typer.Typer, known: Command) -> None:
         switches = {n: bool(given.pop(n)) for n in flags}
         values = load_yaml(path) if path is not None else {}
         values |= {k: v for k, v in given.items() if v is not None and v != []}
-        for field, variable in ENVIRONMENT.items():
-            if field in model.model_fields and field not in values and os.environ.get(variable):
-                values[field] = os.environ[variable]
+        values = from_environment(model, values)
         _require(model, values, arguments)
         known.carry_out(model.checked(values), **switches)
 
@@ -75,11 +74,26 @@ def group_of(app: typer.Typer, name: str, text: str | None = None) -> typer.Type
     return group
 
 
+def from_environment(model: type[Config], values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values, with those that are not given but stand in the environment."""
+    found = {
+        field: os.environ[variable]
+        for field, variable in ENVIRONMENT.items()
+        if field in model.model_fields and os.environ.get(variable)
+    }
+    return {**found, **values}
+
+
+def missing(model: type[Config], values: dict[str, Any]) -> str | None:
+    """Return the first option that must be given and is not."""
+    fields = model.model_fields.items()
+    return next((n for n, f in fields if f.is_required() and n not in values), None)
+
+
 def _require(model: type[Config], values: dict[str, Any], arguments: tuple[str, ...]) -> None:
-    missing = [n for n, f in model.model_fields.items() if f.is_required() and n not in values]
-    if not missing:
+    name = missing(model, values)
+    if name is None:
         return
-    name = missing[0]
     said = name.upper() if name in arguments else f"--{name.replace('_', '-')}"
     variable = f" or set {ENVIRONMENT[name]}" if name in ENVIRONMENT else ""
     raise UsageError(f"{said} is missing: {model.model_fields[name].description} Give it{variable}")
@@ -91,9 +105,9 @@ def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Paramet
     if positional:
         if typing.get_origin(kind) is not list:
             kind = kind | None
+        text = f"{text} {escape('[required]')}" if field.is_required() else text
         return _keyword(name, Annotated[kind, typer.Argument(help=text, show_default=False)], None)
-    if field.default not in (None, PydanticUndefined, (), False):
-        text += f" [default: {field.default}]"
+    text += _default(name, field)
     long = f"--{name.replace('_', '-')}"
     declared: Any = kind if typing.get_origin(kind) is list else kind | None
     if field.annotation is bool:
@@ -105,6 +119,20 @@ def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Paramet
     option = typer.Option(*spelled, help=text, show_default=False)
     annotation = Annotated[declared, option]
     return _keyword(name, annotation, None)
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    """Return what `-h` says of an option that is left out."""
+    if field.is_required():
+        variable = ENVIRONMENT.get(name)
+        return " " + escape(f"[required, or {variable}]" if variable else "[required]")
+    value = field.default
+    if value in (None, PydanticUndefined, (), False):
+        return ""
+    if isinstance(value, tuple):
+        value = ",".join(map(str, value))
+        value = value if len(value) <= 60 else f"{value[:57]}..."
+    return " " + escape(f"[default: {value}]")
 
 
 def _flag(name: str, text: str) -> inspect.Parameter:

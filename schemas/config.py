@@ -1,12 +1,20 @@
 """Configurations: what a command's options and YAML files are checked against."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
-from schemas.errors import UsageError
+from schemas.errors import UnknownName, UsageError
 from schemas.text import read_text
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -22,6 +30,24 @@ class Config(BaseModel):
         extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled(cls, values: Any) -> Any:
+        """Take one text where several may be given, and `~` for the home folder."""
+        if not isinstance(values, dict):
+            return values
+        found = dict(values)
+        for name, field in cls.model_fields.items():
+            value = found.get(name)
+            if isinstance(value, str) and get_origin(field.annotation) is tuple:
+                value = (value,)
+            if isinstance(value, (list, tuple)):
+                value = type(value)(map(_at_home, value))
+            if Path in (field.annotation, *get_args(field.annotation)):
+                _require_local(name, value)
+            found |= {name: _at_home(value)} if value is not None else {}
+        return found
+
     @classmethod
     def checked(cls, values: dict[str, Any]) -> Self:
         """Validate `values`.
@@ -33,8 +59,33 @@ class Config(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
+            if first["type"] == "extra_forbidden":
+                known = [name.replace("_", "-") for name in cls.model_fields]
+                raise UnknownName.among("option", first["loc"][-1], known) from None
             where = ".".join(str(part) for part in first["loc"]) or "configuration"
             raise UsageError(f"{where}: {first['msg']} (got {first.get('input')!r})") from None
+
+
+def _at_home(value: Any) -> Any:
+    """Return a path or text that starts with `~/` with the home folder in its place."""
+    if isinstance(value, (str, Path)) and (str(value) == "~" or str(value).startswith("~/")):
+        return type(value)(Path(value).expanduser())
+    return value
+
+
+def _require_local(name: str, value: Any) -> None:
+    """Refuse a URL where a path is expected: it would become a folder called `s3:`.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if isinstance(value, (str, Path)) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
+        url = re.sub(r":/+", "://", str(value), count=1)
+        kind = "folder that this machine and every worker see" if name == "warehouse" else "path"
+        raise UsageError(
+            f"{name.replace('_', '-')} {url!r}: got a URL, expected a {kind}, as /mnt/atlas;"
+            " mount the bucket, or copy there afterwards"
+        )
 
 
 def split_names(value: object) -> object:

@@ -51,6 +51,7 @@ def scan_config(world: Path, tiny_config: Path, warehouse: Path, **options: obje
         "path_column": "img_filename",
         "labels": "kind",
         "model": str(tiny_config),
+        "pretrained": "none",
         "warehouse": warehouse,
         "scan": "s",
         "shard_size": 100,

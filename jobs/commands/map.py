@@ -63,6 +63,7 @@ class MapConfig(Config):
 
 
 if TYPE_CHECKING:
+    console.loading("the maps' methods")
     from jobs.steps.map_picture import MapResult
 
 
@@ -74,6 +75,7 @@ def run(config: MapConfig) -> "MapResult":
         UsageError: options that do not go together; a model that is not named.
         UnknownName: no such method, scan or role.
     """
+    console.loading("the maps' methods")
     from jobs.steps.map_picture import draw_maps
 
     return draw_maps(config)

@@ -101,6 +101,7 @@ def run(config: MapStatisticsConfig) -> MapStatisticsResult:
         SourceError: the pictures cannot be listed, or none can be used.
         RunFailed: some chunks failed for good; the others are kept.
     """
+    console.loading("the maps' methods")
     from jobs.steps.map_statistics import measure
 
     return measure(config)

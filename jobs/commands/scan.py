@@ -4,13 +4,16 @@ Lists the source, compares it with what is stored, scans what is new or changed,
 snapshot. Killed at any moment, the same command goes on where it was.
 """
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from jobs import console
+from jobs.steps.early import check_model
+from pipeline.sources import list_members
 from schemas.config import Config, Precision, reject_limit
 from schemas.errors import TooManyRejects
 from schemas.manifest import Timing
@@ -26,7 +29,9 @@ class ScanConfig(Config):
 
     source: str = Field(description="Folder, CSV/JSONL/Parquet listing, tars, or image Parquet.")
     model: str = Field(description="open_clip model name, or path of a model config JSON.")
-    pretrained: str = Field(default="none", description="open_clip tag, checkpoint file, or none.")
+    pretrained: str = Field(
+        description="open_clip tag, checkpoint file, or none for random weights, which say nothing."
+    )
     warehouse: Path = Field(description="Folder of the warehouse; every worker must see it.")
     dataset: str | None = Field(default=None, description="Name of the data set.")
     scan: str | None = Field(default=None, description="Name of the scan.")
@@ -95,9 +100,19 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
         RunFailed: some shards failed for good; the others are committed.
         TooManyRejects: done, but more rejects than --max-rejects allows.
     """
-    from jobs.steps.scanning import scan_source
+    started = time.perf_counter()
+    check_model(config.model, config.layers)
+    listing = list_members(
+        config.source, labels=config.labels, path_column=config.path_column, root=config.root
+    )
+    console.note(f"{len(listing.members):,} pictures in {config.source} ({listing.kind})")
+    for line in listing.said:
+        console.note(line)
+    console.loading(config.model)
+    from jobs.steps.scanning import scan_listed
 
-    result = scan_source(config, dry_run=dry_run)
+    result = scan_listed(config, listing, dry_run=dry_run)
+    result = replace(result, seconds=time.perf_counter() - started)
     check_rejects(config, result)
     return result
 

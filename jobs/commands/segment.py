@@ -132,6 +132,7 @@ def run(config: SegmentConfig) -> SegmentResult:
         StaleScan: the folder holds results of other options.
         RunFailed: some shards failed for good; the others are kept.
     """
+    console.loading("the maps' methods")
     from jobs.steps.segmentation import score
 
     return score(config)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jobs.commands.map import MapConfig
 from jobs.steps.chosen import chosen_heads
+from jobs.steps.early import weights_given
 from jobs.steps.models import load_for
 from pipeline.maps.drawing import Panel, draw_panels
 from pipeline.maps.method import MapMethod, logit_scale_of
@@ -126,7 +127,7 @@ def _check(config: MapConfig, method: MapMethod) -> None:
 def _model(config: MapConfig) -> tuple[LoadedModel, tuple[tuple[int, int], ...]]:
     """Return the model, named or the scan's; and the heads of the role asked for."""
     if config.model is not None and config.role is None:
-        return load_model(config.model, config.pretrained or "none"), ()
+        return load_model(config.model, weights_given(config.model, config.pretrained)), ()
     if config.warehouse is None:
         raise UsageError(
             "role needs a warehouse; give --warehouse"

@@ -30,6 +30,7 @@ def load_for(
     Raises:
         UsageError: it is not there any more; or what is given is another model.
     """
+    console.loading(record.model.model)
     from jobs.workers.scan import load_checked
 
     try:

@@ -5,10 +5,8 @@ snapshot committed. Killed at any moment, the same command goes on where it was.
 """
 
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -28,7 +26,7 @@ from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
 from pipeline.heads import moments as mo
 from pipeline.heads.frames import head_frames
 from pipeline.heads.stored_frames import Frames, load_frames
-from pipeline.sources import Listing, list_members
+from pipeline.sources import Listing
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import RunFailed
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot, Timing
@@ -45,19 +43,12 @@ from warehouse.store.shards import load_manifest
 LIBRARIES = ("headatlas", "torch", "open_clip_torch", "pyarrow", "numpy", "ray")
 
 
-def scan_source(config: ScanConfig, *, dry_run: bool) -> ScanResult:
-    """List the source and bring the scan up to date; see `jobs.commands.scan.run`."""
-    started = time.perf_counter()
+def scan_listed(config: ScanConfig, listing: Listing, *, dry_run: bool) -> ScanResult:
+    """Bring the scan up to date with what is listed; see `jobs.commands.scan.run`."""
     model = load_model(
         config.model, config.pretrained, config.precision, device=torch.device("cpu")
     )
     layers = parse_layers(config.layers, model.record.n_layers)
-    listing = list_members(
-        config.source, labels=config.labels, path_column=config.path_column, root=config.root
-    )
-    console.note(f"{len(listing.members):,} pictures in {config.source} ({listing.kind})")
-    for line in listing.said:
-        console.note(line)
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
     dataset = check_name(config.dataset or safe_name(Path(config.source).stem), "dataset")
     name = config.scan or scan_name(dataset, model.record.model, model.record.weights_sha256)
@@ -72,7 +63,7 @@ def scan_source(config: ScanConfig, *, dry_run: bool) -> ScanResult:
         result, snapshot, failures = _refresh(scan, config, record, frames, listing, stack)
         sanity_check(scan, record, snapshot, model)
     _judge(result, failures)
-    return replace(result, seconds=time.perf_counter() - started)
+    return result
 
 
 def _open(

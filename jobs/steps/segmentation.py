@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from jobs.commands.segment import MethodScores, SegmentConfig, SegmentResult
 from jobs.steps.chunks import do_missing, split
+from jobs.steps.early import weights_given
 from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker
 from pipeline.maps import scoring
 from pipeline.maps.drawing import draw_page
@@ -97,7 +98,7 @@ def score(config: SegmentConfig) -> SegmentResult:
 
 def _model(config: SegmentConfig) -> _Model:
     if config.model is not None:
-        model, pretrained = config.model, config.pretrained or "none"
+        model, pretrained = config.model, weights_given(config.model, config.pretrained)
         name, weights = model, pretrained
         if model.endswith(".json"):
             model, name = str(Path(model).absolute()), Path(model).stem

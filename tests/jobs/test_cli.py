@@ -43,9 +43,25 @@ def test_every_command_has_help_for_every_option(
     ("arguments", "code", "words"),
     [
         (("scan",), 2, "SOURCE is missing"),
-        (("scan", "x", "--model", "y"), 2, "--warehouse is missing"),
+        (("scan", "x", "--model", "y", "--warehouse", "w"), 2, "--pretrained is missing"),
+        (("scan", "x", "--model", "y", "--pretrained", "none"), 2, "--warehouse is missing"),
         (("scan", "x", "--nope"), 2, "--nope"),
-        (("scan", "x", "--model", "y", "--warehouse", "w", "--shard-size", "0"), 2, "shard_size"),
+        (
+            (
+                "scan",
+                "x",
+                "--model",
+                "y",
+                "--pretrained",
+                "none",
+                "--warehouse",
+                "w",
+                "--shard-size",
+                "0",
+            ),
+            2,
+            "shard_size",
+        ),
         (("nonsense",), 2, "nonsense"),
         (("textspan", "--pool", "p", "--warehouse", "nowhere"), 2, "no pool 'p'"),
         (("scan", "x", "--config", "missing.yaml"), 2, "missing.yaml"),
@@ -61,10 +77,11 @@ def test_wrong_usage_is_one_line_and_exit_two(
     monkeypatch.delenv("HEADATLAS_WAREHOUSE", raising=False)
     assert call(*arguments) == code
     said = capsys.readouterr().err.strip()
-    assert words in said
-    assert said.startswith("Error: ")
     assert "Traceback" not in said
     assert said.count("\n") == 0
+    line = json.loads(said)
+    assert words in line["text"]
+    assert (line["event"], line["level"], line["exit_code"]) == ("error", "error", code)
 
 
 def test_options_come_from_the_line_then_the_file_then_the_environment(
@@ -89,7 +106,7 @@ def test_a_yaml_option_that_does_not_exist_is_refused(
 ) -> None:
     config = tmp_path / "c.yaml"
     config.write_text("warehouse: w\nshard: 3\n")
-    assert call("scan", "x", "--model", "m", "--config", str(config)) == 2
+    assert call("scan", "x", "--model", "m", "--pretrained", "none", "--config", str(config)) == 2
     assert "shard" in capsys.readouterr().err
 
 
@@ -97,7 +114,7 @@ def test_the_program_starts_and_says_what_it_is() -> None:
     done = run("-h")
     assert done.returncode == 0
     assert "scan" in done.stdout
-    done = run("scan", "nowhere", "--model", "ViT-B-99", "--warehouse", "w")
+    done = run("scan", "nowhere", "--model", "ViT-B-99", "--pretrained", "none", "--warehouse", "w")
     assert done.returncode == 2
     assert "ViT-B-99" in done.stderr
     assert "Traceback" not in done.stderr

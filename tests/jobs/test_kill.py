@@ -19,6 +19,7 @@ def arguments(world: Path, tiny_config: Path, warehouse: Path) -> list[str]:
     given = {
         "--path-column": "img_filename",
         "--model": str(tiny_config),
+        "--pretrained": "none",
         "--warehouse": str(warehouse),
         "--scan": "s",
         "--shard-size": "8",

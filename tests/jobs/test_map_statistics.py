@@ -62,7 +62,11 @@ def scanned(
     warehouse = tmp_path_factory.mktemp("scanned")
     scan.run(
         ScanConfig(
-            source=str(pairs / "images"), model=str(tiny_config), warehouse=warehouse, scan="s"
+            source=str(pairs / "images"),
+            model=str(tiny_config),
+            pretrained="none",
+            warehouse=warehouse,
+            scan="s",
         )
     )
     return warehouse

@@ -27,6 +27,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(picture: Path, *texts: str, **options: object) -> MapConfig:
     output = picture.with_name("out.png")
     values = {"image": picture, "texts": texts, "model": str(CONFIG), "output": output}
+    values["pretrained"] = "none"
     return MapConfig.checked(values | options)
 
 

@@ -56,6 +56,7 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config(data: Path, output: Path, **options: object) -> SegmentConfig:
     values = {"data": data, "output": output, "model": str(CONFIG), "labels": "kind"}
+    values["pretrained"] = "none"
     return SegmentConfig.checked({**values, "methods": FAST, "batch_size": 4, **options})
 
 

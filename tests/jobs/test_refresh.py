@@ -27,6 +27,7 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
         "scan": {
             "source": str(folder),
             "model": str(tiny_config),
+            "pretrained": "none",
             "scan": "nightly",
             "shard-size": 8,
             "max-rejects": 0,

@@ -266,9 +266,19 @@ def test_wrong_options_give_one_line(
 
 def test_options_are_checked_by_name() -> None:
     with pytest.raises(UsageError, match="shard_size"):
-        ScanConfig.checked({"source": "x", "model": "y", "warehouse": "z", "shard_size": 0})
+        ScanConfig.checked(
+            {"source": "x", "model": "y", "pretrained": "none", "warehouse": "z", "shard_size": 0}
+        )
     with pytest.raises(UsageError, match="max-rejects"):
-        ScanConfig.checked({"source": "x", "model": "y", "warehouse": "z", "max_rejects": "many"})
+        ScanConfig.checked(
+            {
+                "source": "x",
+                "model": "y",
+                "pretrained": "none",
+                "warehouse": "z",
+                "max_rejects": "many",
+            }
+        )
 
 
 def test_images_rows_hold_the_listing(scanned: Path) -> None:

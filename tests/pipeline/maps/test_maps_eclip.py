@@ -120,7 +120,7 @@ def test_projections_of_another_model_are_refused(tmp_path: Path) -> None:
 def test_the_command_draws_it_and_is_refused_without(tmp_path: Path) -> None:
     Image.new("RGB", (80, 64), "red").save(tmp_path / "a.png")
     values = {"image": tmp_path / "a.png", "texts": ("a ball", "a bird"), "method": "eclip"}
-    values |= {"model": str(CONFIG), "output": tmp_path / "map.png"}
+    values |= {"model": str(CONFIG), "pretrained": "none", "output": tmp_path / "map.png"}
     with pytest.raises(UsageError, match="--eclip"):
         job.run(MapConfig.checked(values))
     path = written(tmp_path / "w.safetensors", weights(d_joint=128))

@@ -46,6 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def arguments(data: Path, tiny_config: Path, folder: Path, **options: str) -> list[str]:
     given = {
         "model": str(tiny_config),
+        "pretrained": "none",
         "classes": "cat,dog",
         "methods": "tokens,contribution",
         "examples": "0",
