@@ -34,6 +34,9 @@ bench: setup ## Measure, and print one table
 docs: setup ## Write the generated pages of docs/
 	$(BIN)/python -m docs.generate
 
+architecture: setup ## Draw docs/images/architecture.svg from the imports
+	$(BIN)/python -m docs.architecture
+
 picture: setup ## Make the pictures of the README (after make demo)
 	$(BIN)/python -m demo.world sheet docs/images/world.png --rows 3 --columns 7
 	$(BIN)/python -m docs.picture headatlas-demo docs/images/heads.png
@@ -46,4 +49,4 @@ demo-model: setup ## Train the small CLIP that ships (up to two hours on two cor
 demo-card: setup ## Measure the small CLIP and write its model card
 	$(BIN)/python -m demo.card
 
-.PHONY: help setup demo test test-slow lint bench docs picture demo-model demo-card
+.PHONY: help setup demo test test-slow lint bench docs architecture picture demo-model demo-card

@@ -1,7 +1,11 @@
-"""Write docs/cli.md and docs/warehouse.md from the commands and the schemas themselves."""
+"""Write the pages of docs/ that are made from the commands, the schemas and the imports."""
 
+import inspect
+import re
 from pathlib import Path
 
+from docs import architecture
+from jobs import console
 from jobs.command import Command, commands
 from jobs.options import ENVIRONMENT
 from schemas import tables
@@ -19,8 +23,13 @@ its name with underscores. An option on the command line goes before the file, t
 environment. `HEADATLAS_WAREHOUSE` stands in for `--warehouse`. `--debug` shows tracebacks.
 
 Results go to standard output: drawn tables on a terminal, tab-separated otherwise (`sql`: exact
-CSV, or as `--format` says). Progress and
-warnings go to standard error: a bar on a terminal, JSON lines otherwise.
+CSV, or as `--format` says). Progress, notes, warnings and errors go to standard error: for people
+on a terminal, JSON lines otherwise. Control characters in names and texts are written out (`\\x1b`). Each JSON line has `time` (UTC), `level`,
+`run` (the same for all lines of one process) and `event`, one of
+
+| event | level | what it holds |
+|---|---|---|
+EVENTS
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more rejects than
 `--max-rejects` allows; 4 another run holds the scan; 130 interrupted.
@@ -29,7 +38,8 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 3 done, but more r
 
 def cli() -> str:
     """Return docs/cli.md."""
-    return CLI_HEAD + "".join(_command(command) for command in commands())
+    lines = [f"| `{name}` | {level} | {said} |" for name, (level, said) in console.EVENTS.items()]
+    return CLI_HEAD.replace("EVENTS", "\n".join(lines)) + "".join(map(_command, commands()))
 
 
 def _command(command: Command) -> str:
@@ -49,6 +59,64 @@ def _command(command: Command) -> str:
     for name, text in command.flags.items():
         lines.append(f"| `--{name.replace('_', '-')}` | {_cell(text)} | |")
     return "\n".join(lines) + "\n"
+
+
+PYTHON_HEAD = """# Python
+
+*Written by `make docs` from the commands themselves.*
+
+Every command is a function of `headatlas`; `help(ha.scan)` lists its options.
+
+```python
+import headatlas as ha
+
+done = ha.scan("pictures/", model="ViT-B-16", pretrained="laion2b_s34b_b88k",
+               labels="folder", warehouse="atlas")
+print(done.images, done.rejects, done.reasons)
+
+ha.pool_import("general", warehouse="atlas")
+ha.textspan(pool="general", warehouse="atlas", publish=True)
+texts = ha.sql("FROM head_texts('L11H3')", warehouse="atlas")      # an Arrow table
+alike = ha.nearest("cat.jpg", head="L11H3", warehouse="atlas")     # alike.neighbours
+```
+
+Options are keywords, spelled with underscores, with the defaults of the command line; those that
+the command line takes by position may be given so. Paths may be text. What may be given again on
+the command line is a tuple, list or one text. `HEADATLAS_WAREHOUSE` stands in for `warehouse`.
+
+What is returned is a frozen dataclass (its docstring says what its fields mean), or an Arrow
+table for SQL. Errors are exceptions of `ha.errors`, one line each; one that comes after work was
+done carries it as `error.done` (`TooManyRejects`).
+
+A function publishes only with `publish=True`, and says so when it has not: until then SQL sees
+the version before. `import headatlas` takes a fraction of a second: torch and Ray are imported by
+the functions that need them. Everything works in a notebook, inside its running event loop, and
+beside a folder of one's own called `jobs` or `schemas`. [A notebook](notebook.ipynb) goes the
+whole way.
+
+Arrow tables become others by `.to_pandas()`, `polars.from_arrow(...)` or `duckdb.arrow(...)`; the
+database itself, `atlas/atlas.duckdb`, opens read-only in any DuckDB client.
+
+| function | what it does | returns |
+|---|---|---|
+"""
+
+
+def python() -> str:
+    """Return docs/python.md."""
+    return PYTHON_HEAD + "".join(map(_function, commands()))
+
+
+def _function(command: Command) -> str:
+    name = command.name.replace(" ", "_").replace("-", "_")
+    required = [n for n, f in command.model.model_fields.items() if f.is_required()]
+    given = [n for n in command.arguments if n in required]
+    given += [f"{n}=" for n in required if n not in given and n != "warehouse"]
+    returned = inspect.signature(command.run).return_annotation
+    shown = returned if isinstance(returned, str) else inspect.formatannotation(returned)
+    shown = re.sub(r"\b(?:\w+\.)+(?=\w)", "", shown)
+    said = _cell(command.help.partition("\n\n")[0].replace("\n", " "))
+    return f"| `ha.{name}({', '.join([*given, '...'])})` | {said} | `{_cell(shown)}` |\n"
 
 
 WAREHOUSE_HEAD = """# The warehouse and its SQL
@@ -119,7 +187,12 @@ def _cell(text: str) -> str:
 
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
-    return {FOLDER / "cli.md": cli(), FOLDER / "warehouse.md": warehouse()}
+    return {
+        FOLDER / "cli.md": cli(),
+        FOLDER / "python.md": python(),
+        FOLDER / "warehouse.md": warehouse(),
+        **architecture.pages(),
+    }
 
 
 if __name__ == "__main__":

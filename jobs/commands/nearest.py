@@ -1,8 +1,5 @@
 """Find the pictures most alike in what chosen heads write, to a picture or a text."""
 
-import base64
-import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 from jaxtyping import Float
-from PIL import Image
 from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import load_for
-from jobs.steps.sheet import Tile, contact_sheet
+from jobs.steps.neighbour_sheets import write_sheets
 from pipeline.heads.retrieval import Scores, best
 from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.pictures.decode import Rejected, decode
-from pipeline.sources.reader import Reader
 from schemas.config import Config, Metric
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name, parse_head
@@ -54,7 +49,6 @@ class NearestConfig(Config):
     pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
 
 
-THUMBNAIL = 128
 Head = tuple[int, int]
 
 
@@ -72,12 +66,20 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class NearestResult:
-    """What was asked, and the pictures found, nearest first."""
+    """What was asked, and the pictures found, nearest first.
+
+    Attributes:
+        query: the key, file or text.
+        stored: the picture that was asked with, where it is a stored one.
+        file: where it is a file.
+    """
 
     scan: str
     heads: tuple[str, ...]
     query: str
     neighbours: tuple[Neighbour, ...]
+    stored: Neighbour | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,16 @@ def run(config: NearestConfig) -> NearestResult:
         keep &= np.isin(ids, select_images(scan, shards, config.where))
     values, ids = scores.values()[keep], ids[keep]
     rows = best(values, ids, config.k)
-    found = _rows(scan, shards, ids[rows], values[rows])
+    found = _rows(scan, shards, ids[rows].tolist(), values[rows].tolist())
     name = config.text if config.text is not None else str(config.query)
-    result = NearestResult(scan.name, tuple(head_name(*h) for h in heads), name, found)
-    _draw(config, result)
+    own, file = None, None
+    if asked.image_id is not None:
+        (own,) = _rows(scan, shards, [asked.image_id], [1.0])
+    elif config.text is None:
+        file = Path(str(config.query))
+    names = tuple(head_name(*h) for h in heads)
+    result = NearestResult(scan.name, names, name, found, own, file)
+    write_sheets(result, config.png, config.html)
     return result
 
 
@@ -215,7 +223,7 @@ def _means(scan: ScanDir) -> dict[Head, Float[np.ndarray, " d_head"]]:
 
 
 def _rows(
-    scan: ScanDir, shards: Sequence[str], ids: np.ndarray, scores: np.ndarray
+    scan: ScanDir, shards: Sequence[str], ids: Sequence[int], scores: Sequence[float]
 ) -> tuple[Neighbour, ...]:
     table = read_images(scan, shards, ["image_id", "key", "label", "uri", "fingerprint"])
     table = table.filter(pc.is_in(table["image_id"], value_set=pc.cast(list(ids), "int64")))
@@ -231,45 +239,3 @@ def _rows(
         )
         for rank, (i, score) in enumerate(zip(ids, scores, strict=True))
     )
-
-
-def _draw(config: NearestConfig, found: NearestResult) -> None:
-    """Write the contact sheet and the page asked for."""
-    if config.png is None and config.html is None:
-        return
-    with Reader() as reader:
-        tiles = [
-            Tile(_thumbnail(reader, n), f"{n.score:.3f}", n.label or n.key)
-            for n in found.neighbours
-        ]
-    title = f"nearest to {found.query} by {', '.join(found.heads)}"
-    if config.png is not None:
-        contact_sheet([(title, tiles)], columns=min(10, len(tiles))).save(config.png)
-    if config.html is not None:
-        cells = "".join(
-            f'<figure><img src="data:image/png;base64,{_base64(t.picture)}">'
-            f"<figcaption>{html.escape(t.above)} {html.escape(t.below)}</figcaption></figure>"
-            for t in tiles
-        )
-        style = "figure{display:inline-block;margin:8px;font:13px sans-serif;text-align:center}"
-        config.html.write_text(
-            f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title>"
-            f"<style>{style}</style><h1>{html.escape(title)}</h1>{cells}\n",
-            encoding="utf-8",
-        )
-
-
-def _thumbnail(reader: Reader, found: Neighbour) -> Image.Image:
-    """Read a stored picture again, small; a grey tile when it is not there any more."""
-    try:
-        picture = decode(reader.reread(found.key, found.uri, found.fingerprint))
-    except Rejected:
-        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    return picture
-
-
-def _base64(picture: Image.Image) -> str:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return base64.b64encode(buffer.getvalue()).decode()

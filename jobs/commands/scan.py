@@ -22,6 +22,8 @@ from warehouse.files.layout import Warehouse
 ARGUMENTS = ("source",)
 FLAGS = {"dry_run": "Say what would be done and stored; write nothing."}
 PUBLISHES = True
+# Reasons of rejects that are shown.
+REASONS = 5
 
 
 class ScanConfig(Config):
@@ -75,6 +77,7 @@ class ScanResult:
         bytes: estimated size of what this run had to add.
         timing: seconds of all workers together, by stage.
         seconds: wall time of the run.
+        reasons: why pictures were rejected, over the whole scan, with counts; commonest first.
     """
 
     scan: str
@@ -87,6 +90,7 @@ class ScanResult:
     bytes: int
     timing: Timing = field(default_factory=Timing)
     seconds: float = 0.0
+    reasons: tuple[tuple[str, int], ...] = ()
 
 
 def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
@@ -136,6 +140,7 @@ def say(config: ScanConfig, done: ScanResult) -> None:
         ("snapshot", done.snapshot),
         ("pictures stored", done.images),
         ("rejected", done.rejects),
+        *((f"  {reason}", count) for reason, count in done.reasons[:REASONS]),
         ("scanned now", done.scanned),
         ("reused", done.reused),
         ("vanished", done.vanished),

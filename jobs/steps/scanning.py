@@ -20,6 +20,7 @@ from jobs import console
 from jobs.commands.scan import ScanConfig, ScanResult
 from jobs.ray.choose import open_pool
 from jobs.ray.tasks import Cut, Failure, Pool
+from jobs.steps.reject_reasons import reject_reasons
 from jobs.steps.sanity import sanity_check
 from jobs.steps.summary import store_heads
 from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
@@ -204,6 +205,7 @@ def _refresh(
         vanished=plan.vanished,
         bytes=sum(f.bytes for m in fresh for f in m.files.values()),
         timing=_total(fresh),
+        reasons=reject_reasons(scan),
     )
     return result, snapshot, failures
 
@@ -292,11 +294,20 @@ def _total(manifests: Sequence[ShardManifest]) -> Timing:
 
 
 def _judge(result: ScanResult, failures: Sequence[Failure[ScanTask]]) -> None:
-    """Raise if shards failed for good; all that is done is committed before."""
+    """Raise if shards failed for good, or not one picture could be used.
+
+    All that is done is committed before.
+    """
     if failures:
         pictures = sum(len(f.task.members) for f in failures)
         raise RunFailed(
             f"{len(failures)} shards with {pictures:,} pictures failed, first: "
             f"{failures[0].reason}; {result.images:,} pictures are stored; "
             "run the same command again to try only what is missing"
+        )
+    if result.rejects and not result.images:
+        reasons = "; ".join(f"{count:,} x {reason}" for reason, count in result.reasons[:3])
+        raise RunFailed(
+            f"all {result.rejects:,} pictures were rejected ({reasons}): nothing to publish; look "
+            "at the source, --path-column and --root, then run again with --retry-rejects"
         )

@@ -8,6 +8,7 @@ from PIL import Image
 
 from jobs.commands import nearest
 from jobs.commands.nearest import NearestConfig
+from jobs.steps.neighbour_sheets import write_sheets
 from pipeline.heads.retrieval import Scores, best, precision_of
 from schemas.errors import HeadAtlasError
 from tests.jobs.test_scan import everything
@@ -81,7 +82,21 @@ def test_sheets_show_as_many_pictures_as_were_found(published: Path, tmp_path: P
     ask(published, query=KEY, head=["L2H1"], k=4, png=png, html=page)
     with Image.open(png) as sheet:
         assert sheet.size[0] > 4 * 100
-    assert page.read_text().count("<img ") == 4
+    # the picture that was asked with stands first
+    assert page.read_text().count("<img ") == 5
+    assert page.read_text().index(KEY) < page.read_text().index("<img ", 0) + 400
+
+
+def test_keys_and_labels_are_shown_as_text_whatever_they_hold(tmp_path: Path) -> None:
+    odd = "a[red]b\x1b[31m<b>\u202e.png"
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "p.png")
+    stored = nearest.Neighbour(0, odd, 0.5, odd, str(tmp_path / "p.png"), "")
+    found = nearest.NearestResult("s", ("L0H0",), odd, (stored,), None, tmp_path / "p.png")
+    write_sheets(found, tmp_path / "s.png", tmp_path / "s.html")
+    page = (tmp_path / "s.html").read_text()
+    assert page.count("<img ") == 2 and "<b>" not in page
+    assert not {"\x1b", "\u202e"} & {*page}
+    assert "a[red]b\\x1b[31m&lt;b&gt;\\u202e.png" in page
 
 
 @pytest.mark.parametrize(

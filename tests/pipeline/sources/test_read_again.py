@@ -13,6 +13,7 @@ from PIL import Image
 
 from jobs.commands import nearest, scan
 from jobs.commands.nearest import NearestConfig
+from jobs.steps.neighbour_sheets import THUMBNAIL
 from pipeline.pictures.decode import Rejected, decode
 from pipeline.sources import list_members
 from pipeline.sources.reader import Reader
@@ -87,11 +88,12 @@ def test_sheets_show_pictures_from_inside_containers(
     asked = {"query": min(members), "head": ["L2H1"], "k": 4, "png": png, "html": page}
     done = nearest.run(NearestConfig.checked({"warehouse": root, **asked}))
     drawn = re.findall(r"base64,([^\"]+)", page.read_text())
-    assert len(drawn) == len(done.neighbours) == 4
+    assert len(drawn) == 1 + len(done.neighbours) == 5
+    assert done.stored is not None
     with Reader() as reader:
-        for text, found in zip(drawn, done.neighbours, strict=True):
+        for text, found in zip(drawn, (done.stored, *done.neighbours), strict=True):
             expected = decode(reader.read(members[found.key]))
-            expected.thumbnail((nearest.THUMBNAIL, nearest.THUMBNAIL))
+            expected.thumbnail((THUMBNAIL, THUMBNAIL))
             with Image.open(io.BytesIO(base64.b64decode(text))) as shown:
                 assert shown.convert("RGB").tobytes() == expected.tobytes()
     with Image.open(png) as sheet:
