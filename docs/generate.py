@@ -24,8 +24,9 @@ environment. `HEADATLAS_WAREHOUSE` stands in for `--warehouse`. `--debug` shows 
 
 Results go to standard output: drawn tables on a terminal, tab-separated otherwise (`sql`: exact
 CSV, or as `--format` says). Progress, notes, warnings and errors go to standard error: for people
-on a terminal, JSON lines otherwise. Control characters in names and texts are written out (`\\x1b`). Each JSON line has `time` (UTC), `level`,
-`run` (the same for all lines of one process) and `event`, one of
+on a terminal, JSON lines otherwise. Control characters in names and texts are written out
+(`\\x1b`). Each JSON line has `time` (UTC), `level`, `run` (the same for all lines of one process)
+and `event`, one of
 
 | event | level | what it holds |
 |---|---|---|
