@@ -18,7 +18,7 @@ from jobs.commands.scan import ScanConfig
 from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from schemas.config import Config, load_yaml
-from schemas.errors import UsageError
+from schemas.errors import TooManyRejects, UsageError
 from schemas.results.classifiers import CLASSIFIERS
 from warehouse.database.publish import Published
 from warehouse.files.layout import Warehouse
@@ -92,8 +92,13 @@ def run(config: RefreshConfig) -> RefreshResult:
     published = None
     if names or _shown(warehouse).get(done.scan) != done.snapshot:
         published = publish.run(shown)
-    scan.check_rejects(asked, done)
-    return RefreshResult(done, names, published)
+    result = RefreshResult(done, names, published)
+    try:
+        scan.check_rejects(asked, done)
+    except TooManyRejects as late:
+        late.done = result  # so that what was made and published is said
+        raise
+    return result
 
 
 def say(config: RefreshConfig, done: RefreshResult) -> None:

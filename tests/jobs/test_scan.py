@@ -1,6 +1,7 @@
 """Scans from end to end: real Ray, real files, a small CLIP with random weights."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -189,8 +190,39 @@ def test_hostile_pictures_are_stored_or_rejected_and_the_run_goes_on(
     assert set(rejected) == set(expected) - stored
     assert all(rejected.values())
     assert done.images + done.rejects == len(expected)
+    # the summary's reasons say no picture's own name, and add up
+    assert sum(count for _, count in done.reasons) == done.rejects
+    assert not any(name in reason for name in rejected for reason, _ in done.reasons)
+    assert [count for _, count in done.reasons] == sorted(
+        (c for _, c in done.reasons), reverse=True
+    )
     with pytest.raises(TooManyRejects, match=r"rejects\.parquet"):
         scan.run(asked.model_copy(update={"max_rejects": "0"}))
+
+
+def test_a_scan_that_rejects_every_picture_fails_and_says_why(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from jobs import cli
+
+    (tmp_path / "p").mkdir()
+    for i in range(3):
+        (tmp_path / "p" / f"{i}.png").write_bytes(b"nothing")
+    listing = tmp_path / "list.csv"
+    listing.write_text("path\nback\\slash.png\ngone.png\n")
+    for source in (tmp_path / "p", listing):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(
+                [
+                    *("scan", str(source), "--model", str(tiny_config), "--pretrained", "none"),
+                    *("--warehouse", str(tmp_path / "w"), "--workers", "0"),
+                    *("--dataset", source.stem),
+                ]
+            )
+        assert stopped.value.code == 1
+        said = json.loads(capsys.readouterr().err.splitlines()[-1])["text"]
+        assert "pictures were rejected (" in said and re.search(r"\d x (read|decode): ", said)
+    assert not Warehouse(tmp_path / "w").database.exists()
 
 
 def test_a_dry_run_writes_nothing_and_is_near_the_truth(
