@@ -63,7 +63,10 @@ class Config(BaseModel):
                 known = [name.replace("_", "-") for name in cls.model_fields]
                 raise UnknownName.among("option", first["loc"][-1], known) from None
             where = ".".join(str(part) for part in first["loc"]) or "configuration"
-            raise UsageError(f"{where}: {first['msg']} (got {first.get('input')!r})") from None
+            given = first.get("input")
+            # all options together are no one's error, and one of them may hold a password
+            got = "" if isinstance(given, dict) else f" (got {given!r})"
+            raise UsageError(f"{where}: {first['msg']}{got}") from None
 
 
 def _at_home(value: Any) -> Any:

@@ -13,6 +13,44 @@ from typing import Any
 
 FAULTS = ("429", "500", "cut off", "malformed", "empty", "refused")
 
+# What real servers make of a good completion: each changes the body that is sent.
+SHAPES: dict[str, Callable[[dict[str, Any], str], object]] = {
+    "parts": lambda body, text: _say(
+        body, [{"type": "thinking", "thinking": "{"}, {"type": "text", "text": text}]
+    ),
+    "null usage": lambda body, text: body.update(usage=None),
+    "empty usage": lambda body, text: body.update(usage={}),
+    "no usage": lambda body, text: body.pop("usage"),
+    "braces in thoughts": lambda body, text: _say(
+        body, '<think>{"items": [{"text": "no", "property": "no"}]} or {this}?</think>' + text
+    ),
+    "thoughts not begun": lambda body, text: _say(body, "so {items}...</think>\n" + text),
+    "prose around": lambda body, text: _say(body, f"Sure {{here}}:\n```json\n{text}\n```\nBye!"),
+    "trailing commas": lambda body, text: _say(
+        body, text.replace("}]", "},]").replace("]}", "],}")
+    ),
+    "a list": lambda body, text: _say(body, json.dumps(json.loads(text)["items"])),
+    "wrapped": lambda body, text: _say(body, json.dumps({"answer": json.loads(text)})),
+    "extra keys": lambda body, text: _say(
+        body, text.replace('"text"', '"score": 1, "text"').replace("{", '{"note": "x", ', 1)
+    ),
+    "in reasoning": lambda body, text: body["choices"][0]["message"].update(
+        content=None, reasoning=text
+    ),
+    "in reasoning_content": lambda body, text: body["choices"][0]["message"].update(
+        content="", reasoning_content=text
+    ),
+    "a tool's call": lambda body, text: body["choices"][0]["message"].update(
+        content=None, tool_calls=[{"function": {"name": "f", "arguments": text}}]
+    ),
+    "unknown fields": lambda body, text: body.update(y=2, choices=body["choices"] * 2),
+    "half a pair": lambda body, text: _say(body, text.replace("picture", "\\ud83d picture", 1)),
+}
+
+
+def _say(body: dict[str, Any], content: object) -> None:
+    body["choices"][0]["message"]["content"] = content
+
 
 @dataclass
 class Script:
@@ -24,6 +62,10 @@ class Script:
         refuses: forms of response_format that are answered with 400.
         key: the only key that is let in; None lets all in.
         model: the only model there is.
+        shape: one of SHAPES, of every good answer in JSON.
+        ignores: whether response_format is taken and ignored: prose with `property | text` lines.
+        refusal: the status of what is in `refuses`.
+        raw: the whole body of the n-th request's answer with status 200; None for an ordinary one.
         good: good answers sent, by digest of the question without its form.
     """
 
@@ -32,6 +74,10 @@ class Script:
     refuses: frozenset[str] = frozenset()
     key: str | None = None
     model: str = "tiny"
+    shape: str = ""
+    ignores: bool = False
+    refusal: int = 400
+    raw: Callable[[int], bytes | None] = lambda n: None
     delay: float = 0.0
     good: Counter[str] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
@@ -68,7 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif asked["model"] != script.model:
             self._send(404, _error(f"The model {asked['model']!r} does not exist"))
         elif kind in script.refuses:
-            self._send(400, _error(f"response_format {kind} is not supported"))
+            said = f"response_format {kind} is not supported; you sent {self.headers.items()}"
+            self._send(script.refusal, _error(said), {"retry-after-ms": "5"})
         else:
             self._answer(script, question, kind)
 
@@ -84,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = script.answer(question)
         text = json.dumps(answer)
-        if kind == "lines":
+        if kind == "lines" or script.ignores:
             text = "\n".join(f"- {i['property']} | {i['text']}" for i in answer.get("items", ()))
         message: dict[str, Any] = {"role": "assistant", "content": text}
         finish = "stop"
@@ -99,26 +146,27 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             with script.lock:
                 script.good[name] += 1
-        self._send(
-            200,
-            {
-                "id": "c",
-                "object": "chat.completion",
-                "created": 0,
-                "model": script.model,
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
-                "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
-            },
-        )
+        body = {
+            "id": "c",
+            "object": "chat.completion",
+            "created": 0,
+            "model": script.model,
+            "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150},
+        }
+        if script.shape and kind != "lines" and not fault:
+            SHAPES[script.shape](body, text)
+        self._send(200, script.raw(len(script.forms)) or body)
 
     def _send(
-        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+        self, status: int, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None
     ) -> None:
-        sent = json.dumps(body).encode()
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
+        kind = "application/json" if sent[:1] == b"{" else "text/html"
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(sent)))
         self.end_headers()
         self.wfile.write(sent)

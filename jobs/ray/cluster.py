@@ -59,7 +59,9 @@ def cluster(address: str | None) -> Iterator[Session]:
         UsageError: there is no cluster at `address`, or at RAY_ADDRESS.
     """
     if ray.is_initialized():
-        yield Session(grows=True)
+        node = ray._private.worker._global_node
+        # one that this process has started, and not connected to, is this machine alone
+        yield Session(grows=not (node is not None and node.head))
         return
     variable = os.environ.get("RAY_ADDRESS")
     named = f"--ray-address {address}" if address else f"RAY_ADDRESS={variable}"

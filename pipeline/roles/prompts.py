@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from pipeline.texts.llm import Prompt, Reply
+from pipeline.texts.llm import Prompt
+from pipeline.texts.reply import Reply
 
 UNCLEAR: Final = "unclear"
 
@@ -26,6 +27,18 @@ class RoleReply(Reply):
     role: str = Field(min_length=1)
     confidence: float = Field(ge=0, le=1)
     why: str
+
+    @field_validator("confidence", mode="before")
+    @classmethod
+    def _of_one(cls, given: Any) -> Any:
+        """Read `80%`, `80 %` and 80 as 0.8."""
+        text = str(given).strip()
+        percent = text.endswith("%")
+        try:
+            value = float(text.rstrip("% "))
+        except ValueError:
+            return given
+        return value / 100 if percent or 1 < value <= 100 else value
 
     @classmethod
     def from_lines(cls, text: str) -> dict[str, Any]:

@@ -1,66 +1,42 @@
 """A language model behind any server that speaks the chat completions protocol.
 
 Every accepted reply is kept on disk under the digest of what was asked, so a killed or repeated
-run pays for nothing twice. Only the key is secret: it is read from the environment, and never
-written, logged or part of a digest.
+run pays for nothing twice. The key, read from the environment, and credentials in the address are
+secret: never written, said or part of a digest.
 
 Structured output is asked for in the way that the server can: a strict JSON schema, a plain one, a
-JSON object, else lines of text; what the server refuses (400, 422) is not asked for again.
+JSON object, else lines of text. In every way the question itself says the form. The first question
+goes alone, and finds the way: one that the server refuses, fails on or answers unreadably is not
+taken again.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
-import os
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final, Generic
 
 import openai
-from pydantic import BaseModel, ConfigDict
 
-from schemas.errors import LanguageModelError, UsageError
+from pipeline.texts.reply import R, Received, read_completion, read_reply
+from pipeline.texts.server import Server, one_line, run_anywhere
+from schemas.errors import LanguageModelError
 
 MODES: Final = ("strict schema", "schema", "object", "lines")
 # Times that one prompt is asked when replies come back malformed, cut off or empty.
 ATTEMPTS: Final = 5
+# Unreadable replies in a way that never worked, before the next way is taken.
+STRIKES: Final = 2
+# Retries of a request while it is unknown whether the server can be reached and asked so.
+FIRST_RETRIES: Final = 2
 # Characters a token has, in English, for estimates.
 CHARACTERS_PER_TOKEN: Final = 4.0
-
-
-class Reply(BaseModel):
-    """What a reply must hold; subclasses say how to ask for it, and to read it, as lines."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    as_lines: ClassVar[str] = ""
-
-    @classmethod
-    def from_lines(cls, text: str) -> dict[str, Any]:
-        """Read a reply that is lines of text, as the fields' values.
-
-        Raises:
-            ValueError: it cannot be read.
-        """
-        raise ValueError(f"no {cls.__name__} in lines")
-
-
-R = TypeVar("R", bound=Reply)
-
-
-def read_reply(kind: type[R], text: str) -> R:
-    """Read a reply that is JSON, also within a code fence or prose, or lines.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    start, end = text.find("{"), text.rfind("}")
-    if 0 <= start < end:
-        return kind.model_validate_json(text[start : end + 1])
-    return kind.model_validate(kind.from_lines(text))
 
 
 @dataclass(frozen=True)
@@ -103,6 +79,7 @@ class Counts:
         malformed, cut_off, refused, empty: answers thrown away, by reason.
         unanswered: questions for which nothing acceptable came.
         prompt_tokens, completion_tokens: as the server counted them, in this run.
+        example: how the last malformed or cut-off answer began.
     """
 
     cached: int = 0
@@ -114,53 +91,15 @@ class Counts:
     unanswered: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where and how to ask.
-
-    Attributes:
-        model: name of the language model there.
-        base_url: of the server's API, ending in /v1; None for OpenAI's own.
-        key_variable: environment variable that holds the key.
-        concurrency: questions in flight.
-        retries: of one request, by the client, on 408, 409, 429, 5xx and lost connections.
-        timeout: seconds for one request.
-        temperature: None leaves it to the server.
-    """
-
-    model: str
-    base_url: str | None = None
-    key_variable: str = "OPENAI_API_KEY"
-    concurrency: int = 8
-    retries: int = 8
-    timeout: float = 180.0
-    temperature: float | None = None
+    example: str = ""
 
     @property
-    def url(self) -> str:
-        """The address, for messages and digests."""
-        return self.base_url or "https://api.openai.com/v1"
-
-    def client(self) -> openai.AsyncOpenAI:
-        """Return a client.
-
-        Raises:
-            UsageError: OpenAI's own server is asked, and there is no key.
-        """
-        key = os.environ.get(self.key_variable)
-        if not key and self.base_url is None:
-            raise UsageError(
-                f"no key in the environment: set {self.key_variable}, or give --base-url of a "
-                "server that needs none"
-            )
-        return openai.AsyncOpenAI(
-            api_key=key or "none",
-            base_url=self.url,
-            max_retries=self.retries,
-            timeout=self.timeout,
-        )
+    def thrown_away(self) -> str:
+        """How many answers were thrown away and why, with one example; empty for none."""
+        reasons = ("malformed", "cut_off", "refused", "empty")
+        found = [(name.replace("_", " "), getattr(self, name)) for name in reasons]
+        said = ", ".join(f"{count:,} {name}" for name, count in found if count)
+        return f"{said}; one began {self.example!r}" if said and self.example else said
 
 
 @dataclass
@@ -177,19 +116,24 @@ class Asker:
     cache: Path
     counts: Counts = field(default_factory=Counts)
     _mode: int = 0
+    _proven: bool = False
+    _strikes: int = 0
+    _heard: bool = False
 
     def known(self, prompt: Prompt[R]) -> R | None:
         """Return the kept answer to a question; None when it has yet to be asked."""
         path = self._path(prompt)
         try:
             return read_reply(prompt.reply, json.loads(path.read_text())["text"])
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
     def ask(
         self, prompts: Sequence[Prompt[R]], done: Callable[[int], object] = lambda n: None
     ) -> list[R | None]:
         """Answer all questions, asking only those that are not known; None where nothing came.
+
+        Works within a running event loop too, as in a notebook.
 
         Args:
             prompts: the questions; equal ones are asked once.
@@ -199,7 +143,7 @@ class Asker:
             LanguageModelError: the server refuses the key or the model, cannot be reached, or
                 keeps failing. Answers that came before are kept.
         """
-        return asyncio.run(self._ask_all(prompts, done))
+        return run_anywhere(lambda: self._ask_all(prompts, done))
 
     async def _ask_all(
         self, prompts: Sequence[Prompt[R]], done: Callable[[int], object]
@@ -218,82 +162,132 @@ class Asker:
                 self.counts.cached += 1
         done(len(found))
         if waiting:
-            limit = asyncio.Semaphore(self.server.concurrency)
             async with self.server.client() as client:
-
-                async def one(path: Path, prompt: Prompt[R]) -> None:
-                    async with limit:
-                        found[path] = await self._answer(client, prompt)
+                if not self._proven:
+                    path = next(iter(waiting))
+                    found[path] = await self._answer(client, waiting.pop(path))
                     done(len(found))
-
-                tasks = [asyncio.create_task(one(*item)) for item in waiting.items()]
-                try:
-                    await asyncio.gather(*tasks)
-                finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+                await self._ask_at_once(client, waiting, found, done)
         return [found[self._path(prompt)] for prompt in prompts]
 
+    async def _ask_at_once(
+        self,
+        client: openai.AsyncOpenAI,
+        waiting: Mapping[Path, Prompt[R]],
+        found: dict[Path, R | None],
+        done: Callable[[int], object],
+    ) -> None:
+        limit = asyncio.Semaphore(self.server.concurrency)
+
+        async def one(path: Path, prompt: Prompt[R]) -> None:
+            async with limit:
+                found[path] = await self._answer(client, prompt)
+            done(len(found))
+
+        tasks = [asyncio.create_task(one(*item)) for item in waiting.items()]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _answer(self, client: openai.AsyncOpenAI, prompt: Prompt[R]) -> R | None:
-        for _ in range(ATTEMPTS):
-            completion = await self._complete(client, prompt)
-            if completion.usage is not None:
-                self.counts.prompt_tokens += completion.usage.prompt_tokens
-                self.counts.completion_tokens += completion.usage.completion_tokens
-            choice = completion.choices[0] if completion.choices else None
-            text = (choice.message.content or "") if choice else ""
-            if choice is not None and getattr(choice.message, "refusal", None):
-                self.counts.refused += 1
-            elif choice is not None and choice.finish_reason == "content_filter":
-                self.counts.refused += 1
-            elif choice is not None and choice.finish_reason == "length":
-                self.counts.cut_off += 1
-            elif not text.strip():
-                self.counts.empty += 1
-            else:
-                try:
-                    answer = read_reply(prompt.reply, text)
-                except ValueError:
-                    self.counts.malformed += 1
-                    continue
-                self._keep(prompt, text)
+        """Ask one question, several times if need be, and keep what can be read."""
+        attempts = ATTEMPTS
+        while attempts > 0:
+            attempts -= 1
+            mode, received = await self._complete(client, prompt)
+            self.counts.prompt_tokens += received.prompt_tokens
+            self.counts.completion_tokens += received.completion_tokens
+            answer = None
+            if received.verdict == "read":
+                with contextlib.suppress(ValueError):
+                    answer = read_reply(prompt.reply, received.text)
+            if answer is not None:
+                self._mode, self._proven = (mode, True) if not self._proven else (self._mode, True)
+                self._keep(prompt, received.text)
                 self.counts.paid += 1
                 return answer
+            self._throw_away(received)
+            if received.verdict in ("read", "empty") and self._next_mode(mode):
+                attempts = ATTEMPTS
         self.counts.unanswered += 1
         return None
 
-    async def _complete(self, client: openai.AsyncOpenAI, prompt: Prompt[R]) -> Any:
-        """Send one question, falling back where the server refuses the form of the answer."""
+    def _throw_away(self, received: Received) -> None:
+        reason = "malformed" if received.verdict == "read" else received.verdict
+        setattr(self.counts, reason, getattr(self.counts, reason) + 1)
+        if received.text.strip():
+            self.counts.example = self.server.masked(" ".join(received.text.split()))[:80]
+
+    def _next_mode(self, mode: int) -> bool:
+        """Count what was unreadable in a way that never worked; whether another is taken."""
+        if self._proven or mode != self._mode or mode + 1 == len(MODES):
+            return False
+        self._strikes += 1
+        if self._strikes < STRIKES:
+            return False
+        # what ignores a strict schema ignores a plain one
+        self._mode, self._strikes = max(mode + 1, MODES.index("object")), 0
+        return True
+
+    async def _complete(
+        self, client: openai.AsyncOpenAI, prompt: Prompt[R]
+    ) -> tuple[int, Received]:
+        """Send one question, in the next way where the server cannot the first; say in which."""
+        mode = self._mode
         while True:
-            mode = self._mode
+            last = mode + 1 == len(MODES)
             try:
-                return await client.chat.completions.create(**self._request(prompt, MODES[mode]))
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if mode + 1 == len(MODES) or not _about_format(error):
-                    raise self._failure(error) from None
-                self._mode = max(self._mode, mode + 1)
+                body = await self._send(client, prompt, mode)
+            except openai.APIStatusError as error:
+                if self._proven or last or not _about_format(error):
+                    raise self.server.failure(error) from None
+                mode += 1
+                continue
             except openai.OpenAIError as error:
-                raise self._failure(error) from None
+                raise self.server.failure(error) from None
+            try:
+                received = read_completion(body)
             except ValueError as error:
-                # the body of a success was no JSON
+                if self._heard:
+                    return mode, Received("read", body)
                 raise LanguageModelError(
-                    f"{self.server.url} sent what is no chat completion ({_short(error)}); "
-                    "expected a server that speaks chat completions: check --base-url"
+                    f"{self.server.url} sent what is no chat completion "
+                    f"({self.server.masked(one_line(str(error)))}); expected a server that speaks "
+                    "chat completions: check --base-url"
                 ) from None
+            self._heard = True
+            if not self._proven:
+                self._mode = max(self._mode, mode)
+            return mode, received
+
+    async def _send(self, client: openai.AsyncOpenAI, prompt: Prompt[R], mode: int) -> str:
+        """Return the body of the answer; until a way is proven, do not try long at what fails."""
+        request = self._request(prompt, MODES[mode])
+        if self._proven or self.server.retries <= FIRST_RETRIES:
+            return str((await client.chat.completions.with_raw_response.create(**request)).text)
+        first = client.with_options(max_retries=FIRST_RETRIES)
+        try:
+            return str((await first.chat.completions.with_raw_response.create(**request)).text)
+        except openai.InternalServerError:
+            if mode + 1 < len(MODES):
+                raise
+        except openai.RateLimitError:
+            pass
+        return str((await client.chat.completions.with_raw_response.create(**request)).text)
 
     def _request(self, prompt: Prompt[R], mode: str) -> dict[str, Any]:
-        user = prompt.user
+        schema = prompt.reply.model_json_schema()
+        form = f"Answer with one JSON object of this schema: {json.dumps(schema)}"
         if mode == "lines":
-            user = f"{user}\n\n{prompt.reply.as_lines}"
-        elif mode == "object":
-            schema = json.dumps(prompt.reply.model_json_schema())
-            user = f"{user}\n\nAnswer with one JSON object of this schema: {schema}"
+            form = prompt.reply.as_lines
         request: dict[str, Any] = {
             "model": self.server.model,
             "messages": [
                 {"role": "system", "content": prompt.system},
-                {"role": "user", "content": user},
+                {"role": "user", "content": f"{prompt.user}\n\n{form}"},
             ],
         }
         if self.server.temperature is not None:
@@ -303,30 +297,11 @@ class Asker:
         elif mode != "lines":
             described = {
                 "name": prompt.reply.__name__,
-                "schema": prompt.reply.model_json_schema(),
+                "schema": schema,
                 **({"strict": True} if mode == "strict schema" else {}),
             }
             request["response_format"] = {"type": "json_schema", "json_schema": described}
         return request
-
-    def _failure(self, error: openai.OpenAIError) -> LanguageModelError:
-        """Say in one line what the server refused, and what to do."""
-        server, again = self.server, "answers so far are kept: run the same command again to go on"
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
-            said = f"{server.url} refuses the key; check {server.key_variable}"
-        elif isinstance(error, openai.NotFoundError):
-            said = f"{server.url} has no model {server.model!r}: {_short(error)}; check --llm"
-        elif isinstance(error, openai.RateLimitError):
-            said = f"{server.url} keeps answering 429, too many requests or no credit; {again}"
-        elif isinstance(error, openai.APITimeoutError):
-            said = f"{server.url} did not answer within {server.timeout:.0f} s; {again}"
-        elif isinstance(error, openai.APIConnectionError):
-            said = f"cannot reach {server.url}; check the network and --base-url; {again}"
-        elif isinstance(error, openai.InternalServerError):
-            said = f"{server.url} keeps failing with {error.status_code}; {again}"
-        else:
-            said = f"{server.url} refuses the request: {_short(error)}"
-        return LanguageModelError(said)
 
     def _path(self, prompt: Prompt[R]) -> Path:
         digest = prompt.digest(self.server.url, self.server.model, self.server.temperature)
@@ -342,20 +317,16 @@ class Asker:
             "received_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         aside = path.with_name(f".tmp-{uuid.uuid4().hex}")
-        aside.write_text(json.dumps(kept, ensure_ascii=False))
+        aside.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
         aside.replace(path)
 
 
 def _about_format(error: openai.APIStatusError) -> bool:
-    """Whether a refusal can be about the form of the answer, not about the question."""
+    """Whether a refusal or a failure can be about the form of the answer, not the question."""
+    if error.status_code in (401, 403, 408, 409, 413, 429):
+        return False
     said = str(error).lower()
-    return not re.search(r"context.length|maximum context|too long|no such model|model_not", said)
-
-
-def _short(error: Exception) -> str:
-    body = getattr(error, "body", None)
-    said = body.get("message") if isinstance(body, dict) else None
-    return " ".join(str(said or error).split())[:200]
+    return not re.search(r"context.length|maximum context|too long|\bmodel\b.*(not|exist)", said)
 
 
 def estimate_tokens(prompts: Sequence[Prompt[Any]], words_out: int) -> tuple[int, int]:

@@ -1,14 +1,17 @@
 """Description pools by a language model: what to ask, how to read it, and how to clean it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from jaxtyping import Float, Int
+from pydantic import field_validator
 
-from pipeline.texts.llm import Prompt, Reply
+from pipeline.texts.llm import Prompt
 from pipeline.texts.pool import Description, normalised
+from pipeline.texts.reply import Reply
 
 # Descriptions asked for in one request: more are cut off or repeat themselves.
 BATCH: Final = 40
@@ -16,6 +19,9 @@ BATCH: Final = 40
 WORDS: Final = 9
 # Rounds of further requests for a property that is still short.
 ROUNDS: Final = 4
+
+# A property as a line may name it: prose with a bar in it is none.
+_PROPERTY: Final = re.compile(r"[\w' /&-]{1,40}")
 
 _SYSTEM: Final = (
     "You write short descriptions of what a picture can show, for a study of an image encoder. "
@@ -40,13 +46,36 @@ class Descriptions(Reply):
 
     items: list[Item]
 
+    @field_validator("items", mode="before")
+    @classmethod
+    def _usable(cls, items: Any) -> Any:
+        """Keep the items that have a text; plain strings are texts without a property."""
+        if not isinstance(items, list):
+            return items
+        found = []
+        for item in items:
+            item = {"text": item} if isinstance(item, str) else item
+            if isinstance(item, dict) and isinstance(item.get("text"), str):
+                name = item.get("property")
+                found.append(
+                    {
+                        "text": item["text"],
+                        "property": name if name and isinstance(name, str) else "",
+                    }
+                )
+            elif isinstance(item, Item):
+                found.append({"text": item.text, "property": item.property})
+        if items and not found:
+            raise ValueError("no item has a text")
+        return found
+
     @classmethod
     def from_lines(cls, text: str) -> dict[str, Any]:
         """Read `property | description`, one per line, with or without bullets."""
         items = []
         for line in text.splitlines():
             name, bar, said = line.strip().lstrip("-*•0123456789.) ").partition("|")
-            if bar and said.strip():
+            if bar and said.strip() and _PROPERTY.fullmatch(name.strip()):
                 items.append({"text": said.strip(), "property": name.strip()})
         if not items:
             raise ValueError("no line `property | description`")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import load_for
-from pipeline.texts.llm import Asker, Counts, Prompt, Server, estimate_tokens
+from pipeline.texts.llm import Asker, Counts, Prompt, estimate_tokens
 from pipeline.texts.pool_build import (
     ROUNDS,
     WORDS,
@@ -22,6 +22,8 @@ from pipeline.texts.pool_build import (
     parts_needed,
     property_prompt,
 )
+from pipeline.texts.server import Server
+from schemas.addresses import Address
 from schemas.config import Config, Names
 from schemas.errors import LanguageModelError, UsageError
 from schemas.manifest import digest
@@ -48,7 +50,7 @@ class LanguageModelConfig(Config):
 
     warehouse: Path = Field(description="Folder of the warehouse.")
     llm: str = Field(description="Name of the language model on the server.")
-    base_url: str | None = Field(
+    base_url: Address = Field(
         default=None, description="Server that speaks chat completions, ending in /v1."
     )
     key_variable: str = Field(
@@ -191,10 +193,12 @@ def build(config: PoolBuildConfig) -> Built:
     if not gathered.descriptions:
         raise LanguageModelError(
             f"{asker.server.url}: no usable description in {len(questions)} answers of "
-            f"{config.llm}; try another --llm"
+            f"{config.llm}: {asker.counts.thrown_away or 'nothing new'}; try another --llm"
         )
     kept = _cleaned(config, gathered)
     counts = asker.counts
+    if counts.thrown_away:
+        console.note(f"answers of {config.llm} thrown away: {counts.thrown_away}")
     path = write_pool(
         Warehouse(config.warehouse),
         config.name,

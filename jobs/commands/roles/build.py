@@ -26,7 +26,9 @@ from pipeline.roles.combining import Role, roles_from
 from pipeline.roles.enrichment import enrichment, property_codes
 from pipeline.roles.prompts import UNCLEAR, RoleReply, role_prompt
 from pipeline.roles.rotation_null import turned
-from pipeline.texts.llm import Asker, Server
+from pipeline.texts.llm import Asker
+from pipeline.texts.server import Server
+from schemas.addresses import Address
 from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
 from schemas.manifest import ScanRecord, Snapshot
@@ -62,7 +64,7 @@ class RolesConfig(Config):
         default=None, description="Also ask this language model for each head's role."
     )
     texts: int = Field(default=20, ge=1, description="Texts of a head that it is shown.")
-    base_url: str | None = Field(
+    base_url: Address = Field(
         default=None, description="Server that speaks chat completions, ending in /v1."
     )
     key_variable: str = Field(
@@ -304,7 +306,10 @@ def _ask(config: RolesConfig, basis: _Stored) -> list[RoleReply | None]:
     with console.progress("Asking for roles", len(prompts), "heads") as advance:
         said = asker.ask(prompts, advance)
     if asker.counts.unanswered:
-        console.warn(f"{config.llm} gave no usable role for {asker.counts.unanswered} heads")
+        console.warn(
+            f"{config.llm} gave no usable role for {asker.counts.unanswered} heads: "
+            f"{asker.counts.thrown_away}"
+        )
     return said
 
 
