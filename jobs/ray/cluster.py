@@ -59,7 +59,7 @@ def cluster(address: str | None) -> Iterator[Session]:
         UsageError: there is no cluster at `address`, or at RAY_ADDRESS.
     """
     if ray.is_initialized():
-        node = ray._private.worker._global_node
+        node: Any = ray._private.worker._global_node
         # one that this process has started, and not connected to, is this machine alone
         yield Session(grows=not (node is not None and node.head))
         return

@@ -120,7 +120,7 @@ def _text(content: Any) -> str:
         content = [content]
     if not isinstance(content, list):
         return ""
-    parts = []
+    parts: list[Any] = []
     for part in content:
         if isinstance(part, str):
             parts.append(part)
