@@ -1,6 +1,5 @@
 """Measure how well each head retrieves by each attribute of the pictures, and store it."""
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from schemas.results.retrieval_scores import (
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
+from warehouse.store.columns import LABEL, plain, values_of
 from warehouse.store.reading import iterate_layer, matrix, read_images
 
 PUBLISHES = True
@@ -185,16 +185,16 @@ def _attributes(
     labels: list[str | None], metadata: list[str], wanted: tuple[str, ...]
 ) -> dict[str, Int[np.ndarray, " image"]]:
     """Return codes by attribute, -1 where a picture has no value."""
-    parsed = [json.loads(text) for text in metadata]
-    names = sorted({name for row in parsed for name in row})
-    columns: dict[str, list[object]] = {name: [row.get(name) for row in parsed] for name in names}
-    columns["label"] = list(labels)
+    rows = [values_of(text) for text in metadata]
+    names = sorted({name for row in rows for name in row})
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    columns[LABEL] = [None if label is None else plain(label) for label in labels]
     for name in wanted:
         if name not in columns:
             raise UnknownName.among("attribute", name, sorted(columns))
     found = {}
     for name in wanted or sorted(columns):
-        texts = [None if v is None else str(v) for v in columns[name]]
+        texts = columns[name]
         known = sorted({t for t in texts if t is not None})
         if wanted or 2 <= len(known) <= min(MOST_VALUES, len(texts) // 2):
             index = {text: i for i, text in enumerate(known)}

@@ -15,7 +15,7 @@ from schemas.manifest import ScanRecord, Snapshot
 from schemas.results.attributes import ATTRIBUTES, attributes_schema
 from warehouse.files.layout import ScanDir
 from warehouse.results.files import write_result
-from warehouse.store.columns import LABEL, parse
+from warehouse.store.columns import LABEL, kind_of, plain, values_of
 from warehouse.store.reading import iterate_layer, read_images
 
 Groups = dict[str, tuple[list[str], Int[np.ndarray, " image"]]]
@@ -54,34 +54,24 @@ def store_attributes(
 
 def _groups(scan: ScanDir, shards: list[str]) -> tuple[Int[np.ndarray, " image"], Groups]:
     """Return all image_ids, ascending, and each attribute's groups in the same order."""
-    listed: list[tuple[int, dict[str, object]]] = []
+    listed: list[tuple[int, dict[str, str | float]]] = []
     names: set[str] = set()
     for shard in shards:
         rows = read_images(scan, [shard], ["image_id", "label", "metadata"])
         columns = (rows[name].to_pylist() for name in ("image_id", "label", "metadata"))
         for image_id, label, metadata in zip(*columns, strict=True):
-            values = {k: _number(v) for k, v in parse(metadata).items()}
-            if label is not None:
-                values.setdefault(LABEL, label)
+            texts = {**values_of(metadata), LABEL: None if label is None else plain(label)}
+            values = {k: _number(v) for k, v in texts.items() if v is not None}
             names.update(values)
             listed.append((image_id, values))
     listed.sort(key=lambda item: item[0])
     columns_of = {name: [values.get(name) for _, values in listed] for name in sorted(names)}
-    flat = {
-        name: [v if isinstance(v, (str, int, float, bool)) else None for v in values]
-        for name, values in columns_of.items()
-    }
-    return np.array([image_id for image_id, _ in listed], np.int64), encode_columns(flat)
+    return np.array([image_id for image_id, _ in listed], np.int64), encode_columns(columns_of)
 
 
-def _number(value: object) -> object:
-    """Return a text that is a number as one: listings in CSV know no types."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+def _number(value: str) -> str | float:
+    """Return a value that is a number as one, so that many of them can be cut into quantiles."""
+    return float(value) if kind_of([value]) in ("BIGINT", "DOUBLE") else value
 
 
 def _layer_rows(

@@ -24,8 +24,15 @@ from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_provenance
 from warehouse.store.pools import pools
 
-# macros that the views call
-PATHS = ("contribution_file", "image_file")
+# macros that views and loading call, and that ask no table
+FIRST = (
+    "contribution_file",
+    "image_file",
+    "plain_number",
+    "written_out",
+    "plain_value",
+    "metadata_value",
+)
 
 
 def build(
@@ -53,7 +60,7 @@ def build(
         # one transaction, not one a statement: each would wait for the disk
         con.begin()
         literals: dict[str, Value] = {"root": str(warehouse.root), "default_scan": default}
-        for macro in (m for m in MACROS if m.name in PATHS):
+        for macro in (m for m in in_order() if m.name in FIRST):
             con.execute(definition(macro, **literals))
         # views last: they read tables
         for table in sorted(TABLES, key=lambda t: t.kind == "view"):
@@ -79,7 +86,7 @@ def build(
             "roles": [f"{scan}/{role}" for scan, role in roles],
             "materialised": [head.label for head in heads],
         }
-        for macro in (m for m in in_order() if m.name not in PATHS):
+        for macro in (m for m in in_order() if m.name not in FIRST):
             con.execute(definition(macro, **literals))
         _create_default_scan(con, default)
         _comment(con, layers, roles)

@@ -1,8 +1,9 @@
 """`image_metadata`: the JSON object that each picture carries, as typed columns.
 
-Types come from the JSON values of all pictures of all scans: BIGINT, DOUBLE, BOOLEAN or VARCHAR;
-whatever is nested, or of several types, is text. An integer of more than 63 bits is NULL here; the
-`metadata` column of `images` has it.
+Types come from the values of all pictures of all scans: BIGINT, DOUBLE, BOOLEAN or VARCHAR. Texts
+are read as `warehouse/store/columns.py` has it: a column of CSV whose cells are all numbers, or
+blank, is one of numbers, as if it came from Parquet. Whatever is nested, or of several types, is
+text. An integer of more than 63 bits is NULL here; the `metadata` column of `images` has it.
 """
 
 import json
@@ -23,6 +24,8 @@ _TYPES: Final = {
     "NULL": "NULL",
 }
 _NUMBERS: Final = {"BIGINT", "DOUBLE"}
+# texts looked at before all are
+_FIRST: Final = 1000
 
 
 def load_metadata(con: duckdb.DuckDBPyConnection, scans: Sequence[str]) -> None:
@@ -34,6 +37,9 @@ def load_metadata(con: duckdb.DuckDBPyConnection, scans: Sequence[str]) -> None:
         for name, kind in structure.items() if isinstance(structure, dict) else ():
             found = _TYPES.get(kind, "VARCHAR") if isinstance(kind, str) else "VARCHAR"
             types[name] = _common(types.get(name, "NULL"), found)
+    types = {
+        name: _of_texts(con, name) if kind == "VARCHAR" else kind for name, kind in types.items()
+    }
     names = column_names(list(types))
     for name, kind in types.items():
         column, made = identifier(names[name]), Sql("VARCHAR" if kind == "NULL" else kind)
@@ -49,6 +55,16 @@ def load_metadata(con: duckdb.DuckDBPyConnection, scans: Sequence[str]) -> None:
         )
     for scan in scans:
         con.execute(load("metadata/load", scan=scan, columns=_values(types)))
+
+
+def _of_texts(con: duckdb.DuckDBPyConnection, name: str) -> str:
+    """Return the type of a column of texts by its values: the first of them, then all."""
+    for most in (_FIRST, None):
+        values = {"name": name, "most": most}
+        ((count, flags, whole, numbers),) = con.execute(load("metadata/texts"), values).fetchall()
+        if count and not (flags or numbers):
+            return "VARCHAR"
+    return "BOOLEAN" if flags else "BIGINT" if whole else "DOUBLE" if numbers else "VARCHAR"
 
 
 def _common(one: str, other: str) -> str:
@@ -69,7 +85,9 @@ def _values(types: Mapping[str, str]) -> Sql:
         parts.append(
             text
             if kind in ("VARCHAR", "NULL")
-            else render("TRY_CAST(:text AS :type)", text=text, type=Sql(kind))
+            else render(
+                "TRY_CAST(metadata_value(i.metadata, :name) AS :type)", name=name, type=Sql(kind)
+            )
         )
     return Sql("".join(f", {part}" for part in parts))
 

@@ -8,7 +8,9 @@ import pyarrow as pa
 from jaxtyping import Int64
 
 from schemas.errors import UsageError
+from warehouse.database.sqltext import Sql, identifier, render
 from warehouse.files.layout import ScanDir
+from warehouse.store.columns import kind_of, plain
 from warehouse.store.reading import read_images
 
 COLUMNS = ("image_id", "key", "uri", "width", "height", "label", "metadata", "sigma", "norm")
@@ -57,3 +59,21 @@ def _type_metadata(con: duckdb.DuckDBPyConnection) -> None:
         return
     con.execute("SET VARIABLE structure = ?", [structure])
     con.execute(_TYPED)
+    for name, kind, *_ in con.execute("DESCRIBE images").fetchall():
+        if kind == "VARCHAR" and name not in COLUMNS:
+            _type_column(con, name)
+
+
+def _type_column(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Give a column of texts the type of its values, as they are read everywhere."""
+    different = con.table("images").project(identifier(name)).distinct().fetchall()
+    values = [plain(text) for (text,) in different if text is not None]
+    kind = kind_of(v for v in values if v is not None)
+    if kind != "VARCHAR":
+        con.execute(
+            render(
+                "ALTER TABLE images ALTER :name TYPE :kind USING TRY_CAST(:name AS :kind)",
+                name=identifier(name),
+                kind=Sql(kind),
+            )
+        )

@@ -105,6 +105,10 @@ SCALAR = {
     "layer_of": None,
     "role_source": None,
     "stored_source": None,
+    "plain_value": None,
+    "plain_number": None,
+    "written_out": None,
+    "metadata_value": None,
 }
 TABLE_MACROS = [m for m in MACROS if m.kind == "table"]
 

@@ -11,7 +11,9 @@ keyed AS (
     SELECT i.image_id,
         list_transform(
             a.names,
-            lambda c: CASE WHEN c = 'label' THEN i.label ELSE json_extract_string(i.metadata, c) END
+            lambda c: CASE
+                WHEN c = 'label' THEN plain_value(i.label) ELSE metadata_value(i.metadata, c)
+            END
         ) AS members
     FROM images AS i
     CROSS JOIN asked AS a
