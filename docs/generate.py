@@ -71,14 +71,19 @@ Every command is a function of `headatlas`; `help(ha.scan)` lists its options.
 ```python
 import headatlas as ha
 
-done = ha.scan("pictures/", model="ViT-B-16", pretrained="laion2b_s34b_b88k",
-               labels="folder", warehouse="atlas")
+done = ha.scan(
+    "pictures/",
+    model="ViT-B-16",
+    pretrained="laion2b_s34b_b88k",
+    labels="folder",
+    warehouse="atlas",
+)
 print(done.images, done.rejects, done.reasons)
 
 ha.pool_import("general", warehouse="atlas")
 ha.textspan(pool="general", warehouse="atlas", publish=True)
-texts = ha.sql("FROM head_texts('L11H3')", warehouse="atlas")      # an Arrow table
-alike = ha.nearest("cat.jpg", head="L11H3", warehouse="atlas")     # alike.neighbours
+texts = ha.sql("FROM head_texts('L11H3')", warehouse="atlas")  # an Arrow table
+alike = ha.nearest("cat.jpg", head="L11H3", warehouse="atlas")  # alike.neighbours
 ```
 
 Options are keywords, spelled with underscores, with the defaults of the command line; those that
