@@ -1,12 +1,12 @@
-"""What every layout gives: pictures with masks, listed once, read one at a time."""
+"""What every layout is, and gives: pictures with masks, listed once, read one at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Integer
 from PIL import Image
 
 from pipeline.pictures.decode import Rejected, decode
@@ -16,6 +16,10 @@ IGNORE = -1
 """Value of a mask's pixels that count for nothing. It is no class of any layout."""
 OUTLINE = 255
 """What palettes and index pictures of 8 bits write for `IGNORE`."""
+
+OPAQUE = 255
+LOSSY = frozenset({"JPEG", "MPO", "JPEG2000", "AVIF", "HEIF"})
+"""Formats whose values are only near those that were drawn."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
@@ -65,6 +69,75 @@ class Labelled(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Request:
+    """A data set that is asked for.
+
+    Attributes:
+        root: its folder or file.
+        labels: column of metadata.csv with each picture's class.
+        classes: names that can be asked for; empty: the data set's own.
+        class_masks: whether the masks are said to hold classes.
+    """
+
+    root: Path
+    labels: str | None = None
+    classes: tuple[str, ...] = ()
+    class_masks: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way to lay out pictures with masks; a file of `pipeline/masks/` sets `LAYOUT` to one.
+
+    Attributes:
+        name: of the layout.
+        expected: what it is recognised by, for messages.
+        claims: whether a folder or file is laid out so; it reads no more than it must.
+        open: lists the data set; SourceError or UsageError where it cannot.
+        takes: the options `labels` and `masks` that it takes, of those.
+    """
+
+    name: str
+    expected: str
+    claims: Callable[[Path], bool]
+    open: Callable[[Request], Labelled]
+    takes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """A data set of a picture file and a mask file each.
+
+    Attributes:
+        pictures: files.
+        masks: files, in the same order.
+        keys: names of the pictures.
+        labels: the class of each picture, where it is known.
+        classes: names that can be asked for.
+        by_class: whether masks hold class indices, 255 ignored; else any value but 0 is foreground.
+    """
+
+    pictures: tuple[Path, ...]
+    masks: tuple[Path, ...]
+    keys: tuple[str, ...]
+    labels: tuple[str | None, ...]
+    classes: tuple[str, ...]
+    by_class: bool = False
+
+    def read(self, index: int) -> Example:
+        """Read a picture and its mask.
+
+        Raises:
+            SourceError: a file is missing or cannot be used, or they do not fit.
+        """
+        picture = read_picture(self.pictures[index])
+        if self.by_class:
+            mask = class_mask(read_indices(self.masks[index]))
+            return checked(Example(picture, mask), self.keys[index], len(self.classes))
+        return checked(Example(picture, read_foreground(self.masks[index])), self.keys[index])
+
+
 def read_picture(path: Path) -> Image.Image:
     """Read a picture as upright RGB.
 
@@ -79,34 +152,101 @@ def read_picture(path: Path) -> Image.Image:
         raise SourceError(f"cannot use {path}: {verdict.reason}") from None
 
 
-def read_indices(path: Path) -> UInt8[np.ndarray, "height width"]:
-    """Read a mask's values: a palette's indices, a grey picture's greys.
+def read_indices(path: Path) -> Int32[np.ndarray, "height width"]:
+    """Read a mask's values: a palette's indices, or greys. What is transparent is 0.
 
     Raises:
-        SourceError: the file is missing or no picture.
+        SourceError: the file is missing or no picture, lossy, coloured, or half transparent.
     """
+    values, colours, alpha = _mask(path)
+    if values is None:
+        values = colours[..., 0]
+        if bool((colours != values[..., None])[alpha > 0].any()):
+            raise SourceError(
+                f"mask {path} is coloured; expected a palette's indices, or greys (the same in "
+                "all channels)"
+            )
+    if bool(((alpha > 0) & (alpha < OPAQUE)).any()):
+        raise SourceError(f"mask {path} is transparent in part; expected alpha 0 or {OPAQUE}")
+    return np.where(alpha > 0, values, 0)
+
+
+def read_foreground(path: Path) -> Int32[np.ndarray, "height width"]:
+    """Read where a mask's foreground is: 1 where it has any colour, or where its alpha says so.
+
+    A mask of one colour on a transparent ground is what is at least half opaque.
+
+    Raises:
+        SourceError: the file is missing or no picture, lossy, or its colours and its alpha do not
+            say the same.
+    """
+    values, colours, alpha = _mask(path)
+    drawn = (colours > 0).any(axis=-1) if values is None else values > 0
+    if int(alpha.min(initial=OPAQUE)) == OPAQUE:
+        return drawn.astype(np.int32)
+    opaque = alpha * 2 > OPAQUE
+    plain = bool((colours == colours[:1, :1]).all())
+    if not plain and bool((opaque != drawn).any()):
+        raise SourceError(
+            f"mask {path} has colours and an alpha channel that do not say the same; save it as a "
+            "grey or palette PNG without alpha"
+        )
+    return opaque.astype(np.int32)
+
+
+def _mask(
+    path: Path,
+) -> tuple[
+    Int32[np.ndarray, "height width"] | None,
+    Int32[np.ndarray, "height width 3"],
+    Int32[np.ndarray, "height width"],
+]:
+    """Return indices or greys where a file has such, its colours, and its alpha."""
     try:
         with Image.open(path) as opened:
-            plain = opened if opened.mode in ("P", "L") else opened.convert("L")
-            return np.asarray(plain, dtype=np.uint8)
+            _need_lossless(path, opened)
+            plain = opened.mode in ("P", "L", "1", "I", "F") or opened.mode.startswith("I;16")
+            values = np.asarray(opened).astype(np.int32) if plain else None
+            if plain and opened.mode not in ("P", "L"):
+                assert values is not None
+                return values, np.stack([values] * 3, -1), np.full_like(values, OPAQUE)
+            parts = np.asarray(opened.convert("RGBA"), dtype=np.int32)
+            # a palette's transparent colour is for looks: its indices are the mask
+            alpha = np.full(parts.shape[:2], OPAQUE, np.int32) if plain else parts[..., 3]
+            return values, parts[..., :3], alpha
     except OSError as error:
         raise SourceError(f"cannot read mask {path}: {error}") from None
 
 
+def _need_lossless(path: Path, opened: Image.Image) -> None:
+    """Refuse a file whose values are near those that were drawn, not equal to them.
+
+    Raises:
+        SourceError: it is one.
+    """
+    lossy = opened.format in LOSSY or opened.info.get("compression") == "jpeg"
+    if opened.format == "WEBP":
+        with path.open("rb") as file:
+            lossy = b"VP8L" not in file.read(64)
+    if lossy:
+        raise SourceError(
+            f"mask {path} is a lossy {opened.format}: its values are not those that were drawn; "
+            "save masks as PNG"
+        )
+
+
 def foreground(
-    values: UInt8[np.ndarray, "height width"], above: int = 0
+    values: Integer[np.ndarray, "height width"], above: int = 0
 ) -> Int32[np.ndarray, "height width"]:
     """Return 1 where a value is above `above`, else 0."""
     return (values > above).astype(np.int32)
 
 
 def class_mask(
-    values: UInt8[np.ndarray, "height width"],
+    values: Int32[np.ndarray, "height width"],
 ) -> Int32[np.ndarray, "height width"]:
     """Return class indices of 8 bits with 255 as `IGNORE`."""
-    wide = values.astype(np.int32)
-    wide[values == OUTLINE] = IGNORE
-    return wide
+    return np.where(values == OUTLINE, IGNORE, values)
 
 
 def checked(example: Example, key: str, n_classes: int = 1) -> Example:

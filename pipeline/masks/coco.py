@@ -1,28 +1,26 @@
 """COCO: annotations/instances_SPLIT.json over the pictures of SPLIT/ or images/SPLIT/.
 
-Masks are drawn from the instances, larger ones first, so that a pixel belongs to the smallest
-instance over it: within half a pixel of pycocotools' outlines, and equal to it on run lengths.
-Which classes a picture has comes from its annotations, not from those pixels.
+Masks are drawn from the instances by pycocotools, larger ones first, so that a pixel belongs to the
+smallest instance over it. Which classes a picture has comes from its annotations, not from those
+pixels. Ids are opaque: numbers, strings, whatever they are joined by.
 """
 
 import json
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
-from PIL import Image, ImageDraw
+from jaxtyping import Bool
+from pycocotools import mask as run_lengths
 
-from pipeline.masks.base import Example, checked, need_names, read_picture
+from pipeline.masks.base import Example, Layout, Request, checked, need_names, read_picture
 from schemas.errors import SourceError
 from schemas.text import decode_text
 
 NAMED = "instances_*.json"
-# Polygons are drawn so many times larger; a pixel is inside if half of its parts are.
-FINER = 8
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,18 @@ class Coco:
     path: Path
     folder: Path
     keys: tuple[str, ...]
-    ids: tuple[int, ...]
+    ids: tuple[str, ...]
     labels: tuple[str | None, ...]
-    categories: tuple[int, ...]
+    categories: tuple[str, ...]
     classes: tuple[str, ...]
     by_class: bool = True
 
     @cached_property
-    def _annotations(self) -> dict[int, list[dict[str, Any]]]:
-        found: dict[int, list[dict[str, Any]]] = {}
+    def _annotations(self) -> dict[str, list[dict[str, Any]]]:
+        found: dict[str, list[dict[str, Any]]] = {}
         for one in _load(self.path)["annotations"]:
-            found.setdefault(one["image_id"], []).append(one)
+            if isinstance(one, dict):
+                found.setdefault(_id(one.get("image_id")), []).append(one)
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,36 +49,58 @@ class Coco:
         return {k: v for k, v in self.__dict__.items() if k != "_annotations"}
 
     def read(self, index: int) -> Example:
-        """Read a picture and draw its mask."""
+        """Read a picture and draw its mask.
+
+        Raises:
+            SourceError: the picture or one of its annotations cannot be used.
+        """
         key = self.keys[index]
         picture = read_picture(self.folder / key)
-        found = self._annotations.get(self.ids[index], [])
-        mask = np.zeros((picture.height, picture.width), dtype=np.int32)
-        classes = []
-        for one in sorted(found, key=lambda a: -float(a.get("area", 0))):
-            if one["category_id"] not in self.categories:
-                raise SourceError(f"{key}: category {one['category_id']} is not in {self.path}")
-            classes.append(self.categories.index(one["category_id"]) + 1)
-            try:
-                inside = instance_mask(one["segmentation"], picture.height, picture.width)
-            except (KeyError, ValueError, TypeError) as error:
-                raise SourceError(f"{key}: instance {one.get('id')}: {error}") from None
-            mask[inside] = classes[-1]
-        return checked(Example(picture, mask, frozenset(classes)), key, len(self.classes))
+        size = (picture.height, picture.width)
+        drawn = [self._instance(key, one, size) for one in self._of(index)]
+        mask = np.zeros(size, dtype=np.int32)
+        for _, category, inside in sorted(drawn, key=lambda found: -found[0]):
+            mask[inside] = category
+        present = frozenset(category for _, category, _ in drawn)
+        return checked(Example(picture, mask, present), key, len(self.classes))
+
+    def _of(self, index: int) -> list[dict[str, Any]]:
+        return self._annotations.get(self.ids[index], [])
+
+    def _instance(
+        self, key: str, one: dict[str, Any], size: tuple[int, int]
+    ) -> tuple[float, int, Bool[np.ndarray, "height width"]]:
+        """Return an annotation's area, its class, and where it is."""
+        category = _id(one.get("category_id"))
+        if category not in self.categories:
+            raise SourceError(
+                f"{key}: instance {one.get('id')}: category {one.get('category_id')!r} is not in "
+                f"{self.path}"
+            )
+        try:
+            inside = instance_mask(one["segmentation"], *size)
+        except (KeyError, ValueError, TypeError) as error:
+            reason = "no segmentation" if isinstance(error, KeyError) else error
+            raise SourceError(f"{key}: instance {one.get('id')}: {reason}") from None
+        area = one.get("area")
+        known = isinstance(area, (int, float)) and math.isfinite(area)
+        return (
+            float(area) if known else float(inside.sum()),
+            1 + self.categories.index(category),
+            inside,
+        )
 
 
-def open_coco(path: Path, classes: Sequence[str]) -> Coco:
-    """List the pictures of an instances file.
+def open_coco(request: Request) -> Coco:
+    """List the pictures of an instances file, or of the validation set's below annotations/.
 
-    Args:
-        path: the file, or the folder above annotations/; of several, the validation set's.
-        classes: names in the order of the categories' ids; default, the file's own.
+    Classes that are asked for name the categories in the order of their ids.
 
     Raises:
         SourceError: a file or the folder of pictures is missing, or has no instances.
         UsageError: names are given, but not one for each category.
     """
-    path = path if path.is_file() else _instances(path)
+    path = request.root if request.root.is_file() else _instances(request.root)
     held = _load(path)
     split = path.stem.removeprefix("instances_")
     above = path.parent.parent
@@ -87,9 +108,9 @@ def open_coco(path: Path, classes: Sequence[str]) -> Coco:
     folder = next((f for f in folders if f.is_dir()), None)
     if folder is None:
         raise SourceError(f"{path.name} needs its pictures in {folders[0]} or {folders[1]}")
-    categories = sorted(held["categories"], key=lambda c: int(c["id"]))
+    categories = sorted(held["categories"], key=lambda c: _order(c["id"]))
     names = need_names(
-        classes or [str(c["name"]) for c in categories],
+        request.classes or [str(c["name"]) for c in categories],
         len(categories),
         path.name,
         "order of the categories' ids",
@@ -99,9 +120,9 @@ def open_coco(path: Path, classes: Sequence[str]) -> Coco:
         path,
         folder,
         tuple(str(i["file_name"]) for i in pictures),
-        tuple(int(i["id"]) for i in pictures),
+        tuple(_id(i["id"]) for i in pictures),
         (None,) * len(pictures),
-        tuple(int(c["id"]) for c in categories),
+        tuple(_id(c["id"]) for c in categories),
         names,
     )
 
@@ -131,65 +152,60 @@ def _load(path: Path) -> dict[str, Any]:
     parts = ("images", "annotations", "categories")
     if not isinstance(held, dict) or not all(isinstance(held.get(p), list) for p in parts):
         raise SourceError(f"{path}: expected COCO's lists images, annotations and categories")
+    for part, field in (("images", "file_name"), ("categories", "name")):
+        for number, one in enumerate(held[part]):
+            if not isinstance(one, dict) or one.get("id") is None or one.get(field) is None:
+                raise SourceError(f"{path}: {part}[{number}] lacks id or {field}")
     return held
 
 
-def instance_mask(
-    segmentation: list[Any] | dict[str, Any], height: int, width: int
-) -> Bool[np.ndarray, "height width"]:
+def _id(value: Any) -> str:
+    """Return an id by which things are joined: 7 is 7, and the string "7" is another."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _order(value: Any) -> tuple[bool, float, str]:
+    """Sort numbers as numbers, before all else as text."""
+    number = isinstance(value, (int, float))
+    return not number, float(value) if number else 0.0, str(value)
+
+
+def instance_mask(segmentation: Any, height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """Return where an instance is: polygons, each [x, y, x, y ...], or run lengths by columns.
 
     Raises:
-        ValueError: the run lengths are of another size.
-        KeyError: they have no counts.
+        ValueError: it is none of these, or the run lengths are of another size.
+        KeyError: run lengths have no counts.
     """
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        runs = _unpacked(counts) if isinstance(counts, str) else counts
-        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        if len(flat) != height * width:
-            raise ValueError(f"run lengths of {len(flat)} pixels, expected {height} x {width}")
-        return flat.reshape(width, height).T
-    inside = np.zeros((height, width), dtype=bool)
+        return _by_runs(segmentation["counts"], height, width)
+    if not isinstance(segmentation, list):
+        raise ValueError(f"segmentation {segmentation!r}: expected polygons or run lengths")
     for polygon in segmentation:
-        _draw(inside, np.array(polygon, dtype=float).reshape(-1, 2))
-    return inside
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(f"polygon {str(polygon)[:60]}: expected x, y of three corners or more")
+        if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in polygon):
+            raise ValueError(f"polygon {str(polygon)[:60]}: expected finite numbers")
+    if not segmentation:
+        return np.zeros((height, width), dtype=bool)
+    drawn = run_lengths.merge(run_lengths.frPyObjects(segmentation, height, width))
+    return np.asarray(run_lengths.decode(drawn)).astype(bool)
 
 
-def _draw(inside: Bool[np.ndarray, "height width"], corners: Float[np.ndarray, "corner 2"]) -> None:
-    """Set the pixels of a polygon; only its own box is drawn."""
-    height, width = inside.shape
-    low = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
-    high = np.clip(np.ceil(corners.max(axis=0)), 0, (width, height)).astype(int)
-    across, down = (high - low).tolist()
-    if across == 0 or down == 0:
-        return
-    drawn = Image.new("L", (across * FINER, down * FINER))
-    # a point of the picture is at the centre of the part that is drawn
-    points = (corners - low) * FINER - 0.5
-    ImageDraw.Draw(drawn).polygon([tuple(point) for point in points.tolist()], fill=1)
-    parts = np.asarray(drawn).reshape(down, FINER, across, FINER)
-    covered = parts.sum(axis=(1, 3)) * 2 >= FINER**2
-    inside[low[1] : high[1], low[0] : high[0]] |= covered
+def _by_runs(counts: Any, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    size = [height, width]
+    if isinstance(counts, list):
+        if sum(counts) != height * width or min(counts, default=0) < 0:
+            raise ValueError(f"run lengths of {sum(counts)} pixels, expected {height} x {width}")
+        found = run_lengths.frPyObjects({"counts": counts, "size": size}, height, width)
+        return np.asarray(run_lengths.decode(found)).astype(bool)
+    found = {"counts": counts, "size": size}
+    inside = np.asarray(run_lengths.decode(found))
+    # what is of another size is decoded as far as it goes: it must come back as it was
+    again = run_lengths.encode(np.asfortranarray(inside))["counts"]
+    if again != (counts.encode() if isinstance(counts, str) else counts):
+        raise ValueError(f"run lengths {str(counts)[:20]!r} are not of {height} x {width} pixels")
+    return inside.astype(bool)
 
 
-def _unpacked(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed text.
-
-    Each number is in groups of 5 bits, lowest first, a character each from `0` on; the sixth bit
-    says that more follow, and the last group carries the sign. From the fourth run on, numbers
-    are differences from the run before the last.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        group = ord(character) - 48
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if group & 0x20:
-            continue
-        if group & 0x10:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    return runs
+LAYOUT = Layout("COCO", "annotations/instances_*.json (COCO)", is_coco, open_coco)

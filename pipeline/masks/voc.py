@@ -1,17 +1,8 @@
 """Pascal VOC: JPEGImages, SegmentationClass, and a list of names."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.masks.base import (
-    Example,
-    checked,
-    class_mask,
-    need_names,
-    read_indices,
-    read_picture,
-)
+from pipeline.masks.base import Layout, MaskFiles, Request, need_names
 from schemas.errors import SourceError
 from schemas.text import read_lines
 
@@ -22,34 +13,36 @@ VOC_CLASSES = (
 )
 
 
-@dataclass(frozen=True)
-class Voc:
-    """The pictures of ImageSets/Segmentation/val.txt."""
-
-    root: Path
-    keys: tuple[str, ...]
-    labels: tuple[str | None, ...]
-    classes: tuple[str, ...] = VOC_CLASSES
-    by_class: bool = True
-
-    def read(self, index: int) -> Example:
-        """Read a pair; the palette's indices are classes, 255 the outline that is ignored."""
-        name = self.keys[index]
-        picture = read_picture(self.root / "JPEGImages" / f"{name}.jpg")
-        values = read_indices(self.root / "SegmentationClass" / f"{name}.png")
-        return checked(Example(picture, class_mask(values)), name, len(self.classes))
-
-
-def open_voc(root: Path, classes: Sequence[str]) -> Voc:
-    """List the pictures of the validation set.
+def open_voc(request: Request) -> MaskFiles:
+    """List the pictures of ImageSets/Segmentation/val.txt; a palette's index is a class.
 
     Raises:
         SourceError: the list is missing.
         UsageError: names are given, but not one for each class.
     """
+    root = _folder(request.root)
     listing = root / "ImageSets" / "Segmentation" / "val.txt"
     if not listing.is_file():
         raise SourceError(f"{listing} is missing; it lists the pictures")
     keys = tuple(line.strip() for line in read_lines(listing, "a name per line") if line.strip())
-    names = need_names(classes or VOC_CLASSES, len(VOC_CLASSES), "VOC", "the palette's order")
-    return Voc(root, keys, (None,) * len(keys), names)
+    return MaskFiles(
+        tuple(root / "JPEGImages" / f"{key}.jpg" for key in keys),
+        tuple(root / "SegmentationClass" / f"{key}.png" for key in keys),
+        keys,
+        (None,) * len(keys),
+        need_names(request.classes or VOC_CLASSES, len(VOC_CLASSES), "VOC", "the palette's order"),
+        by_class=True,
+    )
+
+
+def _folder(root: Path) -> Path:
+    """Return the year's folder of a whole VOCdevkit, or the folder itself."""
+    return next(iter(sorted(root.glob("VOCdevkit/VOC20??"))), root)
+
+
+LAYOUT = Layout(
+    "VOC",
+    "JPEGImages/ and SegmentationClass/ (VOC)",
+    lambda root: (_folder(root) / "SegmentationClass").is_dir(),
+    open_voc,
+)

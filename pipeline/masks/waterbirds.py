@@ -1,11 +1,12 @@
 """Waterbirds (Sagawa et al., 2020): birds on backgrounds, with CUB-200-2011's segmentations."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.masks.base import (
     Example,
+    Layout,
+    Request,
     checked,
     foreground,
     need_names,
@@ -13,7 +14,7 @@ from pipeline.masks.base import (
     read_picture,
 )
 from pipeline.masks.pairs import metadata_rows
-from schemas.errors import SourceError
+from schemas.errors import SourceError, UsageError
 
 MASKS = "segmentations"
 COLUMNS = ("img_filename", "y", "split", "place")
@@ -45,17 +46,21 @@ def is_waterbirds(root: Path) -> bool:
     """Whether metadata.csv has Waterbirds' columns."""
     if not (root / "metadata.csv").is_file():
         return False
-    rows = metadata_rows(root)
+    try:
+        rows = metadata_rows(root)
+    except UsageError:
+        return False
     return bool(rows) and set(COLUMNS) <= rows[0].keys()
 
 
-def open_waterbirds(root: Path, classes: Sequence[str]) -> Waterbirds:
-    """List the test split; `classes` are names for land birds and water birds.
+def open_waterbirds(request: Request) -> Waterbirds:
+    """List the test split; the classes asked for name land birds and water birds.
 
     Raises:
         SourceError: the masks are missing, or there is no test picture.
         UsageError: there are not two names.
     """
+    root = request.root
     if not (root / MASKS).is_dir():
         raise SourceError(
             f"{root / MASKS} is missing; Waterbirds' masks are CUB-200-2011's segmentations: "
@@ -67,10 +72,20 @@ def open_waterbirds(root: Path, classes: Sequence[str]) -> Waterbirds:
     strange = sorted({row["y"] for row in rows} - {"0", "1"})
     if strange:
         raise SourceError(f"{root / 'metadata.csv'}: y is {strange[0]!r}, expected 0 or 1")
-    names = need_names(classes or CLASSES, len(CLASSES), "Waterbirds", "order of y: land, water")
+    names = need_names(
+        request.classes or CLASSES, len(CLASSES), "Waterbirds", "order of y: land, water"
+    )
     return Waterbirds(
         root,
         tuple(row["img_filename"] for row in rows),
         tuple(names[int(row["y"])] for row in rows),
         names,
     )
+
+
+LAYOUT = Layout(
+    "Waterbirds",
+    "metadata.csv with y, split and place, and segmentations/ (Waterbirds)",
+    is_waterbirds,
+    open_waterbirds,
+)

@@ -162,7 +162,8 @@ def test_compressed_run_lengths_are_as_pycocotools_writes_them() -> None:
 def test_a_polygon_covers_what_it_covers() -> None:
     triangle = instance_mask([[0, 0, 40, 0, 0, 40]], 50, 60)
     rows, columns = np.mgrid[:50, :60] + 0.5
-    np.testing.assert_array_equal(triangle, rows + columns <= 40)
+    # centres on the edge itself are outside
+    np.testing.assert_array_equal(triangle, rows + columns < 40)
     assert not instance_mask([[70, 70, 80, 70, 80, 80]], 50, 60).any()
 
 
