@@ -199,6 +199,8 @@ def _by_runs(counts: Any, height: int, width: int) -> Bool[np.ndarray, "height w
             raise ValueError(f"run lengths of {sum(counts)} pixels, expected {height} x {width}")
         found = run_lengths.frPyObjects({"counts": counts, "size": size}, height, width)
         return np.asarray(run_lengths.decode(found)).astype(bool)
+    if not isinstance(counts, (str, bytes)):
+        raise ValueError(f"run lengths {counts!r}: expected numbers, or COCO's compressed text")
     found = {"counts": counts, "size": size}
     inside = np.asarray(run_lengths.decode(found))
     # what is of another size is decoded as far as it goes: it must come back as it was

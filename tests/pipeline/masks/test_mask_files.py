@@ -66,7 +66,7 @@ def test_alpha_is_the_mask_where_one_colour_lies_on_nothing(tmp_path: Path, colo
     soft = np.clip(12 - np.hypot(*np.mgrid[-16:16, -16:16]), 0, 1) * 255
     plain.putalpha(Image.fromarray(soft.astype(np.uint8)))
     found = read_foreground(saved(tmp_path / "b.png", plain))
-    np.testing.assert_array_equal(found, soft.astype(np.uint8) * 2 > 255)
+    np.testing.assert_array_equal(found, soft.astype(int) * 2 > 255)
 
 
 def test_alpha_that_says_something_else_than_the_colours_is_refused(tmp_path: Path) -> None:
