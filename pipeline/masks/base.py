@@ -168,7 +168,8 @@ def read_indices(path: Path) -> Int32[np.ndarray, "height width"]:
             )
     if bool(((alpha > 0) & (alpha < OPAQUE)).any()):
         raise SourceError(f"mask {path} is transparent in part; expected alpha 0 or {OPAQUE}")
-    return np.where(alpha > 0, values, 0)
+    found: np.ndarray = np.where(alpha > 0, values, 0)
+    return found
 
 
 def read_foreground(path: Path) -> Int32[np.ndarray, "height width"]:
@@ -246,7 +247,8 @@ def class_mask(
     values: Int32[np.ndarray, "height width"],
 ) -> Int32[np.ndarray, "height width"]:
     """Return class indices of 8 bits with 255 as `IGNORE`."""
-    return np.where(values == OUTLINE, IGNORE, values)
+    found: np.ndarray = np.where(values == OUTLINE, IGNORE, values)
+    return found
 
 
 def checked(example: Example, key: str, n_classes: int = 1) -> Example:

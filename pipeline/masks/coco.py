@@ -83,12 +83,9 @@ class Coco:
             reason = "no segmentation" if isinstance(error, KeyError) else error
             raise SourceError(f"{key}: instance {one.get('id')}: {reason}") from None
         area = one.get("area")
-        known = isinstance(area, (int, float)) and math.isfinite(area)
-        return (
-            float(area) if known else float(inside.sum()),
-            1 + self.categories.index(category),
-            inside,
-        )
+        if not isinstance(area, (int, float)) or not math.isfinite(area):
+            area = inside.sum()
+        return float(area), 1 + self.categories.index(category), inside
 
 
 def open_coco(request: Request) -> Coco:
