@@ -184,7 +184,7 @@ def read_foreground(path: Path) -> Int32[np.ndarray, "height width"]:
     values, colours, alpha = _mask(path)
     drawn = (colours > 0).any(axis=-1) if values is None else values > 0
     if int(alpha.min(initial=OPAQUE)) == OPAQUE:
-        return drawn.astype(np.int32)
+        return np.asarray(drawn, dtype=np.int32)
     opaque = alpha * 2 > OPAQUE
     plain = bool((colours == colours[:1, :1]).all())
     if not plain and bool((opaque != drawn).any()):
@@ -192,7 +192,7 @@ def read_foreground(path: Path) -> Int32[np.ndarray, "height width"]:
             f"mask {path} has colours and an alpha channel that do not say the same; save it as a "
             "grey or palette PNG without alpha"
         )
-    return opaque.astype(np.int32)
+    return np.asarray(opaque, dtype=np.int32)
 
 
 def _mask(
