@@ -19,8 +19,23 @@ HeadAtlasError
 Each message says what was got, what was expected and what to do, in one line.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import ClassVar
+
+
+def near(got: object, known: Iterable[str]) -> str:
+    """Return `; did you mean NAME?` where one of the `known` names is like `got`, else nothing."""
+    found = get_close_matches(str(got), list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def near_path(path: Path) -> str:
+    """Return the same for a path that is not there, among what its folder holds."""
+    if not path.parent.is_dir():
+        return ""
+    return near(path, (str(path.parent / other.name) for other in path.parent.iterdir()))
 
 
 class HeadAtlasError(Exception):
@@ -56,9 +71,7 @@ class UnknownName(UsageError):
             else [str(known)]
         )
         listed = ", ".join(names[:40]) + (f", ... ({len(names)} in all)" if len(names) > 40 else "")
-        near = get_close_matches(str(got), names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return cls(f"no {what} {str(got)!r}; there is {listed or 'none yet'}{hint}")
+        return cls(f"no {what} {str(got)!r}; there is {listed or 'none yet'}{near(got, names)}")
 
 
 class UnsupportedModel(UsageError):

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from jobs import console
+from pipeline.masks.base import read_picture
 from schemas.config import AbsolutePath, Config, Names
 
-ARGUMENTS = ("image", "texts")
+if TYPE_CHECKING:
+    from jobs.steps.map_picture import MapResult
 
+ARGUMENTS = ("image", "texts")
 
 # Of segment too.
 ECLIP = (
@@ -62,11 +65,6 @@ class MapConfig(Config):
     output: Path = Field(default=Path("map.png"), description="PNG file to write.")
 
 
-if TYPE_CHECKING:
-    console.loading("the maps' methods")
-    from jobs.steps.map_picture import MapResult
-
-
 def run(config: MapConfig) -> "MapResult":
     """Draw the maps of a picture for some texts.
 
@@ -75,6 +73,7 @@ def run(config: MapConfig) -> "MapResult":
         UsageError: options that do not go together; a model that is not named.
         UnknownName: no such method, scan or role.
     """
+    read_picture(config.image)  # a wrong path is said at once
     console.loading("the maps' methods")
     from jobs.steps.map_picture import draw_maps
 

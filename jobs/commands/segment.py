@@ -12,6 +12,7 @@ from pydantic import Field
 from jobs import console
 from jobs.commands.map import ECLIP
 from schemas.config import AbsolutePath, Config, Names
+from schemas.errors import SourceError, near_path
 
 ARGUMENTS = ("data",)
 PUBLISHES = True
@@ -132,6 +133,8 @@ def run(config: SegmentConfig) -> SegmentResult:
         StaleScan: the folder holds results of other options.
         RunFailed: some shards failed for good; the others are kept.
     """
+    if not config.data.exists():
+        raise SourceError(f"no such file or folder: {config.data}{near_path(config.data)}")
     console.loading("the maps' methods")
     from jobs.steps.segmentation import score
 

@@ -1,6 +1,5 @@
 """Where the image encoder looks for a text, drawn over a picture: the work of `headatlas map`."""
 
-import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from jobs.commands.map import MapConfig
 from jobs.steps.chosen import chosen_heads
 from jobs.steps.early import weights_given
+from jobs.steps.figures import save_figure
 from jobs.steps.models import load_for
 from pipeline.maps.drawing import Panel, draw_panels
 from pipeline.maps.method import MapMethod, logit_scale_of
@@ -23,7 +23,6 @@ from pipeline.masks.base import read_picture
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import UsageError
 from schemas.names import head_name
-from warehouse.files.atomic import write_bytes
 from warehouse.files.layout import Warehouse
 from warehouse.results.classifiers import heads_of_role
 from warehouse.store import snapshots
@@ -236,6 +235,4 @@ def _draw(
         Panel(name, one.numpy(), mark)
         for name, one, mark in zip(titles, values, marks, strict=True)
     ]
-    drawn = io.BytesIO()
-    draw_panels(picture, panels, signed=signed, title=title, unit=unit).savefig(drawn, format="png")
-    write_bytes(config.output, drawn.getvalue())
+    save_figure(draw_panels(picture, panels, signed=signed, title=title, unit=unit), config.output)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from jobs.commands.segment import MethodScores, SegmentConfig, SegmentResult
 from jobs.steps.chunks import do_missing, split
 from jobs.steps.early import weights_given
+from jobs.steps.figures import save_figure
 from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker
 from pipeline.maps import scoring
 from pipeline.maps.drawing import draw_page
@@ -276,7 +277,4 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
     names = [spec.data.classes[asked[i][0]] for i in shown]
     pictures = [worker.picture_of(batch, i) for i in shown]
-    drawn = io.BytesIO()
-    page = draw_page(pictures, names, masks, rows)
-    page.savefig(drawn, format="png")
-    write_bytes(config.output / "examples.png", drawn.getvalue())
+    save_figure(draw_page(pictures, names, masks, rows), config.output / "examples.png")

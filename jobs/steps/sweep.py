@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jobs import console
+from jobs.steps.figures import save_figure
 from jobs.steps.whatif import Scene, Tally, counted, require_counted
 from pipeline.heads.ablation import project, shift
 from schemas.errors import UsageError
@@ -124,5 +125,4 @@ def plot(rows: Sequence[SweepRow], path: Path, title: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, dpi=120)

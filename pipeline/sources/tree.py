@@ -20,7 +20,7 @@ from pipeline.sources.paths import (
     to_uri,
     version_of,
 )
-from schemas.errors import SourceError
+from schemas.errors import SourceError, near_path
 
 _MAGIC = re.compile(r"[*?\[{]")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -106,6 +106,7 @@ def tree_of(source: str) -> Tree:
         raise SourceError(
             f"no such file or folder: {source}; expected a folder of pictures, a CSV, TSV, JSONL "
             "or Parquet listing, webdataset tars, or Parquet with image bytes"
+            f"{near_path(Path(source)) if as_local(source) is not None else ''}"
         )
     by_suffix: defaultdict[str, list[Found]] = defaultdict(list)
     for file in found:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from pydantic import BeforeValidator, Field
 
 from jobs import console
+from jobs.steps.figures import save_figure
 from jobs.steps.models import load_for, pool_embeddings
 from pipeline.heads import moments as mo
 from pipeline.heads.stored_frames import Frames, load_frames
@@ -247,5 +248,4 @@ def _draw(done: Comparison) -> None:
     for axes in (left, right):
         axes.set_xticks(sorted({p.m for p in done.points}))
         axes.spines[["top", "right"]].set_visible(False)
-    done.plot.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(done.plot, dpi=150)
+    save_figure(figure, done.plot, dpi=150)
