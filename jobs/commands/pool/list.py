@@ -11,7 +11,7 @@ from warehouse.store.pools import Pool, pools, read_pool
 
 
 class PoolListConfig(Config):
-    """Options of `headatlas pool-list`."""
+    """Options of `headatlas pool list`."""
 
     warehouse: Path = Field(description="Folder of the warehouse.")
 
