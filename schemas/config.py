@@ -33,7 +33,7 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _spelled(cls, values: Any) -> Any:
-        """Take one text where several may be given, and `~` for the home folder."""
+        """Take one text where several may be given, a path as text, and `~` for the home folder."""
         if not isinstance(values, dict):
             return values
         found = dict(values)
@@ -45,6 +45,8 @@ class Config(BaseModel):
                 value = type(value)(map(_at_home, value))
             if Path in (field.annotation, *get_args(field.annotation)):
                 _require_local(name, value)
+            elif isinstance(value, Path):
+                value = str(value)
             found |= {name: _at_home(value)} if value is not None else {}
         return found
 
