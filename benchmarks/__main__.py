@@ -10,11 +10,23 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import ablation, encode, endtoend, maps, memory, nearest, roles, spans, world
+from benchmarks import (
+    ablation,
+    decode,
+    encode,
+    endtoend,
+    maps,
+    memory,
+    nearest,
+    roles,
+    spans,
+    world,
+)
 from benchmarks.rows import Row
 
 ALL: dict[str, Callable[[Path], list[Row]]] = {
     "encode": lambda work: encode.run(),
+    "decode": lambda work: decode.run(),
     "textspan": lambda work: spans.run(),
     "endtoend": endtoend.run,
     "memory": memory.run,

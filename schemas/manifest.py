@@ -35,6 +35,14 @@ class Preprocessing(_Record):
     std: tuple[float, ...] = Field(description="Per channel, of values in 0..1.")
     interpolation: str
     resize_mode: str
+    decode: Literal["exact", "scaled"] = Field(
+        default="exact",
+        description="Whether a large JPEG is scaled down by its own transform while it is decoded.",
+    )
+    transparent: Literal["dropped", "white"] = Field(
+        default="dropped",
+        description="What is transparent shows the colour under the alpha, or is laid on white.",
+    )
 
 
 class ModelRecord(_Record):
@@ -110,6 +118,12 @@ class ScanRecord(_Record):
         if self.model.pool_layer is None:
             # records from before pools had heads of their own are the same to the last byte
             model = {k: v for k, v in model.items() if not k.startswith("pool_")}
+        # likewise records from before there was a choice of decoding
+        model["preprocessing"] = {
+            k: v
+            for k, v in model["preprocessing"].items()
+            if (k, v) not in (("decode", "exact"), ("transparent", "dropped"))
+        }
         return digest(
             {
                 "format": self.format,

@@ -14,7 +14,7 @@ from jobs.steps.models import load_for
 from jobs.steps.neighbour_sheets import write_sheets
 from pipeline.heads.retrieval import Scores, best
 from pipeline.heads.stored_frames import Frames, load_frames
-from pipeline.pictures.decode import Rejected, decode
+from pipeline.pictures.decode import Decoding, Rejected, decode
 from schemas.config import Config, Metric
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name, parse_head
@@ -206,9 +206,10 @@ def _encode(
     """Run the scan's model on a picture that is not in the warehouse."""
     from pipeline.heads.decompose import Decomposer
 
-    loaded = load_for(scan.load_record(), config.model, config.pretrained)
+    record = scan.load_record()
+    loaded = load_for(record, config.model, config.pretrained)
     try:
-        picture = decode(path.read_bytes())
+        picture = decode(path.read_bytes(), Decoding.of(record.model.preprocessing))
     except Rejected as verdict:
         raise UsageError(f"{path}: {verdict.reason}") from None
     pixels = loaded.transform(picture)[None].to(device=loaded.device, dtype=loaded.dtype)

@@ -44,6 +44,11 @@ class ScanConfig(Config):
     shard_size: int = Field(default=4096, ge=1, description="Pictures per shard.")
     batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
     precision: Precision = Field(default="fp32", description="Arithmetic of the forward pass.")
+    decode: Literal["exact", "scaled"] | None = Field(
+        default=None,
+        description="exact: every pixel of a JPEG; scaled: large ones at 1/2, 1/4 or 1/8 of their "
+        "size, still above twice the model's input. Default, the scan's own; scaled for a new one.",
+    )
     store: tuple[Literal["mlp"], ...] = Field(default=(), description="Also store: mlp.")
     ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
     workers: int | None = Field(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jobs.console import escaped
 from jobs.steps.sheet import Tile, contact_sheet
-from pipeline.pictures.decode import Rejected, decode
+from pipeline.pictures.decode import Decoding, Rejected, decode
 from pipeline.sources.reader import Reader
 from warehouse.files.atomic import write_bytes, write_text
 
@@ -82,13 +82,14 @@ def _asked(reader: Reader, found: "NearestResult") -> Image.Image | None:
         return _stored(reader, found.stored)
     if found.file is None:
         return None
-    return _small(decode(found.file.read_bytes()))
+    return _small(decode(found.file.read_bytes(), Decoding(on_white=True)))
 
 
 def _stored(reader: Reader, picture: "Neighbour") -> Image.Image:
     """Read a stored picture again, small; a grey tile when it is not there any more."""
     try:
-        return _small(decode(reader.reread(picture.key, picture.uri, picture.fingerprint)))
+        data = reader.reread(picture.key, picture.uri, picture.fingerprint)
+        return _small(decode(data, Decoding(on_white=True)))
     except Rejected:
         return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "lightgrey")
 

@@ -41,6 +41,8 @@ from warehouse.store.plan import Plan, ScanTask, halves, live_members, plan_refr
 from warehouse.store.rewrite import copy_shards
 from warehouse.store.shards import load_manifest
 
+# How a new scan decodes: measured by benchmarks/decode.py, see docs/log.md.
+DECODE = "scaled"
 LIBRARIES = ("headatlas", "torch", "open_clip_torch", "pyarrow", "numpy", "ray")
 
 
@@ -74,7 +76,7 @@ def _open(
     if scan.record.exists():
         stored = scan.load_record()
         frames = load_frames(scan.frames, stored.frames_sha256)
-        asked = _record(scan.name, config, dataset, model, layers, stored.frames_sha256)
+        asked = _record(scan.name, config, dataset, model, layers, stored.frames_sha256, stored)
         scan.require_same(asked)
         return frames, stored
     frames = head_frames(model.tower, layers)
@@ -91,13 +93,23 @@ def _record(
     model: LoadedModel,
     layers: tuple[int, ...],
     frames_sha256: str,
+    stored: ScanRecord | None = None,
 ) -> ScanRecord:
+    """Return what the scan is; a stored one keeps its way of decoding, unless told another."""
+    preprocessing = model.record.preprocessing.model_copy(
+        update={"decode": config.decode or DECODE, "transparent": "white"}
+        if stored is None
+        else {
+            "decode": config.decode or stored.model.preprocessing.decode,
+            "transparent": stored.model.preprocessing.transparent,
+        }
+    )
     return ScanRecord(
         scan_id=name,
         dataset=dataset,
         source=config.source,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=model.record,
+        model=model.record.model_copy(update={"preprocessing": preprocessing}),
         model_path=_absolute(config.model),
         pretrained_path=_absolute(config.pretrained),
         layers=layers,
@@ -149,8 +161,9 @@ def _dry_run(
     """Say what a scan would do and how many bytes it would add; nothing is written."""
     scan = warehouse.scan(name) if name in warehouse.scans() else None
     digest = scan.load_record().frames_sha256 if scan else ""
-    record = _record(name, config, safe_name(name), model, layers, digest)
-    if scan is not None and not config.restart:
+    stored = scan.load_record() if scan is not None and not config.restart else None
+    record = _record(name, config, safe_name(name), model, layers, digest, stored)
+    if scan is not None and stored is not None:
         scan.require_same(record)
     plan = _plan(None if config.restart else scan, config, record.fingerprint(), listing)
     todo = [len(task.members) for task in plan.scans]

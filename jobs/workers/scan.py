@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.heads import moments as mo
 from pipeline.heads.decompose import Decomposer, Decomposition
 from pipeline.heads.stored_frames import Frames, load_frames
+from pipeline.pictures.decode import Decoding
 from pipeline.pictures.loader import Clock, Loaded, batches
 from pipeline.sources.reader import Reader
 from pipeline.towers.models import LoadedModel, load_model, pick_device
@@ -94,6 +95,7 @@ class ScanWorker:
                 threads=self.cpus * DECODE_THREADS_PER_CPU,
                 ahead=AHEAD * self.spec.batch_size,
                 clock=clock,
+                how=Decoding.of(self.record.model.preprocessing),
             )
             for batch in loaded:
                 rows.rejects.extend(batch.rejects)

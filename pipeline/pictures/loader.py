@@ -14,9 +14,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from pipeline.pictures.decode import Rejected, decode
+from pipeline.pictures.budget import Budget
+from pipeline.pictures.decode import EXACT, Decoding, Opened, Rejected
 from pipeline.sources.reader import Reader
 from schemas.members import Member, Reject
+
+# Bytes of pixels that the threads of one worker hold at once while they decode.
+BUDGET = 1 << 30
 
 
 @dataclass
@@ -70,15 +74,18 @@ def batches(
     threads: int,
     ahead: int,
     clock: Clock,
+    how: Decoding = EXACT,
 ) -> Iterator[Loaded]:
     """Yield batches in listing order, each of `batch_size` accepted pictures but the last.
 
     What a batch holds does not depend on threads or their timing. At most `ahead` pictures are
-    decoded before they are asked for. Rejects come with the batch they were met in; trailing ones
-    come in a last batch that may hold no picture.
+    decoded before they are asked for, and those that are decoded at once take `BUDGET` bytes of
+    pixels together; one that takes more goes alone. Rejects come with the batch they were met in;
+    trailing ones come in a last batch that may hold no picture.
     """
 
     transform = by_table(transform)
+    budget = Budget(BUDGET)
 
     def load(member: Member) -> _Picture | Reject:
         started = time.perf_counter()
@@ -86,8 +93,11 @@ def batches(
         try:
             data = _read(reader, member)
             read = time.perf_counter()
-            picture = decode(data)
-            return _Picture(member, _pixels(picture, transform), picture.width, picture.height)
+            opened = Opened(data, how)
+            with budget.held(opened.cost):
+                picture, width, height = opened.load()
+                pixels = _pixels(picture, transform)
+            return _Picture(member, pixels, width, height)
         except Rejected as verdict:
             return Reject(member, verdict.stage, verdict.reason)
         finally:

@@ -128,6 +128,8 @@ def _differences(stored: ScanRecord, given: ScanRecord) -> str:
     parts = {"layers", "precision", "stored", "ln_split", "format", "frames_sha256"}
     old, new = stored.model_dump(mode="json"), given.model_dump(mode="json")
     said = [f"{p} ({old[p]} there, {new[p]} now)" for p in sorted(parts) if old[p] != new[p]]
+    before, now = old["model"].pop("preprocessing"), new["model"].pop("preprocessing")
+    said += [f"{p} ({before[p]} there, {now[p]} now)" for p in before if before[p] != now[p]]
     model = [k for k, v in old["model"].items() if v != new["model"][k]]
     return "; ".join([*(["model (" + ", ".join(model) + ")"] if model else []), *said])
 
