@@ -8,17 +8,15 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.accuracies import SHOWN, show_ablated
+from jobs.steps.opened import open_scan
 from jobs.steps.sweep import SweepRow, plot, sweep
 from jobs.steps.whatif import Head, Key, Scene, Tally, ablate_sets, means_over, random_sets, spread
-from pipeline.heads.stored_frames import load_frames
 from schemas.config import Config, Names
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
 from warehouse.files.layout import Warehouse
 from warehouse.results.classifiers import heads_of_role, read_classifier
-from warehouse.store import snapshots
 from warehouse.store.columns import condition, require_columns
-from warehouse.store.means import read_means
 
 
 class AblateConfig(Config):
@@ -194,17 +192,13 @@ def open_scene(
     Raises:
         UnknownName: no such scan, classifier or column.
     """
-    folder, snapshot = snapshots.open_scan(warehouse, scan)
-    record = folder.load_record()
-    found = read_classifier(warehouse, folder, classifier)
-    shards = tuple(live.shard for live in snapshot.shards if live.rows)
+    opened = open_scan(warehouse, scan)
+    found = read_classifier(warehouse, opened.scan, classifier)
     column = label_column or found.label_column
-    require_columns(folder, shards, [column, *group_by, *([keep[0]] if keep else [])])
+    require_columns(opened.scan, opened.shards, [column, *group_by, *([keep[0]] if keep else [])])
     return Scene(
-        scan=folder,
-        shards=shards,
-        frames=load_frames(folder.frames, record.frames_sha256),
-        means=read_means(folder, shards, "head"),
+        opened=opened,
+        means=opened.means(),
         classifier=found,
         label_column=column,
         group_by=group_by,

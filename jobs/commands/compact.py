@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
-from pipeline.heads import moments as mo
+from pipeline.heads.merging import merge_tables
 from schemas.config import Config
 from schemas.manifest import Snapshot
 from warehouse.files.layout import Warehouse
@@ -25,7 +25,7 @@ def run(config: CompactConfig) -> list[Snapshot]:
     warehouse = Warehouse(config.warehouse)
     names = [warehouse.scan(config.scan).name] if config.scan is not None else warehouse.scans()
     compacted = (
-        copy.compact(warehouse.scan(name), config.shard_size, mo.merge_tables) for name in names
+        copy.compact(warehouse.scan(name), config.shard_size, merge_tables) for name in names
     )
     return [snapshot for snapshot in compacted if snapshot is not None]
 

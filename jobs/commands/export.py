@@ -17,8 +17,8 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.accuracies import SHOWN
+from jobs.steps.opened import open_scan
 from pipeline.heads.ablation import project, shift
-from pipeline.heads.stored_frames import load_frames
 from schemas.config import Config, Names
 from schemas.embeddings import embeddings_schema
 from schemas.errors import UsageError
@@ -26,8 +26,7 @@ from schemas.names import head_name, parse_head
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.classifiers import heads_of_role
 from warehouse.results.files import stream_result
-from warehouse.store import snapshots
-from warehouse.store.means import Means, read_means
+from warehouse.store.means import Means
 from warehouse.store.reading import matrix, read_head, read_images
 
 ARGUMENTS = ("output",)
@@ -87,17 +86,12 @@ def run(config: ExportConfig) -> ExportResult:
         raise UsageError("give one of --heads L22H12,L23H6 and --role NAME")
     _check_path(config.output)
     started = time.perf_counter()
-    scan, snapshot = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
-    record = scan.load_record()
-    shards = [live.shard for live in snapshot.shards if live.rows]
-    means = read_means(scan, shards, "head")
+    opened = open_scan(Warehouse(config.warehouse), config.scan)
+    scan, record, snapshot = opened.scan, opened.record, opened.snapshot
+    means = opened.means()
     ablated = _ablated(config, scan, means)
-    frames = load_frames(scan.frames, record.frames_sha256)
     identity = np.eye(record.model.d_joint)
-    at = {int(layer): i for i, layer in enumerate(frames.layers)}
-    projected = {
-        (layer, head): project(frames.q[at[layer], head][None], identity) for layer, head in ablated
-    }
+    projected = {head: project(opened.frame(*head)[None], identity) for head in ablated}
     provenance = {
         "scan": scan.name,
         "dataset": record.dataset,
@@ -117,7 +111,7 @@ def run(config: ExportConfig) -> ExportResult:
         stream_result(config.output, schema, provenance) as writer,
         console.progress("Exporting", snapshot.images) as advance,
     ):
-        for shard in shards:
+        for shard in opened.shards:
             keys, embedding = _ablate_shard(scan, shard, means, projected)
             if config.unit:
                 embedding = _unit(embedding)

@@ -12,21 +12,19 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import pool_embeddings
+from jobs.steps.opened import Opened, open_scan
 from jobs.steps.templates import templates_of
 from pipeline.heads import moments as mo
-from pipeline.heads.stored_frames import Frames, load_frames
-from pipeline.heads.summary import stack
 from pipeline.heads.textspan import Basis, textspan
 from schemas.config import Config
 from schemas.errors import UsageError
-from schemas.manifest import ScanRecord, Snapshot
+from schemas.manifest import Snapshot
 from schemas.names import check_name, safe_name
 from schemas.results.textspan import textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
-from warehouse.store import snapshots
 from warehouse.store.pools import Pool, read_pool
-from warehouse.store.reading import iterate_layer, iterate_moments, matrix, read_images
+from warehouse.store.reading import iterate_layer, matrix, read_images
 from warehouse.store.select import select_images
 
 PUBLISHES = True
@@ -78,27 +76,23 @@ def run(config: TextSpanConfig) -> TextSpanResult:
     warehouse = Warehouse(config.warehouse)
     pool = read_pool(warehouse, config.pool)
     templates = templates_of(config.template)
-    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
-    record = scan.load_record()
-    frames = load_frames(scan.frames, record.frames_sha256)
+    opened = open_scan(warehouse, config.scan)
+    scan, record, snapshot = opened.scan, opened.record, opened.snapshot
     texts = pool_embeddings(warehouse, pool, record, config.model, config.pretrained, templates)
     started = time.perf_counter()
-    shards = [live.shard for live in snapshot.shards]
-    if config.where is None:
-        moments = mo.merge_all(iterate_moments(scan, shards))
-    else:
-        moments = subset_moments(scan, record, shards, frames, config.where)
+    moments = opened.moments if config.where is None else subset_moments(opened, config.where)
+    heads = opened.framed
     basis = textspan(
-        stack(moments),
-        frames.q.reshape(-1, *frames.q.shape[2:]),
+        [moments["head", *head].covariance for head in heads],
+        [opened.frame(*head) for head in heads],
         texts,
         config.m,
         renormalise=config.renormalise,
     )
     path = basis_path(scan, config)
     name = path.stem
-    images = next(iter(moments.values())).n
-    table = basis_table(basis, mo.head_keys(moments), pool)
+    images = moments["head", *heads[0]].n
+    table = basis_table(basis, heads, pool)
     write_result(path, table, _provenance(config, name, templates, snapshot, images))
     seconds = time.perf_counter() - started
     return TextSpanResult(name, scan.name, snapshot.number, len(basis.picks), images, path, seconds)
@@ -140,9 +134,7 @@ def _provenance(
     }
 
 
-def subset_moments(
-    scan: ScanDir, record: ScanRecord, shards: list[str], frames: Frames, where: str
-) -> dict[mo.Key, mo.Moments]:
+def subset_moments(opened: Opened, where: str) -> dict[mo.Key, mo.Moments]:
     """Recompute the heads' moments over the pictures for which `where` holds.
 
     Reads the stored contributions, one layer of one shard at a time.
@@ -150,6 +142,7 @@ def subset_moments(
     Raises:
         UsageError: the condition is no SQL over images, or holds for no picture.
     """
+    scan, shards = opened.scan, opened.shards
     chosen = select_images(scan, shards, where)
     if len(chosen) == 0:
         raise UsageError(f"--where {where!r}: no picture of scan {scan.name} satisfies it")
@@ -163,11 +156,10 @@ def subset_moments(
         embedding = matrix(rows["embedding"])[keep]
         heads = {
             block.layer: block.vectors[:, keep]
-            for layer in record.layers
+            for layer in opened.record.layers
             for block in iterate_layer(scan, [shard], layer)
         }
-        frames_q = frames.narrow()
-        for key, part in mo.shard_moments(heads, embedding, {}, frames_q).items():
+        for key, part in mo.shard_moments(heads, embedding, {}, opened.frames.narrow()).items():
             found[key] = found[key].merge(part) if key in found else part
     return found
 
@@ -187,7 +179,7 @@ def basis_table(basis: Basis, heads: Sequence[tuple[int, int]], pool: Pool) -> p
             "explained": float(basis.explained[i, rank]),
             "cumulative": float(cumulative[i, rank]),
             "pca_cumulative": float(basis.pca_cumulative[i, rank]),
-            "vector": basis.vectors[i, rank].astype(np.float32),
+            "vector": basis.vectors[i][rank].astype(np.float32),
         }
         for i, (layer, head) in enumerate(heads)
         for rank, pick in enumerate(basis.picks[i].tolist())

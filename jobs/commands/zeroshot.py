@@ -14,6 +14,7 @@ from jobs import console
 from jobs.steps.accuracies import show_groups
 from jobs.steps.logits import store_logits
 from jobs.steps.models import load_for
+from jobs.steps.opened import open_scan
 from jobs.steps.templates import OPENAI, read_lines
 from jobs.steps.whatif import GroupRow
 from pipeline.texts.zeroshot import (
@@ -30,7 +31,6 @@ from schemas.manifest import Snapshot
 from schemas.names import check_name, safe_name
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.classifiers import Classifier
-from warehouse.store import snapshots
 from warehouse.store.columns import READ, column, require_columns
 from warehouse.store.reading import read_images
 
@@ -105,14 +105,13 @@ def run(config: ZeroShotConfig) -> ZeroShotResult:
     """
     started = time.perf_counter()
     warehouse = Warehouse(config.warehouse)
-    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
-    record = scan.load_record()
-    shards = [live.shard for live in snapshot.shards]
-    require_columns(scan, shards, [config.label_column, *config.group_by])
-    classes = _classes(config, scan, shards)
+    opened = open_scan(warehouse, config.scan)
+    scan, snapshot = opened.scan, opened.snapshot
+    require_columns(scan, opened.shards, [config.label_column, *config.group_by])
+    classes = _classes(config, scan, opened.shards)
     templates = _templates(config.templates)
     weights = encode_classes(
-        load_for(record, config.model, config.pretrained), classes.names, templates
+        load_for(opened.record, config.model, config.pretrained), classes.names, templates
     )
     classifier = Classifier(
         classifier_name(config),
@@ -121,7 +120,7 @@ def run(config: ZeroShotConfig) -> ZeroShotResult:
         weights,
         _provenance(config, templates, snapshot),
     )
-    stored = store_logits(scan, record, snapshot, classifier, config.group_by)
+    stored = store_logits(opened, classifier, config.group_by)
     return ZeroShotResult(
         classifier.name,
         scan.name,

@@ -9,9 +9,9 @@ import pyarrow as pa
 from jaxtyping import Int
 
 from jobs import console
+from jobs.steps.opened import Opened
 from pipeline.heads.attributes import GroupSums, encode_columns, explained, group_sums
 from pipeline.heads.moments import Key, Moments
-from schemas.manifest import ScanRecord, Snapshot
 from schemas.results.attributes import ATTRIBUTES, attributes_schema
 from warehouse.files.layout import ScanDir
 from warehouse.results.files import write_result
@@ -26,24 +26,22 @@ def attributes_path(scan: ScanDir) -> Path:
     return scan.results(ATTRIBUTES) / f"{ATTRIBUTES}.parquet"
 
 
-def store_attributes(
-    scan: ScanDir, record: ScanRecord, snapshot: Snapshot, moments: dict[Key, Moments]
-) -> tuple[str, ...]:
+def store_attributes(opened: Opened) -> tuple[str, ...]:
     """Write R² and p-value of every attribute column for every stored head.
 
     Returns the attributes; nothing is written where the pictures have none.
     """
-    shards = [live.shard for live in snapshot.shards]
+    scan, record, shards = opened.scan, opened.record, opened.shards
     ids, groups = _groups(scan, shards)
     if not groups:
         return ()
     rows: list[dict[str, Any]] = []
     with console.progress("Attributes", len(record.layers), "layers") as advance:
         for done, layer in enumerate(record.layers, 1):
-            rows += _layer_rows(scan, shards, layer, ids, groups, moments)
+            rows += _layer_rows(scan, shards, layer, ids, groups, opened.moments)
             advance(done)
     provenance = {
-        "snapshot": snapshot.number,
+        "snapshot": opened.snapshot.number,
         "attributes": {name: values for name, (values, _) in groups.items()},
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
 from jobs import console
+from jobs.steps.opened import Opened
 from jobs.steps.whatif import Tally
 from pipeline.heads.ablation import head_logits, project
-from pipeline.heads.stored_frames import Frames, load_frames
-from schemas.manifest import ScanRecord, Snapshot
 from schemas.results.head_logits import HEAD_LOGITS, head_logits_schema
 from schemas.results.image_logits import IMAGE_LOGITS, image_logits_schema
 from warehouse.files.layout import ScanDir
@@ -27,7 +26,6 @@ from warehouse.results.classifiers import (
 )
 from warehouse.results.files import stream_result
 from warehouse.store.columns import READ, column, truth
-from warehouse.store.means import read_means
 from warehouse.store.reading import matrix, read_images, read_layer
 
 # Numbers in a file of logits above which it is not written: 0.8 GB.
@@ -54,36 +52,32 @@ class StoredLogits:
 
 
 def store_logits(
-    scan: ScanDir,
-    record: ScanRecord,
-    snapshot: Snapshot,
-    classifier: Classifier,
-    group_by: tuple[str, ...] = (),
+    opened: Opened, classifier: Classifier, group_by: tuple[str, ...] = ()
 ) -> StoredLogits:
     """Write a classifier and its logits over all pictures of a snapshot, replacing what was there.
 
     A file of more than 2e8 numbers is not written, which is said.
     """
-    frames = load_frames(scan.frames, record.frames_sha256)
+    scan, images_stored = opened.scan, opened.snapshot.images
     projected = {
-        int(layer): project(q, classifier.weights)
-        for layer, q in zip(frames.layers, frames.q, strict=True)
+        layer: project(q, classifier.weights) for layer, (q, _) in opened.frames.pairs.items()
     }
-    shards = [live.shard for live in snapshot.shards]
-    heads = len(record.layers) * record.model.n_heads
-    numbers = snapshot.images * len(classifier.names)
+    numbers = images_stored * len(classifier.names)
     by_class, by_group = Tally(1), Tally(1)
     with ExitStack() as stack:
         images = _writer(stack, scan, classifier, IMAGE_LOGITS, image_logits_schema(), numbers)
         parts = _writer(
-            stack, scan, classifier, HEAD_LOGITS, head_logits_schema(), numbers * (heads + 1)
+            stack,
+            scan,
+            classifier,
+            HEAD_LOGITS,
+            head_logits_schema(),
+            numbers * (len(opened.heads) + 1),
         )
-        advance = stack.enter_context(console.progress("Classifying", snapshot.images))
+        advance = stack.enter_context(console.progress("Classifying", images_stored))
         done = 0
-        for shard in shards:
+        for shard in opened.shards:
             rows = read_images(scan, [shard], [*READ, "embedding"])
-            if not rows.num_rows:
-                continue
             own = truth(rows, classifier.label_column, classifier.labels)
             ids = rows["image_id"].to_numpy()
             logits = matrix(rows["embedding"]) @ classifier.weights.T
@@ -95,7 +89,7 @@ def store_logits(
             _count(rows, classifier, own, logits, group_by, by_class, by_group)
             done += rows.num_rows
             advance(done)
-    path = write_classifier(scan, classifier, _head_means(scan, shards, frames, classifier))
+    path = write_classifier(scan, classifier, _head_means(opened, classifier))
     return StoredLogits(path, parts is not None, by_class, by_group)
 
 
@@ -155,12 +149,14 @@ def _count(
         by_group.add([[c[i] for c in columns] for i in known], hits)
 
 
-def _head_means(
-    scan: ScanDir, shards: list[str], frames: Frames, classifier: Classifier
-) -> Float[np.ndarray, "class head"]:
+def _head_means(opened: Opened, classifier: Classifier) -> Float[np.ndarray, "class head"]:
     """Return each stored head's mean logit for each class, over all pictures of the scan."""
-    means = read_means(scan, shards, "head").vectors
-    q = frames.q.reshape(-1, *frames.q.shape[2:])
-    directions = np.einsum("hjd,hd->hj", q, means)
+    means = opened.means()
+    directions = np.stack(
+        [
+            opened.frame(*head) @ mean
+            for *head, mean in zip(means.layers, means.heads, means.vectors, strict=True)
+        ]
+    )
     found: Float[np.ndarray, "class head"] = classifier.weights.astype(np.float64) @ directions.T
     return found

@@ -3,31 +3,38 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow.compute as pc
 from jaxtyping import Float
 
 from jobs import console
-from pipeline.heads.moments import Key, Moments, from_table, head_keys
-from pipeline.heads.stability import WeightedMoments, poisson_weights
-from schemas.manifest import ScanRecord
+from jobs.steps.opened import Opened
+from pipeline.heads.merging import Shape, merge_tables, stacks
+from pipeline.heads.stability import BlockSums, WeightedMoments, poisson_weights
 from warehouse.files.layout import ScanDir
-from warehouse.store.reading import iterate_layer, iterate_moments
+from warehouse.store.merged import blocks, iterate_blocks, tree
+from warehouse.store.reading import iterate_layer
 
-# With at least so many shards, shards are drawn instead of pictures: nothing but moments is read.
+# With at least so many shards, blocks of shards are drawn instead of pictures: no shard is read.
 SHARDS = 50
+# Blocks that are drawn at most: nodes of the tree of merged moments.
+BLOCKS = 64
 
 
 def sampled_covariances(
-    scan: ScanDir, record: ScanRecord, shards: Sequence[str], samples: int, seed: int = 0
-) -> list[Float[np.ndarray, "head d_head d_head"]]:
+    opened: Opened, samples: int, seed: int = 0
+) -> Sequence[Sequence[Float[np.ndarray, "_ _"]]]:
     """Return each bootstrap sample's covariances, in the order of the heads."""
-    if len(shards) >= SHARDS:
-        return _by_shard(scan, shards, samples, seed)
-    layers = []
-    with console.progress("Bootstrap", len(record.layers), "layers") as advance:
-        for done, layer in enumerate(record.layers, 1):
-            layers.append(_by_picture(scan, shards, layer, samples, seed))
+    scan, layers = opened.scan, opened.record.layers
+    if len(opened.shards) >= SHARDS:
+        return _by_block(opened, samples, seed)
+    found: list[list[np.ndarray]] = [[] for _ in range(samples)]
+    with console.progress("Bootstrap", len(layers), "layers") as advance:
+        for done, layer in enumerate(layers, 1):
+            drawn = _by_picture(scan, opened.shards, layer, samples, seed)
+            for sample, covariances in zip(found, drawn, strict=True):
+                sample.extend(covariances)
             advance(done)
-    return list(np.concatenate(layers, axis=1))
+    return found
 
 
 def _by_picture(
@@ -44,20 +51,15 @@ def _by_picture(
     return sums.covariance()
 
 
-def _by_shard(
-    scan: ScanDir, shards: Sequence[str], samples: int, seed: int
-) -> list[Float[np.ndarray, "head d_head d_head"]]:
-    counts = np.random.default_rng(seed).poisson(1.0, (samples, len(shards)))
-    merged: list[dict[Key, Moments]] = [{} for _ in range(samples)]
-    for number, table in enumerate(iterate_moments(scan, shards)):
-        part = {k: m for k, m in from_table(table).items() if k[0] == "head"}
-        for sample in range(samples):
-            for _ in range(int(counts[sample, number])):
-                into = merged[sample]
-                for key, moments in part.items():
-                    into[key] = into[key].merge(moments) if key in into else moments
-    return [
-        np.stack([found["head", *key].covariance for key in head_keys(found)])
-        for found in merged
-        if found
-    ]
+def _by_block(opened: Opened, samples: int, seed: int) -> list[list[Float[np.ndarray, "_ _"]]]:
+    root = tree(opened.scan, opened.snapshot)
+    nodes = [] if root is None else blocks(root, BLOCKS)
+    counts = np.random.default_rng(seed).poisson(1.0, (samples, len(nodes)))
+    sums: dict[Shape, BlockSums] = {}
+    for number, table in enumerate(iterate_blocks(nodes, merge_tables)):
+        heads = table.filter(pc.equal(table["component"], "head"))
+        for shape, stack in stacks(heads).items():
+            sums.setdefault(shape, BlockSums(samples)).add(stack, counts[:, number])
+    found = {key: value for part in sums.values() for key, value in part.covariances().items()}
+    drawn = np.flatnonzero(counts.sum(axis=1)).tolist()
+    return [[found["head", *head][sample] for head in opened.framed] for sample in drawn]

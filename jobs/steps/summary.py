@@ -2,12 +2,11 @@
 
 from datetime import UTC, datetime
 
-from pipeline.heads import moments as mo
+from jobs.steps.opened import opened
 from pipeline.heads.summary import component_shares, heads_table
 from schemas.manifest import Snapshot
 from warehouse.files.layout import ScanDir
 from warehouse.results.files import read_provenance, write_result
-from warehouse.store.reading import iterate_moments
 
 
 def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
@@ -16,7 +15,7 @@ def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
         return
     if scan.heads.is_file() and read_provenance(scan.heads)["snapshot"] == snapshot.number:
         return
-    moments = mo.merge_all(iterate_moments(scan, [live.shard for live in snapshot.shards]))
+    moments = opened(scan, snapshot).moments
     shares = component_shares(moments)
     by_kind = {
         kind: sum(share for key, share in shares.items() if key[0] == kind)

@@ -17,7 +17,7 @@ from jobs.steps.figures import save_figure
 from jobs.steps.whatif import Scene, Tally, counted, require_counted
 from pipeline.heads.ablation import project, shift
 from schemas.errors import UsageError
-from warehouse.store.means import Means, read_means
+from warehouse.store.means import Means
 from warehouse.store.reading import read_layer, read_mlp
 
 Kind = Literal["none", "mlps", "attention", "last"]
@@ -57,7 +57,7 @@ def sweep(scene: Scene) -> tuple[int, tuple[SweepRow, ...]]:
     cases: list[tuple[Kind, int]] = [("none", 0), ("mlps", 0)]
     cases += [("attention", n + 1) for n in range(n_layers)]
     cases += [("last", n) for n in range(n_layers + 1)]
-    mlp_means = read_means(scene.scan, scene.shards, "mlp")
+    mlp_means = scene.opened.means("mlp")
     space = scene.space()
     projected = [project(q, space) for q in scene.frames.q]
     tally = Tally(len(cases))

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jobs import console
+from jobs.steps.opened import Opened
 from pipeline.heads.ablation import project, shift
 from pipeline.heads.stored_frames import Frames
 from schemas.errors import UnknownName, UsageError
@@ -77,19 +78,33 @@ class Scene:
     """What a streamed ablation reads.
 
     Attributes:
+        opened: the scan.
         means: of all heads, over all pictures of the scan.
         label_column: where a picture's true class is.
         keep: pictures to count, by the value of a column; all, when None.
     """
 
-    scan: ScanDir
-    shards: Sequence[str]
-    frames: Frames
+    opened: Opened
     means: Means
     classifier: Classifier
     label_column: str
     group_by: tuple[str, ...]
     keep: tuple[str, str] | None = None
+
+    @property
+    def scan(self) -> ScanDir:
+        """The scan's folder."""
+        return self.opened.scan
+
+    @property
+    def shards(self) -> Sequence[str]:
+        """The shards that are read."""
+        return self.opened.shards
+
+    @property
+    def frames(self) -> Frames:
+        """The scan's frames."""
+        return self.opened.frames
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -108,9 +123,7 @@ class Scene:
 
     def frame(self, head: Head) -> Float[np.ndarray, "d_joint d_head"]:
         """Return a head's Q."""
-        (at,) = np.flatnonzero(self.frames.layers == head[0])
-        found: np.ndarray = self.frames.q[at, head[1]]
-        return found
+        return self.opened.frame(*head)
 
 
 def require_heads(scene: Scene, heads: Sequence[Head]) -> None:
@@ -159,19 +172,18 @@ def means_over(scene: Scene, keep: tuple[str, str]) -> Means:
         UsageError: there is no such picture.
     """
     name, value = keep
-    total, n = np.zeros(scene.means.vectors.shape), 0
+    total, n = [np.zeros(mean.shape) for mean in scene.means.vectors], 0
     for shard in scene.shards:
         values = column(read_images(scene.scan, [shard], READ), name)
         rows = np.flatnonzero(np.array([v == value for v in values], bool))
         n += len(rows)
         if len(rows):
             layers = [read_layer(scene.scan, shard, int(i)) for i in scene.frames.layers]
-            total += np.concatenate(
-                [b.vectors[:, rows].sum(axis=1, dtype=np.float64) for b in layers]
-            )
+            parts = [part for b in layers for part in b.vectors[:, rows].sum(1, np.float64)]
+            total = [old + part for old, part in zip(total, parts, strict=True)]
     if not n:
         raise UsageError(f"no picture of scan {scene.scan.name!r} has {name}={value}")
-    return Means(n, scene.means.layers, scene.means.heads, total / n)
+    return Means(n, scene.means.layers, scene.means.heads, tuple(sums / n for sums in total))
 
 
 def require_counted(scene: Scene, tally: Tally) -> None:

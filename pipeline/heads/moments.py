@@ -4,7 +4,7 @@ Mean-ablation, variance, shares and TextSpan need nothing else of a data set. Me
 Golub and LeVeque (1983); everything is float64.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,20 +166,6 @@ def from_table(table: pa.Table) -> dict[Key, Moments]:
         key = (component, layer, head)
         found[key] = found[key].merge(row) if key in found else row
     return found
-
-
-def merge_all(tables: Iterable[pa.Table]) -> dict[Key, Moments]:
-    """Merge the moments of several shards, given as their tables, one at a time."""
-    found: dict[Key, Moments] = {}
-    for table in tables:
-        for key, row in from_table(table).items():
-            found[key] = found[key].merge(row) if key in found else row
-    return found
-
-
-def merge_tables(tables: Iterable[pa.Table]) -> pa.Table:
-    """Merge moments of several shards into one table, one row per component."""
-    return to_table(merge_all(tables))
 
 
 def share(component: Moments, embedding: Moments) -> float:

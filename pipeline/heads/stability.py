@@ -2,13 +2,16 @@
 
 TextSpan needs only covariances, so a bootstrap sample of pictures is a covariance: from stored
 vectors with Poisson(1) weights (each picture counts 0, 1, 2 ... times), or from the moments of
-shards drawn with replacement, which is coarser and reads no vector.
+blocks of shards drawn with replacement, which is coarser and reads no vector.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from pipeline.heads.merging import Stack
+from pipeline.heads.moments import Key
 
 
 class WeightedMoments:
@@ -40,6 +43,45 @@ class WeightedMoments:
         n = np.maximum(self.n, 1)[:, None, None]
         mean = self.total / n
         return self.squares / n[..., None] - mean[..., :, None] * mean[..., None, :]
+
+
+class BlockSums:
+    """Second moments of heads of one width, under several draws of blocks of pictures.
+
+    Sums are taken about the first block's mean, so that little is lost where means are long.
+    """
+
+    def __init__(self, samples: int) -> None:
+        """Start with no block."""
+        self.n = np.zeros(samples)
+        self.keys: tuple[Key, ...] = ()
+        self.centre, self.total, self.squares = np.empty(0), np.empty(0), np.empty(0)
+
+    def add(self, block: Stack, times: Int[np.ndarray, " sample"]) -> None:
+        """Add a block, counted `times` in each sample."""
+        if not self.keys:
+            self.keys, self.centre = block.keys, block.mean
+            self.total = np.zeros((len(times), *block.mean.shape))
+            self.squares = np.zeros((len(times), *block.m2.shape))
+        block = block.take(self.keys)
+        n = block.n[:, None].astype(np.float64)
+        away = block.mean - self.centre
+        squares = block.m2 + n * (away[:, :, None] * away[:, None, :]).reshape(block.m2.shape)
+        for sample in np.flatnonzero(times):
+            self.n[sample] += times[sample] * block.n[0]
+            self.total[sample] += times[sample] * n * away
+            self.squares[sample] += times[sample] * squares
+
+    def covariances(self) -> dict[Key, Float[np.ndarray, "sample d d"]]:
+        """Return every head's covariance in each sample."""
+        n = np.maximum(self.n, 1)[:, None]
+        found = {}
+        for i, key in enumerate(self.keys):
+            mean = self.total[:, i] / n
+            width = mean.shape[1]
+            raw = self.squares[:, i].reshape(-1, width, width) / n[..., None]
+            found[key] = raw - mean[:, :, None] * mean[:, None, :]
+        return found
 
 
 def poisson_weights(

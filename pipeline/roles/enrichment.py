@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.stats import false_discovery_control
 
 # Grid cells that a share of 1 is rounded to.
 GRID = 1024
@@ -93,7 +94,7 @@ def enrichment(
         which = np.flatnonzero(rare[head])
         p_value[head, which] = tail(weights[head], hits[head][:, which], frequency[which])
     p_value[share == 0] = 1.0
-    q_value = benjamini_hochberg(p_value.ravel()).reshape(p_value.shape)
+    q_value = false_discovery_control(p_value.ravel()).reshape(p_value.shape)
     squares = (weights**2).sum(axis=1)
     effective = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1), 0.0)
     return Enrichment(names, share, p_value, q_value, effective)
@@ -155,13 +156,3 @@ def tail(
         end += int(cell)
     above = np.cumsum(null[:, ::-1], axis=1)[:, ::-1]
     return np.clip(above[np.arange(len(frequency)), observed], 0.0, 1.0)
-
-
-def benjamini_hochberg(p_value: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """Return q-values: the least false discovery rate at which each test is called."""
-    n = len(p_value)
-    order = np.argsort(p_value)
-    scaled = p_value[order] * n / np.arange(1, n + 1)
-    q = np.empty(n)
-    q[order] = np.clip(np.minimum.accumulate(scaled[::-1])[::-1], 0, 1)
-    return q

@@ -17,9 +17,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import beta
 
+from pipeline.heads.span import span
+from pipeline.heads.textspan import PerHead
+
 # Picks that count: later ones carry little, and cost as much.
 FIRST = 10
-_SPANNED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Turned:
 
 
 def turned(
-    covariance: Float[np.ndarray, "head d_head d_head"],
-    frames_q: Float[np.ndarray, "head d_joint d_head"],
+    covariance: PerHead,
+    frames_q: PerHead,
     texts: Float[np.ndarray, "text d_joint"],
     picks: Int[np.ndarray, "head rank"],
     explained: Float[np.ndarray, "head rank"],
@@ -62,27 +64,33 @@ def turned(
         renormalise: as the basis was made.
         seed: of the rotations, which all heads share.
     """
-    n_properties, width = int(codes.max(initial=-1)) + 1, covariance.shape[1]
-    steps = min(FIRST, picks.shape[1], width, len(texts))
+    n_properties = int(codes.max(initial=-1)) + 1
+    steps = min(FIRST, picks.shape[1], len(texts))
     share = _by_property(explained[:, :steps], picks[:, :steps], codes, n_properties)
-    rng = np.random.default_rng(seed)
-    rotations = np.linalg.qr(rng.normal(size=(draws, width, width)))[0]
+    rotations: dict[int, np.ndarray] = {}
     expected, p_value = np.zeros_like(share), np.ones_like(share)
     pool = texts.astype(np.float32)
     for head, (sigma, q) in enumerate(zip(covariance, frames_q, strict=True)):
         spectrum = np.clip(np.linalg.eigvalsh(sigma), 0, None)
         if not spectrum.sum() > 0:
             continue
-        r = pool @ q.astype(np.float32)
+        turn = rotations.setdefault(len(sigma), _rotations(draws, len(sigma), seed))
+        sigmas = (turn * (spectrum / spectrum.sum())) @ turn.transpose(0, 2, 1)
+        r = q.astype(np.float32).T @ pool.T
         if renormalise:
-            r /= np.maximum(np.linalg.norm(r, axis=1, keepdims=True), 1e-12)
-        sigmas = (rotations * (spectrum / spectrum.sum())) @ rotations.transpose(0, 2, 1)
-        chosen, removed = _spans(sigmas.astype(np.float32), r, steps)
+            r /= np.maximum(np.linalg.norm(r, axis=0), 1e-12)
+        chosen, removed = span(sigmas, r, min(steps, len(sigma)))
         null = _by_property(removed, chosen, codes, n_properties)
         expected[head] = null.mean(axis=0)
         p_value[head] = _beta_tail(share[head], null)
     p_value[share <= 0] = 1.0
     return Turned(share, expected, p_value)
+
+
+def _rotations(draws: int, width: int, seed: int) -> Float[np.ndarray, "draw d d"]:
+    rng = np.random.default_rng(seed)
+    found: np.ndarray = np.linalg.qr(rng.normal(size=(draws, width, width)))[0]
+    return found
 
 
 def _by_property(
@@ -113,49 +121,3 @@ def _beta_tail(
     size = np.maximum(m * (1 - m) / v - 1, 1e-3)
     fitted = beta.sf(np.clip(share, 0, 1 - 1e-9), m * size, (1 - m) * size)
     return np.where(usable, fitted, counted)
-
-
-def _spans(
-    sigmas: Float[np.ndarray, "draw d d"], r: Float[np.ndarray, "text d"], steps: int
-) -> tuple[Int[np.ndarray, "draw rank"], Float[np.ndarray, "draw rank"]]:
-    """Run TextSpan's fast form on many covariances over the same texts; see pipeline.textspan."""
-    draws, width = len(sigmas), r.shape[1]
-    wide = sigmas.transpose(1, 0, 2).reshape(width, draws * width)
-    score = np.empty((draws, len(r)), np.float32)
-    for start in range(0, draws, 16):
-        part = r @ wide[:, start * width : (start + 16) * width]
-        part = part.reshape(len(r), -1, width)
-        part *= r[:, None, :]
-        score[start : start + 16] = part.sum(axis=2).T
-    length = np.broadcast_to((r * r).sum(axis=1), score.shape).copy()
-    floor = length[0] * _SPANNED
-    basis = np.zeros((draws, steps, width), np.float32)
-    picks = np.zeros((draws, steps), np.int64)
-    removed = np.zeros((draws, steps))
-    rows = np.arange(draws)
-    for step in range(steps):
-        score[length <= floor] = -np.inf
-        best = score.argmax(axis=1)
-        u = _deflate(r[best], basis[:, :step])
-        u /= np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-12)
-        w = _deflate(np.matmul(sigmas, u[:, :, None])[:, :, 0], basis[:, :step])
-        gone = (u * w).sum(axis=1)
-        along, across = u @ r.T, w @ r.T
-        across *= -2
-        across += along * gone[:, None]
-        across *= along
-        score += across
-        along *= along
-        length -= along
-        score[rows, best] = -np.inf
-        basis[:, step], picks[:, step], removed[:, step] = u, best, np.maximum(gone, 0)
-    return picks, removed
-
-
-def _deflate(
-    v: Float[np.ndarray, "draw d"], basis: Float[np.ndarray, "draw rank d"]
-) -> Float[np.ndarray, "draw d"]:
-    """Remove each draw's directions from its vector, twice for rounding."""
-    for _ in range(2):
-        v = v - np.matmul(np.matmul(basis, v[:, :, None]).transpose(0, 2, 1), basis)[:, 0]
-    return v

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from pipeline.heads.textspan import Basis
+from pipeline.heads.textspan import Basis, PerHead
 
 PCA = "PCA"
 
@@ -34,39 +34,35 @@ class Point:
     accuracy: float
 
 
-def spans(basis: Basis) -> Float[np.ndarray, "head rank d_head"]:
+def spans(basis: Basis) -> list[Float[np.ndarray, "rank _"]]:
     """Return each head's picks made orthonormal, in order; zeros where a head ran out."""
-    found = np.zeros(basis.vectors.shape)
+    found = [np.zeros(vectors.shape) for vectors in basis.vectors]
     for head, vectors in enumerate(basis.vectors):
         count = int((basis.picks[head] >= 0).sum())
         if count:
-            found[head, :count] = np.linalg.qr(vectors[:count].T)[0].T
+            found[head][:count] = np.linalg.qr(vectors[:count].T)[0].T
     return found
 
 
-def principal(
-    covariance: Float[np.ndarray, "head d d"], steps: int
-) -> Float[np.ndarray, "head rank d"]:
+def principal(covariance: PerHead, steps: int) -> list[Float[np.ndarray, "rank _"]]:
     """Return the first principal directions of each head."""
-    vectors = np.linalg.eigh(covariance)[1][:, :, ::-1]
-    return np.ascontiguousarray(vectors.transpose(0, 2, 1)[:, :steps])
+    return [np.linalg.eigh(sigma)[1].T[::-1][:steps] for sigma in covariance]
 
 
-def kept_variance(
-    covariance: Float[np.ndarray, "head d d"],
-    directions: Float[np.ndarray, "head rank d"],
-    sizes: Sequence[int],
-) -> list[float]:
+def kept_variance(covariance: PerHead, directions: PerHead, sizes: Sequence[int]) -> list[float]:
     """Return the share of all heads' variance within the first m directions, for each m."""
-    along = np.einsum("hri,hij,hrj->hr", directions, covariance, directions)
-    total = float(np.trace(covariance, axis1=1, axis2=2).sum())
-    return [float(along[:, :m].sum()) / total if total > 0 else 0.0 for m in sizes]
+    along = [
+        np.einsum("ri,ij,rj->r", u, sigma, u)
+        for u, sigma in zip(directions, covariance, strict=True)
+    ]
+    total = float(sum(np.trace(sigma) for sigma in covariance))
+    return [float(sum(a[:m].sum() for a in along)) / total if total > 0 else 0.0 for m in sizes]
 
 
 def lost_logits(
     vectors: Float[np.ndarray, "head image d"],
     means: Float[np.ndarray, "head d"],
-    directions: Float[np.ndarray, "head rank d"],
+    directions: PerHead,
     projected: Float[np.ndarray, "head class d"],
     sizes: Sequence[int],
 ) -> Float[np.ndarray, "size image class"]:
@@ -80,7 +76,7 @@ def lost_logits(
         sizes: m, ascending.
     """
     centred = vectors.astype(np.float32) - means[:, None].astype(np.float32)
-    u, w = directions.astype(np.float32), projected.astype(np.float32)
+    u, w = np.stack(list(directions)).astype(np.float32), projected.astype(np.float32)
     whole = np.matmul(centred, w.transpose(0, 2, 1)).sum(axis=0)
     along, weights = np.matmul(centred, u.transpose(0, 2, 1)), np.matmul(u, w.transpose(0, 2, 1))
     found = [

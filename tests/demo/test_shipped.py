@@ -9,11 +9,9 @@ from jobs.commands.evaluate import EvaluateConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.spurious import SpuriousConfig
 from jobs.steps.attributes import store_attributes
-from pipeline.heads import moments as mo
+from jobs.steps.opened import open_scan
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_result
-from warehouse.store import snapshots
-from warehouse.store.reading import iterate_moments
 
 
 def scanned(listing: Path, root: Path, labels: str) -> Path:
@@ -38,10 +36,9 @@ def test_the_best_head_retrieves_better_than_the_embedding(
 ) -> None:
     listing = materialise("test", tmp_path / "pictures", 600)
     root = scanned(listing, tmp_path / "w", "kind")
-    folder, snapshot = snapshots.open_scan(Warehouse(root), None)
-    moments = mo.merge_all(iterate_moments(folder, [live.shard for live in snapshot.shards]))
-    store_attributes(folder, folder.load_record(), snapshot, moments)
-    (path,) = folder.results("attributes").glob("*.parquet")
+    opened = open_scan(Warehouse(root), None)
+    store_attributes(opened)
+    (path,) = opened.scan.results("attributes").glob("*.parquet")
     rows = read_result(path)[0].to_pylist()
     explained = {row["attribute"] for row in rows if row["r2"] >= 0.5}
     assert {"background", "colour", "count", "tone"} <= explained

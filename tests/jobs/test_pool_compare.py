@@ -28,7 +28,7 @@ def case(seed: int = 0) -> tuple[np.ndarray, ...]:
 
 def test_lost_logits_equal_the_literal_projection_of_every_head() -> None:
     q, vectors, texts, covariance, weights = case()
-    u = spans(textspan(covariance, q, texts, 8))
+    u = np.stack(spans(textspan(covariance, q, texts, 8)))
     means = vectors.mean(axis=1)
     lost = lost_logits(vectors, means, u, weights @ q, [2, 5, 8])
     for i, m in enumerate((2, 5, 8)):

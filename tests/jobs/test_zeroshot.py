@@ -14,6 +14,7 @@ from jobs.commands.spurious import SpuriousConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.steps import logits as jobs_logits
 from jobs.steps.logits import store_logits
+from jobs.steps.opened import opened
 from pipeline.texts.class_weights import class_weights
 from pipeline.texts.zeroshot import openai_templates, parse_classes, parse_templates
 from pipeline.towers.models import load_model
@@ -34,8 +35,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     planted = plant(tmp_path_factory.mktemp("zeroshot"))
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
-    record = planted.scan.load_record()
-    stored = store_logits(planted.scan, record, snapshot, planted.classifier, ("label", "place"))
+    stored = store_logits(opened(planted.scan, snapshot), planted.classifier, ("label", "place"))
     assert stored.head_logits
     assert sum(row.n for row in stored.by_group.rows()) == len(planted.y)
     return planted
@@ -119,8 +119,7 @@ def test_too_many_logits_are_not_written(
     monkeypatch.setattr(jobs_logits, "MOST_LOGITS", 130)
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
-    record = planted.scan.load_record()
-    stored = store_logits(planted.scan, record, snapshot, planted.classifier)
+    stored = store_logits(opened(planted.scan, snapshot), planted.classifier)
     assert not stored.head_logits
     assert not classifier_path(planted.scan, "kinds", HEAD_LOGITS).exists()
     assert classifier_path(planted.scan, "kinds", IMAGE_LOGITS).exists()

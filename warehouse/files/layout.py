@@ -46,6 +46,11 @@ class ScanDir:
         return self.path / "snapshots"
 
     @property
+    def moments(self) -> Path:
+        """Folder of the moments merged over shards, which can be made again."""
+        return self.path / "moments"
+
+    @property
     def rejects(self) -> Path:
         """Rejects of the newest snapshot, over all its shards."""
         return self.path / "rejects.parquet"

@@ -14,7 +14,7 @@ from schemas.errors import CorruptStore, StoreError, UsageError
 from warehouse.files.atomic import TEMPORARY
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.files.lock import scan_lock
-from warehouse.store import snapshots
+from warehouse.store import merged, snapshots
 from warehouse.store.shards import MANIFEST, load_manifest
 
 DAY = 24 * 3600
@@ -118,7 +118,9 @@ def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Coll
         gone = [n for n in numbers if n not in kept]
         for number in gone:
             scan.snapshot(number).unlink()
-        freed = sum(_delete(folder) for folder in doomed)
+        live = merged.files(merged.tree(scan, snapshots.load(scan, newest))) if newest else set()
+        freed = sum(_forget(path) for path in set(scan.moments.glob("*.parquet")) - live)
+        freed += sum(_delete(folder) for folder in doomed)
     return Collected(name, tuple(f.name for f in doomed), tuple(gone), freed)
 
 
@@ -135,6 +137,13 @@ def _dead(scan: ScanDir, folder: Path, newest: int) -> bool:
 def _age(path: Path) -> float:
     """Return the seconds since something was last written there."""
     return time.time() - path.stat().st_mtime
+
+
+def _forget(path: Path) -> int:
+    """Delete one file; return the bytes that this frees."""
+    size = path.stat().st_size
+    path.unlink()
+    return size
 
 
 def _delete(folder: Path) -> int:

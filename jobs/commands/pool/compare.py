@@ -13,21 +13,17 @@ from pydantic import BeforeValidator, Field
 from jobs import console
 from jobs.steps.figures import save_figure
 from jobs.steps.models import load_for, pool_embeddings
-from pipeline.heads import moments as mo
-from pipeline.heads.stored_frames import Frames, load_frames
-from pipeline.heads.summary import stack
-from pipeline.heads.textspan import textspan
+from jobs.steps.opened import Opened, open_scan
+from pipeline.heads.textspan import PerHead, textspan
 from pipeline.texts.pool_compare import PCA, Point, kept_variance, lost_logits, principal, spans
 from pipeline.texts.zeroshot import label_prompt
 from schemas.config import Config, split_numbers
 from schemas.errors import UsageError
-from schemas.manifest import ScanRecord
-from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
-from warehouse.store import snapshots
 from warehouse.store.columns import column, require_columns, truth
 from warehouse.store.pools import read_pool
-from warehouse.store.reading import iterate_moments, matrix, read_images, read_layer
+from warehouse.store.reading import matrix, read_images, read_layer
 
 ARGUMENTS = ("pools",)
 
@@ -69,7 +65,7 @@ class Comparison:
     plot: Path
 
 
-Directions = dict[str, Float[np.ndarray, "head rank d_head"]]
+Directions = dict[str, list[Float[np.ndarray, "rank _"]]]
 
 
 def run(config: PoolCompareConfig) -> Comparison:
@@ -82,18 +78,13 @@ def run(config: PoolCompareConfig) -> Comparison:
     if config.out.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--out {config.out}: expected a name that ends in .png, .svg or .pdf")
     warehouse = Warehouse(config.warehouse)
-    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
-    record = scan.load_record()
-    frames = load_frames(scan.frames, record.frames_sha256)
-    shards = [live.shard for live in snapshot.shards]
-    moments = mo.merge_all(iterate_moments(scan, shards))
-    covariance = stack(moments)
-    sizes = sorted({min(m, covariance.shape[1]) for m in config.m})
-    directions = _directions(config, warehouse, record, frames, covariance, sizes[-1])
-    labels, weights = _classifier(config, scan, record, shards)
-    correct, images = _classified(
-        scan, record, shards, frames, moments, directions, sizes, labels, weights, config
-    )
+    opened = open_scan(warehouse, config.scan)
+    covariance = [opened.covariance(*head) for head in opened.framed]
+    widest = max(len(sigma) for sigma in covariance)
+    sizes = sorted({min(m, widest) for m in config.m})
+    directions = _directions(config, opened, covariance, sizes[-1])
+    labels, weights = _classifier(config, opened)
+    correct, images = _classified(opened, directions, sizes, labels, weights, config)
     points = tuple(
         Point(name, m, kept, float(correct[name][i]) / images)
         for name, found in directions.items()
@@ -109,7 +100,7 @@ def run(config: PoolCompareConfig) -> Comparison:
         config.out.with_suffix(".parquet"),
         config.out,
     )
-    _store(done, config, snapshot.number)
+    _store(done, config, opened.snapshot.number)
     _draw(done)
     return done
 
@@ -127,29 +118,28 @@ def say(config: PoolCompareConfig, done: Comparison) -> None:
 
 def _directions(
     config: PoolCompareConfig,
-    warehouse: Warehouse,
-    record: ScanRecord,
-    frames: Frames,
-    covariance: Float[np.ndarray, "head d d"],
+    opened: Opened,
+    covariance: PerHead,
     steps: int,
 ) -> Directions:
-    frames_q = frames.q.reshape(-1, *frames.q.shape[2:])
+    frames_q = [opened.frame(*head) for head in opened.framed]
+    warehouse = opened.warehouse
     found: Directions = {}
     for name in config.pools:
         pool = read_pool(warehouse, name)
-        texts = pool_embeddings(warehouse, pool, record, config.model, config.pretrained)
+        texts = pool_embeddings(warehouse, pool, opened.record, config.model, config.pretrained)
         found[name] = spans(textspan(covariance, frames_q, texts, steps))
     found[PCA] = principal(covariance, steps)
     return found
 
 
 def _classifier(
-    config: PoolCompareConfig, scan: ScanDir, record: ScanRecord, shards: list[str]
+    config: PoolCompareConfig, opened: Opened
 ) -> tuple[list[str], Float[np.ndarray, "class d_joint"]]:
-    require_columns(scan, shards, [config.label_column])
+    require_columns(opened.scan, opened.shards, [config.label_column])
     known: set[str] = set()
-    for shard in shards:
-        rows = read_images(scan, [shard], ["label", "metadata"])
+    for shard in opened.shards:
+        rows = read_images(opened.scan, [shard], ["label", "metadata"])
         known.update(v for v in column(rows, config.label_column) if v)
     if len(known) < 2:
         raise UsageError(
@@ -159,17 +149,13 @@ def _classifier(
     from pipeline.texts.class_weights import class_weights
 
     labels = sorted(known)
-    model = load_for(record, config.model, config.pretrained)
+    model = load_for(opened.record, config.model, config.pretrained)
     names = [label_prompt(label) for label in labels]
     return labels, class_weights(model.encode_text, names, (config.template,))
 
 
 def _classified(
-    scan: ScanDir,
-    record: ScanRecord,
-    shards: list[str],
-    frames: Frames,
-    moments: dict[mo.Key, mo.Moments],
+    opened: Opened,
     directions: Directions,
     sizes: list[int],
     labels: list[str],
@@ -179,6 +165,7 @@ def _classified(
     """Count right answers per pool and m; under the name `` with nothing and all replaced."""
     correct = {name: np.zeros(len(sizes), np.int64) for name in directions}
     correct[""], images = np.zeros(2, np.int64), 0
+    scan, shards, moments, frames = opened.scan, opened.shards, opened.moments, opened.frames
     n_heads, width = frames.q.shape[1], frames.q.shape[3]
     nothing = np.zeros((n_heads, 0, width))
     with console.progress("Comparing pools", len(shards), "shards") as advance:
@@ -188,13 +175,13 @@ def _classified(
             logits = matrix(rows["embedding"]) @ weights.T
             left = {name: np.repeat(logits[None], len(sizes), axis=0) for name in directions}
             bare = logits.copy()
-            for i, layer in enumerate(record.layers if len(rows) else ()):
+            for i, layer in enumerate(opened.record.layers if len(rows) else ()):
                 vectors = read_layer(scan, shard, layer).vectors
                 means = np.stack([moments["head", layer, h].mean for h in range(n_heads)])
                 projected = np.matmul(weights, frames.q[i])
                 here = slice(i * n_heads, (i + 1) * n_heads)
-                for name, found in directions.items():
-                    left[name] -= lost_logits(vectors, means, found[here], projected, sizes)
+                for name, spanned in directions.items():
+                    left[name] -= lost_logits(vectors, means, spanned[here], projected, sizes)
                 bare -= lost_logits(vectors, means, nothing, projected, [0])[0]
             for name, found in left.items():
                 correct[name] += (found.argmax(axis=2) == right).sum(axis=1)

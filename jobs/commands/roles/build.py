@@ -17,10 +17,9 @@ from jobs.commands.textspan import subset_moments
 from jobs.steps.attributes import store_attributes
 from jobs.steps.manual_roles import read_manual, role_row, with_manual
 from jobs.steps.models import pool_embeddings
+from jobs.steps.opened import Opened, open_scan
 from jobs.steps.stability import sampled_covariances
-from pipeline.heads import moments as mo
 from pipeline.heads.stability import pick_survival, role_survival
-from pipeline.heads.stored_frames import Frames, load_frames
 from pipeline.heads.textspan import textspan
 from pipeline.roles.combining import Role, roles_from
 from pipeline.roles.enrichment import enrichment, property_codes
@@ -31,14 +30,11 @@ from pipeline.texts.server import Server
 from schemas.addresses import Address
 from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
-from schemas.manifest import ScanRecord, Snapshot
 from schemas.results.roles import ENRICHMENT, LANGUAGE_MODEL, roles_schema
 from schemas.results.stability import STABILITY, stability_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import read_result, write_result
-from warehouse.store import snapshots
 from warehouse.store.pools import Pool, read_pool
-from warehouse.store.reading import iterate_moments
 
 PUBLISHES = True
 
@@ -120,16 +116,11 @@ def run(config: RolesConfig) -> RolesResult:
         LanguageModelError: the server fails; its answers so far are kept.
     """
     warehouse = Warehouse(config.warehouse)
-    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
-    record = scan.load_record()
+    opened = open_scan(warehouse, config.scan)
+    scan, snapshot = opened.scan, opened.snapshot
     basis = _read_basis(warehouse, scan, config.basis)
-    frames = load_frames(scan.frames, record.frames_sha256)
-    shards = [live.shard for live in snapshot.shards]
-    moments = mo.merge_all(iterate_moments(scan, shards))
-    where = basis.provenance.get("where")
-    about = subset_moments(scan, record, shards, frames, where) if where else moments
-    found = _test(config, warehouse, record, basis, frames, about)
-    stability = _bootstrap(config, warehouse, record, scan, snapshot, basis, frames, found)
+    found = _test(config, opened, basis)
+    stability = _bootstrap(config, opened, basis, found)
     said = _ask(config, basis)
     rows = [_row(*row) for row in zip(basis.heads, found, stability, strict=True)]
     answers = zip(basis.heads, said, strict=False)
@@ -146,7 +137,7 @@ def run(config: RolesConfig) -> RolesResult:
     }
     table = with_manual(pa.Table.from_pylist(rows, schema=roles_schema()), manual)
     write_result(path, table, provenance)
-    measured = store_attributes(scan, record, snapshot, moments) if config.attributes else ()
+    measured = store_attributes(opened) if config.attributes else ()
     clear = sum(role.role is not None for role in found)
     return RolesResult(
         basis.name,
@@ -200,37 +191,26 @@ def _read_basis(warehouse: Warehouse, scan: ScanDir, name: str | None) -> _Store
 
 
 def _texts(
-    config: RolesConfig, warehouse: Warehouse, record: ScanRecord, basis: _Stored
+    config: RolesConfig, opened: Opened, basis: _Stored
 ) -> Float[np.ndarray, "text d_joint"]:
     """Return the embeddings that the basis was made with."""
     templates = basis.provenance.get("templates", ())
     return pool_embeddings(
-        warehouse, basis.pool, record, config.model, config.pretrained, templates
+        opened.warehouse, basis.pool, opened.record, config.model, config.pretrained, templates
     )
 
 
-def _places(frames: Frames, heads: Sequence[tuple[int, int]]) -> Float[np.ndarray, "head j d"]:
-    place = {int(layer): i for i, layer in enumerate(frames.layers)}
-    return np.stack([frames.q[place[layer], head] for layer, head in heads])
-
-
-def _test(
-    config: RolesConfig,
-    warehouse: Warehouse,
-    record: ScanRecord,
-    basis: _Stored,
-    frames: Frames,
-    moments: dict[mo.Key, mo.Moments],
-) -> list[Role]:
+def _test(config: RolesConfig, opened: Opened, basis: _Stored) -> list[Role]:
     labels = basis.pool.properties
     found = enrichment(basis.picks, basis.explained, labels, permutations=config.permutations)
     if not config.turns or not found.properties:
         return roles_from(found, None, level=config.level)
-    texts = _texts(config, warehouse, record, basis)
+    where = basis.provenance.get("where")
+    moments = subset_moments(opened, where) if where else opened.moments
     second = turned(
-        np.stack([moments["head", *key].covariance for key in basis.heads]),
-        _places(frames, basis.heads),
-        texts,
+        [moments["head", *head].covariance for head in basis.heads],
+        [opened.frame(*head) for head in basis.heads],
+        _texts(config, opened, basis),
         basis.picks,
         basis.explained,
         property_codes(labels)[1],
@@ -241,14 +221,7 @@ def _test(
 
 
 def _bootstrap(
-    config: RolesConfig,
-    warehouse: Warehouse,
-    record: ScanRecord,
-    scan: ScanDir,
-    snapshot: Snapshot,
-    basis: _Stored,
-    frames: Frames,
-    found: Sequence[Role],
+    config: RolesConfig, opened: Opened, basis: _Stored, found: Sequence[Role]
 ) -> list[float | None]:
     """Repeat TextSpan on bootstrap samples; write how the picks survive, return it for roles."""
     if not config.bootstrap:
@@ -257,14 +230,13 @@ def _bootstrap(
         raise UsageError(
             f"basis {basis.name!r} is of some pictures only; --bootstrap needs one of all"
         )
-    texts = _texts(config, warehouse, record, basis)
-    shards = [live.shard for live in snapshot.shards]
-    frames_q = _places(frames, basis.heads)
+    texts = _texts(config, opened, basis)
+    frames_q = [opened.frame(*head) for head in basis.heads]
     steps, again = basis.picks.shape[1], []
     tops: list[list[str | None]] = []
     names, codes = property_codes(basis.pool.properties)
     renormalise = bool(basis.provenance.get("renormalise"))
-    for covariance in sampled_covariances(scan, record, shards, config.bootstrap):
+    for covariance in sampled_covariances(opened, config.bootstrap):
         sample = textspan(covariance, frames_q, texts, steps, renormalise=renormalise)
         again.append(_padded(sample.picks, steps))
         hits = codes[sample.picks][:, :, None] == np.arange(len(names))
@@ -278,9 +250,9 @@ def _bootstrap(
         if pick >= 0
     ]
     write_result(
-        scan.results(STABILITY) / f"{basis.name}.parquet",
+        opened.scan.results(STABILITY) / f"{basis.name}.parquet",
         pa.Table.from_pylist(rows, schema=stability_schema()),
-        {"basis": basis.name, "snapshot": snapshot.number, "samples": config.bootstrap},
+        {"basis": basis.name, "snapshot": opened.snapshot.number, "samples": config.bootstrap},
     )
     return role_survival([role.role for role in found], tops)
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from jobs.commands.ablate import AblateConfig, open_scene, run, run_sweep
 from jobs.steps.logits import store_logits
+from jobs.steps.opened import opened
 from jobs.steps.whatif import ablate_sets, means_over
 from pipeline.heads.ablation import (
     ablate,
@@ -37,7 +38,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 def store(planted: Planted, classifier: Classifier) -> None:
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
-    store_logits(planted.scan, planted.scan.load_record(), snapshot, classifier)
+    store_logits(opened(planted.scan, snapshot), classifier)
 
 
 def config(planted: Planted, **options: object) -> AblateConfig:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.heads import moments as mo
+from pipeline.heads.merging import merge_tables, stacks
 
 
 def data(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,7 +73,7 @@ def test_moments_survive_their_table_and_tables_merge() -> None:
         mo.to_table(mo.shard_moments({3: np.stack([v, -v])}, e, {1: e}, frames))
         for v, e in zip(np.split(vectors, 2), np.split(embedding, 2), strict=True)
     ]
-    merged = mo.from_table(mo.merge_tables(halves))
+    merged = mo.from_table(merge_tables(halves))
     whole = mo.shard_moments({3: np.stack([vectors, -vectors])}, embedding, {1: embedding}, frames)
     assert set(merged) == {("head", 3, 0), ("head", 3, 1), ("mlp", 1, -1), ("embedding", -1, -1)}
     for key, value in whole.items():
@@ -85,3 +86,35 @@ def test_moments_survive_their_table_and_tables_merge() -> None:
 def test_effective_rank_counts_equal_directions() -> None:
     np.testing.assert_allclose(mo.effective_rank(np.diag([2.0, 2.0, 0, 0])), 2)
     assert mo.effective_rank(np.zeros((3, 3))) == 0
+
+
+def test_stacks_merge_as_their_components_do_whatever_each_table_lacks() -> None:
+    """Tables of copied shards lack what is not stored; each component is merged by itself."""
+    rng = np.random.default_rng(8)
+    keys = [("head", 0, 0), ("head", 0, 1), ("head", 3, 0), ("mlp", 1, -1), ("embedding", -1, -1)]
+
+    def part(n: int, present: list[mo.Key]) -> dict[mo.Key, mo.Moments]:
+        e = rng.normal(size=(n, 12)).astype(np.float32)
+        found = {}
+        for key in present:
+            width = {"head": 5 - key[1]}.get(key[0], 12)
+            q = np.linalg.qr(rng.normal(size=(12, width)))[0]
+            v = rng.normal(size=(n, width)).astype(np.float16)
+            full = key[0] == "head"
+            found[key] = mo.head_moments(v, e, q) if full else mo.joint_moments(e + 1, e)
+        return found
+
+    parts = [part(7, keys), part(0, keys[:2]), part(9, keys[1:]), part(4, keys[::2])]
+    merged = mo.from_table(merge_tables(mo.to_table(p) for p in parts))
+    assert list(merged) == sorted(keys)
+    for key in keys:
+        there = [p[key] for p in parts if key in p]
+        expected = there[0]
+        for other in there[1:]:
+            expected = expected.merge(other)
+        got = merged[key]
+        assert got.n == expected.n
+        for name in ("mean", "m2", "embedding_mean", "comoment"):
+            np.testing.assert_allclose(getattr(got, name), getattr(expected, name), atol=1e-12)
+    assert len(stacks(mo.to_table(parts[0]))) == 3
+    assert merge_tables([]).num_rows == 0

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.heads.span import span
 from pipeline.heads.textspan import textspan
 
 
@@ -96,3 +97,51 @@ def test_renormalising_takes_lengths_out() -> None:
     plain = textspan(covariance(vectors)[None], q[None], pool, 8, renormalise=True)
     same = textspan(covariance(vectors)[None], q[None], scaled, 8, renormalise=True)
     np.testing.assert_array_equal(plain.picks, same.picks)
+
+
+def near_ties(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw texts in pairs that differ by less than float32 can tell, and a steep spectrum."""
+    rng = np.random.default_rng(seed)
+    vectors, q, pool = case(seed, texts=400)
+    pool = np.concatenate([pool, pool * (1 + 3e-9 * rng.normal(size=(400, 1)))])
+    vectors = (vectors - 2) * 10.0 ** -np.arange(8)
+    return vectors, q, pool[rng.permutation(800)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_picks_equal_the_literal_algorithm_where_float32_cannot_decide(seed: int) -> None:
+    vectors, q, pool = near_ties(seed)
+    basis = textspan(covariance(vectors)[None], q[None], pool, 7)
+    picks, removed = algorithm_1(vectors @ q.T, pool @ q @ q.T, 7)
+    assert basis.picks[0].tolist() == picks
+    np.testing.assert_allclose(basis.variance[0], removed, rtol=1e-5)
+
+
+def test_many_covariances_over_one_set_of_texts_equal_each_alone() -> None:
+    rng = np.random.default_rng(7)
+    r = rng.normal(size=(8, 200)).astype(np.float32)
+    mixed = rng.normal(size=(20, 8, 8))
+    sigma = mixed @ mixed.transpose(0, 2, 1)
+    sigma[3] = 0
+    picks, removed = span(sigma, r, 6)
+    for i in range(20):
+        alone, gone = span(sigma[i : i + 1], r, 6)
+        np.testing.assert_array_equal(picks[i], alone[0])
+        np.testing.assert_allclose(removed[i], gone[0], rtol=1e-5)
+    assert (picks[3] == -1).all()
+    images = np.linalg.cholesky(sigma[0]) @ np.linalg.qr(rng.normal(size=(500, 8)))[0].T * 500**0.5
+    expected, _ = algorithm_1(images.T - images.T.mean(0), r.T.astype(np.float64), 4)
+    assert picks[0, :2].tolist() == expected[:2]
+
+
+def test_heads_of_different_widths_are_each_spanned_alone() -> None:
+    narrow, wide = case(3, d_head=5), case(4, d_head=9)
+    frames, sigmas = [narrow[1], wide[1]], [covariance(narrow[0]), covariance(wide[0])]
+    together = textspan(sigmas, frames, wide[2], 9)
+    assert together.picks.shape == (2, 9) and (together.picks[0, 5:] == -1).all()
+    assert [v.shape for v in together.vectors] == [(9, 5), (9, 9)]
+    for i in range(2):
+        alone = textspan(sigmas[i][None], frames[i][None], wide[2], 9)
+        width = alone.picks.shape[1]
+        np.testing.assert_array_equal(together.picks[i, :width], alone.picks[0])
+        np.testing.assert_allclose(together.cumulative[i, :width], alone.cumulative[0])

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import kstest
+from scipy.stats import false_discovery_control, kstest
 
 from pipeline.heads.attributes import encode_columns, explained, group_sums
 from pipeline.heads.textspan import textspan
-from pipeline.roles.enrichment import benjamini_hochberg, enrichment, tail
+from pipeline.roles.enrichment import enrichment, tail
 from pipeline.roles.rotation_null import turned
 
 
@@ -83,16 +81,6 @@ def test_heads_that_ran_out_and_texts_without_property() -> None:
     assert found.effective_picks[1] == 0
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_benjamini_hochberg_rejects_what_the_step_up_rule_rejects(p: list[float]) -> None:
-    q = benjamini_hochberg(np.array(p))
-    ordered = sorted(p)
-    limit = max((v for i, v in enumerate(ordered) if v <= 0.05 * (i + 1) / len(p)), default=-1.0)
-    clear = [i for i, v in enumerate(q) if abs(v - 0.05) > 1e-9]
-    assert [bool(q[i] < 0.05) for i in clear] == [p[i] <= limit for i in clear]
-
-
 def head_case(
     rng: np.random.Generator, heads: int, d_joint: int = 40, width: int = 16
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -112,9 +100,25 @@ def test_turned_null_holds_for_heads_that_know_nothing_of_texts() -> None:
     basis = textspan(sigma, q, texts, 16)
     found = turned(sigma, q, texts, basis.picks, basis.explained, codes)
     assert (found.p_value < 0.05).mean() < 0.08
-    q_value = benjamini_hochberg(found.p_value.ravel()).reshape(found.p_value.shape)
+    q_value = false_discovery_control(found.p_value.ravel()).reshape(found.p_value.shape)
     assert (q_value < 0.05).any(axis=1).mean() <= 0.05
     np.testing.assert_allclose(found.share.mean(), found.expected.mean(), rtol=0.1)
+
+
+def test_turned_null_stops_where_the_texts_span_few_directions() -> None:
+    rng = np.random.default_rng(5)
+    sigma, q, texts, codes = head_case(rng, 3)
+    # texts in a quarter of the head's directions: no more than their share can be removed
+    few = texts @ np.linalg.qr(rng.normal(size=(40, 16)))[0]
+    texts = few[:, :4] @ q[0][:, :4].T
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    sigma[:] = np.eye(16)
+    q[:] = q[0]
+    basis = textspan(sigma, q, texts, 16)
+    assert ((basis.picks >= 0).sum(axis=1) == 4).all()
+    np.testing.assert_allclose(basis.cumulative[:, -1], 0.25)
+    found = turned(sigma, q, texts, basis.picks, basis.explained, codes)
+    np.testing.assert_allclose(found.expected.sum(axis=1), 0.25, rtol=1e-4)
 
 
 def test_turned_null_sees_one_dominant_pick_along_a_text() -> None:

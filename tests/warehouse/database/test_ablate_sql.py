@@ -10,6 +10,7 @@ import pytest
 
 from jobs.commands.ablate import open_scene
 from jobs.steps.logits import store_logits
+from jobs.steps.opened import opened
 from jobs.steps.whatif import ablate_sets
 from schemas.errors import UnknownName
 from schemas.names import head_name
@@ -31,7 +32,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     planted = plant(root)
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
-    store_logits(planted.scan, planted.scan.load_record(), snapshot, planted.classifier)
+    store_logits(opened(planted.scan, snapshot), planted.classifier)
     role = {"layer": CHEAT[0], "head": CHEAT[1], "role": "place", "method": "manual"}
     rows = pa.Table.from_pylist([role], schema=roles_schema())
     said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
@@ -202,7 +203,7 @@ def test_a_replaced_classifier_is_published_anew(tmp_path: Path) -> None:
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
     for _ in range(2):
-        store_logits(planted.scan, planted.scan.load_record(), snapshot, planted.classifier)
+        store_logits(opened(planted.scan, snapshot), planted.classifier)
         publish(warehouse)
     with duckdb.connect(str(warehouse.database.resolve()), read_only=True) as con:
         counts = con.sql("SELECT count(*), count(DISTINCT image_id) FROM logit_parts").fetchall()
