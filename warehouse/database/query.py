@@ -73,7 +73,6 @@ def connect_restricted(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     def attached(path: str) -> duckdb.DuckDBPyConnection:
         con = duckdb.connect()
         con.execute(render("ATTACH :path AS atlas (READ_ONLY)", path=path))
-        con.execute("USE atlas")
         return con
 
     con = _opened(warehouse, attached)
@@ -81,13 +80,28 @@ def connect_restricted(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
     linked = {str(scan.resolve()) for scan in (root / "scans").glob("*") if scan.is_symlink()}
     spill = str(Path(tempfile.gettempdir()) / "headatlas-spill")
     for setting in (
-        render("SET VARIABLE headatlas_root = :root", root=str(root)),
         render("SET temp_directory = :spill", spill=spill),
         render("SET allowed_directories = :list", list=literal([str(root), *sorted(linked)])),
         "SET enable_external_access = false",
         "SET lock_configuration = true",
     ):
         con.execute(setting)
+    return _at_home(con, warehouse)
+
+
+def cursor(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+    """Return a cursor of a connection of `connect_restricted`, for one of many who ask at once.
+
+    What a cursor sets with SET VARIABLE no other one sees.
+    """
+    return _at_home(con.cursor(), warehouse)
+
+
+def _at_home(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
+    """Make the database the one that names are looked up in, and the views read this folder."""
+    con.execute("USE atlas")
+    root = str(warehouse.root.resolve())
+    con.execute(render("SET VARIABLE headatlas_root = :root", root=root))
     return con
 
 

@@ -70,6 +70,17 @@ WRONG = {
         "nearest_by_role('00003.png', 'place', k := -1)": "k is -1",
         "nearest_by_role('00003.png', 'place', scan := 'nope')": "no scan 'nope'",
     },
+    "nearest_by_embedding": {
+        "nearest_by_embedding('none.png')": "no picture 'none.png'",
+        "nearest_by_embedding('00003.png', scan := 'nope')": "no scan 'nope'",
+        "nearest_by_embedding('00003.png', k := -1)": "k is -1",
+    },
+    "text_deciles": {
+        "text_deciles('no such text', 'L1H2')": "has no text 'no such text'",
+        "text_deciles('text 3', 'L9H9')": "no head L9H9",
+        "text_deciles('text 3', 'L1H2', basis := 'x')": "there is words",
+        "text_deciles(NULL, 'L1H2')": "has no text 'NULL'",
+    },
     "nearest_by_text": {
         "nearest_by_text('no such text', 'L1H2')": "has no text 'no such text'",
         "nearest_by_text('text 3', 'L1H2', basis := 'x')": "there is words",
@@ -85,6 +96,8 @@ RIGHT = {
     "head_texts": "head_texts('l1h2')",
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
     "nearest_by_role": "nearest_by_role('00003.png', 'place')",
+    "nearest_by_embedding": "nearest_by_embedding('00003.png')",
+    "text_deciles": "text_deciles('text 3', 'L1H2')",
     "nearest_by_text": "nearest_by_text('text 3', 'L01H02')",
 }
 # scalar macros: a wrong question; or why there is none

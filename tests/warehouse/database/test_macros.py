@@ -117,6 +117,40 @@ def test_nearest_by_text_is_the_literal_search(
     np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", [NATIVE, STORED])
+def test_text_deciles_are_the_middles_of_tenths(
+    con: duckdb.DuckDBPyConnection, published: Published, name: str
+) -> None:
+    rows = vectors(published.new, int(name[1]), int(name[3]))
+    rows -= rows.mean(axis=0)
+    text, vector = con.execute(
+        "SELECT text, vector FROM head_texts(?, scan := 'new') JOIN textspan USING (rank, text)"
+        " WHERE rank = 1 AND layer = layer_of(?, NULL) AND head = head_of(?, NULL)"
+        " AND textspan.scan_id = 'new' AND textspan.basis = 'words'",
+        [name, name, name],
+    ).fetchall()[0]
+    scores = np.sort(rows @ np.array(vector))
+    found = con.execute("SELECT decile, score FROM text_deciles(?, ?)", [text, name]).fetchall()
+    assert [d for d, _ in found] == list(range(10))
+    at = [int(np.ceil(len(scores) * (d + 0.5) / 10)) - 1 for d in range(10)]
+    np.testing.assert_allclose([s for _, s in found], scores[at], atol=1e-4)
+
+
+def test_nearest_by_embedding_is_the_literal_search(
+    con: duckdb.DuckDBPyConnection, published: Published
+) -> None:
+    table = con.sql(
+        "SELECT image_id, embedding FROM images WHERE scan_id = 'new' ORDER BY image_id"
+    ).fetchall()
+    rows = np.array([embedding for _, embedding in table], np.float32)
+    expected = nearest(rows, rows[3], "dot", 7, leave_out=3)
+    found = con.execute(
+        "SELECT image_id, score FROM nearest_by_embedding(?, k := 7)", [key(3)]
+    ).fetchall()
+    assert [i for i, _ in found] == [i for i, _ in expected]
+    np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], rtol=1e-4)
+
+
 def test_a_head_by_name_or_by_numbers_in_any_spelling(con: duckdb.DuckDBPyConnection) -> None:
     start = key(3)
     con.execute("SET VARIABLE strongest = (SELECT name FROM heads WHERE name = 'L2H1' LIMIT 1)")

@@ -1,0 +1,1 @@
+"""The explorer: the published database as pages, each panel made of one piece of SQL."""

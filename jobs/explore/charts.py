@@ -1,0 +1,139 @@
+"""Charts: pure functions from rows to Altair specifications, drawn in the browser by vega-embed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.explore.grid import Measure
+from jobs.explore.scales import name_colours
+
+Rows = Sequence[Mapping[str, Any]]
+Spec = dict[str, Any]
+
+
+def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) -> Spec:
+    """Return one point a head; a click opens its page."""
+    import altair as alt
+
+    columns = {m.column for m in (x, y, colour, size)} | {"name", "role", "texts", "href"}
+    data = [{c: row.get(c) for c in sorted(columns)} for row in rows]
+    near = alt.Scale(zero=False, padding=12)
+    if colour.form == "name":
+        kind, named = "N", name_colours([str(d[colour.column]) for d in data if d[colour.column]])
+        for one in data:
+            one[colour.column] = one[colour.column] or "none"
+        scale = alt.Scale(
+            domain=[*named, "none"], range=[*(cell.colour for cell in named.values()), "#9a9a94"]
+        )
+    else:
+        kind, scale = "Q", alt.Scale(scheme="viridis", reverse=colour.reverse)
+    chart = (
+        _chart(data)
+        .mark_circle(opacity=0.85)
+        .encode(
+            x=alt.X(f"{x.column}:Q", title=x.title, axis=_axis(x), scale=near),
+            y=alt.Y(f"{y.column}:Q", title=y.title, axis=_axis(y), scale=near),
+            color=alt.Color(f"{colour.column}:{kind}", title=colour.title, scale=scale),
+            size=alt.Size(f"{size.column}:Q", title=size.title, legend=None),
+            href="href:N",
+            tooltip=["name:N", "role:N", "texts:N", f"{x.column}:Q", f"{y.column}:Q"],
+        )
+        .properties(width="container", height=320)
+    )
+    return _spec(chart)
+
+
+def texts(rows: Rows) -> Spec:
+    """Return a head's texts as bars of what they explain together, with the ceiling of PCA."""
+    import altair as alt
+
+    data = [
+        {
+            "text": f"{row['rank'] + 1}. {row['text']}",
+            "explained": row["explained"],
+            "cumulative": row["cumulative"],
+            "ceiling": row["pca_cumulative"],
+            "property": row["property"] or "no property",
+        }
+        for row in rows
+    ]
+    order = [row["text"] for row in data]
+    base = _chart(data).encode(
+        y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
+    )
+    bars = base.mark_bar(height={"band": 0.7}).encode(
+        x=alt.X("cumulative:Q", title="variance explained so far", axis=alt.Axis(format=".0%")),
+        color=alt.Color("property:N", title=None, legend=alt.Legend(orient="bottom")),
+        tooltip=[
+            "text:N",
+            "property:N",
+            alt.Tooltip("explained:Q", format=".1%", title="by this text"),
+            alt.Tooltip("cumulative:Q", format=".1%", title="so far"),
+            alt.Tooltip("ceiling:Q", format=".1%", title="most possible"),
+        ],
+    )
+    ceiling = base.mark_tick(thickness=2, color="#888").encode(x="ceiling:Q")
+    return _spec((bars + ceiling).properties(width="container", height=max(120, 24 * len(data))))
+
+
+def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Spec:
+    """Return one bar a row, in the order given; negative values to the left."""
+    import altair as alt
+
+    data = [{"name": str(row[name]), "value": row[value]} for row in rows]
+    chart = (
+        _chart(data)
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            y=alt.Y("name:N", sort=[row["name"] for row in data], title=None),
+            x=alt.X("value:Q", title=title, axis=alt.Axis(format=form)),
+            color=alt.condition("datum.value < 0", alt.value("#b6552a"), alt.value("#4e79a7")),
+            tooltip=["name:N", alt.Tooltip("value:Q", format=form, title=title)],
+        )
+        .properties(width="container", height=max(80, 24 * len(data)))
+    )
+    return _spec(chart)
+
+
+def dumbbells(rows: Rows) -> Spec:
+    """Return accuracy of each group before and after, joined by a line."""
+    import altair as alt
+
+    data = [
+        {"group": row["members"], "before": row["before"], "after": row["after"], "n": row["n"]}
+        for row in rows
+    ]
+    order = [row["group"] for row in data]
+    base = _chart(data).encode(y=alt.Y("group:N", sort=order, title=None))
+    axis = alt.Axis(format=".0%")
+    line = base.mark_rule(color="#888").encode(
+        x=alt.X("before:Q", title="accuracy", scale=alt.Scale(zero=False), axis=axis), x2="after:Q"
+    )
+    tip = [
+        "group:N",
+        "n:Q",
+        alt.Tooltip("before:Q", format=".1%"),
+        alt.Tooltip("after:Q", format=".1%"),
+    ]
+    before = base.mark_point(size=70, color="#888").encode(x="before:Q", tooltip=tip)
+    after = base.mark_circle(size=90, color="#b6552a").encode(x="after:Q", tooltip=tip)
+    return _spec(
+        (line + before + after).properties(width="container", height=max(80, 26 * len(data)))
+    )
+
+
+def _chart(data: Rows) -> Any:
+    import altair as alt
+
+    return alt.Chart(alt.Data(values=list(data)))  # type: ignore[no-untyped-call]
+
+
+def _axis(measure: Measure) -> Any:
+    import altair as alt
+
+    form = measure.form if measure.form.endswith(("%", "f")) else "~g"
+    return alt.Axis(format=form)
+
+
+def _spec(chart: Any) -> Spec:
+    spec: Spec = chart.to_dict()
+    return spec

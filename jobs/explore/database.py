@@ -1,0 +1,136 @@
+"""The published database as the pages read it: newest version, one cursor a request."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from schemas.errors import StoreError, UsageError
+from warehouse.database import query
+from warehouse.database.query import Limits
+from warehouse.database.sqltext import Value, render
+from warehouse.files.layout import Warehouse
+
+SQL: Final = Path(__file__).parent / "sql"
+SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one statement returned.
+
+    Attributes:
+        sql: the statement, exactly as it was run: a person can copy it into any DuckDB client.
+        columns: names, in order.
+        rows: one mapping a row.
+        complaint: why there is no answer; None when there is one.
+    """
+
+    sql: str
+    columns: tuple[str, ...] = ()
+    rows: tuple[Mapping[str, Any], ...] = ()
+    complaint: str | None = None
+
+    @property
+    def first(self) -> Mapping[str, Any] | None:
+        """The first row; None without any."""
+        return self.rows[0] if self.rows else None
+
+
+class Cursor:
+    """One request's reader: a cursor on one version of the database."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, version: int) -> None:
+        """Read through `con`, which shows `version`."""
+        self._con = con
+        self.version = version
+
+    def ask(self, name: str, **values: Value) -> Answer:
+        """Run `sql/NAME.sql` with its `:placeholders` written out as literals."""
+        return self.run(render(statement(name), **values))
+
+    def console(self, statement: str, rows: int | None) -> Answer:
+        """Return the first `rows` of the answer to what a person wrote; all, when None.
+
+        Raises:
+            UsageError: it is wrong, does more than read, or takes too long.
+        """
+        found = self.table(statement, rows)
+        return Answer(statement, tuple(found.column_names), tuple(found.to_pylist()))
+
+    def table(self, statement: str, rows: int | None = None) -> pa.Table:
+        """Return an answer as Arrow, at most `rows` of it.
+
+        Raises:
+            UsageError: as `console`.
+            StoreError: a file of the warehouse cannot be read.
+        """
+        return query.ask(self._con, statement, limits=Limits(SECONDS, rows)).table
+
+    def run(self, sql: str) -> Answer:
+        """Run a statement; its complaint is part of the answer, since a page shows it."""
+        text = sql.strip()
+        try:
+            found = self.table(text)
+        except (UsageError, StoreError) as error:
+            return Answer(text, complaint=str(error))
+        return Answer(text, tuple(found.column_names), tuple(found.to_pylist()))
+
+
+@lru_cache(maxsize=256)
+def statement(name: str) -> str:
+    """Return the text of `sql/NAME.sql`."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+
+
+class Database:
+    """The newest published version, opened when it is first asked for and again when replaced.
+
+    A request keeps the version that it began with; an older one is closed with its last cursor.
+    """
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        """Serve the database of `warehouse`; nothing is opened yet."""
+        self.warehouse = warehouse
+        self._lock = threading.Lock()
+        self._path: Path | None = None
+        self._con: duckdb.DuckDBPyConnection | None = None
+        self._version = 0
+
+    @contextmanager
+    def cursor(self) -> Iterator[Cursor]:
+        """Give a cursor on the newest version.
+
+        Raises:
+            UsageError: nothing has been published.
+            StoreError: the database cannot be read.
+        """
+        with self._lock:
+            con, version = self._newest(), self._version
+            cursor = query.cursor(con, self.warehouse)
+        try:
+            yield Cursor(cursor, version)
+        finally:
+            cursor.close()
+
+    def version(self) -> int:
+        """Return the number of the newest version, from its file's name alone."""
+        return _number(self.warehouse.database.resolve())
+
+    def _newest(self) -> duckdb.DuckDBPyConnection:
+        path = self.warehouse.database.resolve()
+        if self._con is None or path != self._path:
+            self._con = query.connect_restricted(self.warehouse)
+            self._path, self._version = path, _number(path)
+        return self._con
+
+
+def _number(path: Path) -> int:
+    digits = path.stem.rpartition("-")[2]
+    return int(digits) if digits.isdecimal() else 0

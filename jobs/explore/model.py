@@ -1,0 +1,84 @@
+"""The scan's model for typed texts and heat maps: loaded on the first question that needs it.
+
+Torch is imported here alone, inside the functions: an explorer that is asked for none of this
+never loads it.
+"""
+
+import io
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jobs.explore.database import Database
+from schemas.errors import UsageError
+from warehouse.files.layout import Warehouse
+
+if TYPE_CHECKING:
+    from pipeline.towers.models import LoadedModel
+
+
+class Model:
+    """Models by scan, each loaded once; one question at a time reaches them."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        """Load models of the scans of `warehouse`."""
+        self._warehouse = warehouse
+        self._lock = threading.Lock()
+        self._loaded: dict[str, LoadedModel] = {}
+
+    def text_vector(self, scan: str, text: str) -> list[float]:
+        """Return a text's unit-norm embedding by the scan's model.
+
+        Raises:
+            UsageError: the text is empty, or the model is not where it was.
+        """
+        if not text.strip():
+            raise UsageError("the text is empty; type what to look for")
+        with self._lock:
+            vector: list[float] = self._model(scan).encode_text([text])[0].tolist()
+        return vector
+
+    def methods(self) -> list[str]:
+        """Return the names of the map methods."""
+        from pipeline.maps.registry import METHODS
+
+        return list(METHODS)
+
+    def heat_map(self, database: Database, query: Mapping[str, str]) -> bytes:
+        """Return a picture with the map of a text over it, as PNG.
+
+        Args:
+            database: to look the picture up in.
+            query: scan, image_id, text, and method or head.
+
+        Raises:
+            UsageError: no text, no such method or head, or the picture is gone.
+        """
+        from jobs.explore.heat import draw
+        from jobs.explore.pictures import Pictures
+        from pipeline.pictures.decode import Rejected
+
+        text = query.get("text", "").strip()
+        if not text:
+            raise UsageError("the text is empty; type what to look for")
+        try:
+            picture = Pictures(database).original(query["scan"], int(query["image_id"]))
+        except Rejected as error:
+            raise UsageError(error.reason) from None
+        except (KeyError, ValueError):
+            raise UsageError("expected scan, image_id and text") from None
+        with self._lock:
+            model = self._model(query["scan"])
+            drawn = draw(
+                model, picture, text, query.get("method", "contribution"), query.get("head")
+            )
+        stream = io.BytesIO()
+        drawn.save(stream, "PNG")
+        return stream.getvalue()
+
+    def _model(self, scan: str) -> Any:
+        if scan not in self._loaded:
+            from jobs.steps.models import load_for
+
+            self._loaded[scan] = load_for(self._warehouse.scan(scan).load_record())
+        return self._loaded[scan]

@@ -1,0 +1,133 @@
+"""`/`: every head at once, as a grid by a number of choice, a free scatter, and a finder."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from jobs.explore.charts import scatter
+from jobs.explore.database import Answer
+from jobs.explore.grid import Measure, grid_of
+from jobs.explore.page import Page, Panel, Route, State
+
+MEASURES: Final = (
+    Measure("variance_share", "share of the output's variance", ".1%"),
+    Measure("explained", "explained by its texts", ".0%"),
+    Measure("effective_rank", "directions in use", ".1f"),
+    Measure("role", "role", "name"),
+    Measure("q_value", "q of its role", ".2g", reverse=True),
+    Measure("stability", "stability of its role", ".0%"),
+    Measure("r2", "R² of its best attribute", ".0%"),
+    Measure("abs_total", "total effect", ".3g"),
+    Measure("repair", "repaired by later layers", ".0%"),
+    Measure("mean_norm", "length of its mean", ".2g"),
+)
+
+
+def make(state: State) -> Page:
+    """Return the atlas of a scan."""
+    heads = state.ask("atlas_heads")
+    there = [m for m in MEASURES if any(row.get(m.column) is not None for row in heads.rows)]
+    chosen = _named(there, state.query.get("by"), 0)
+    panels = [_grid(state, heads, there, chosen), _scatter(state, heads, there), *_finder(state)]
+    panels += [_rejects(state), _stale(state)]
+    scan = next((s for s in state.ask("scans").rows if s["scan_id"] == state.scan), None)
+    return Page(
+        title="Atlas of heads",
+        lead="What every attention head of the image encoder writes into the embedding.",
+        kind="atlas",
+        panels=tuple(panels),
+        header="atlas",
+        context={"scan": scan},
+    )
+
+
+def _named(there: Sequence[Measure], name: str | None, default: int) -> Measure:
+    """Return the measure asked for, or the one at `default`."""
+    for measure in there:
+        if measure.column == name:
+            return measure
+    return there[min(default, len(there) - 1)] if there else MEASURES[0]
+
+
+def _grid(state: State, heads: Answer, there: Sequence[Measure], by: Measure) -> Panel:
+    return Panel(
+        "grid",
+        "Layers and heads",
+        "grid",
+        heads,
+        {
+            "grid": grid_of(heads.rows, by),
+            "measures": there,
+            "by": by,
+            "kept": {k: v for k, v in state.query.items() if k != "by"},
+        },
+        empty="this scan has stored no head",
+        command=f"headatlas scan SOURCE --scan {state.scan} …",
+        wide=True,
+    )
+
+
+def _finder(state: State) -> list[Panel]:
+    word = state.query.get("find", "").strip()
+    kept = {k: v for k, v in state.query.items() if k != "find"}
+    if not word:
+        return [Panel("find", "Find a head", "finder", context={"word": "", "kept": kept})]
+    found = state.ask("atlas_find", find=word)
+    return [
+        Panel(
+            "find",
+            "Find a head",
+            "finder",
+            found,
+            {"word": word, "kept": kept},
+            empty=f"no role and no text of this basis holds “{word}”",
+        )
+    ]
+
+
+def _scatter(state: State, heads: Answer, there: Sequence[Measure]) -> Panel:
+    numbers = [m for m in there if m.form != "name"]
+    x, y = _named(numbers, state.query.get("x"), 2), _named(numbers, state.query.get("y"), 1)
+    colour = _named(there, state.query.get("colour") or "role", 0)
+    size = _named(numbers, state.query.get("size"), 0)
+    rows: list[Mapping[str, Any]] = [
+        {**row, "href": state.url("head", row["name"]), "texts": " · ".join(row["texts"] or ())}
+        for row in heads.rows
+    ]
+    return Panel(
+        "scatter",
+        "Any two numbers",
+        "scatter",
+        heads,
+        {
+            "chart": scatter(rows, x, y, colour, size) if numbers else None,
+            "measures": numbers,
+            "colours": there,
+            "chosen": {"x": x, "y": y, "colour": colour, "size": size},
+            "kept": {k: v for k, v in state.query.items() if k not in ("x", "y", "colour", "size")},
+        },
+        empty="this scan has stored no head",
+        wide=True,
+    )
+
+
+def _rejects(state: State) -> Panel:
+    return Panel(
+        "rejects",
+        "Pictures that could not be used",
+        "table",
+        state.ask("atlas_rejects"),
+        empty="none: every picture of the source is stored",
+    )
+
+
+def _stale(state: State) -> Panel:
+    return Panel(
+        "stale",
+        "Results that are out of date",
+        "table",
+        state.ask("atlas_stale"),
+        empty="none: every result was made from what the scan holds now",
+    )
+
+
+ROUTE = Route("/", "atlas", make, menu="Atlas", order=0)

@@ -1,0 +1,198 @@
+"""`/head/L22H11`: a head's story: its role, texts, pictures, attributes, neighbours and worth."""
+
+from jobs.explore.charts import bars, dumbbells, texts
+from jobs.explore.database import Answer
+from jobs.explore.page import Later, Page, Panel, Route, State
+
+STRIPS = 4
+
+
+def make(state: State) -> Page:
+    """Return a head's page; what needs its pictures' vectors is drawn after the page."""
+    name = state.path["head"].upper()
+    facts = state.ask("head", head=name)
+    spans = state.ask("head_texts", head=name)
+    role = state.ask("head_role", head=name)
+    first = role.first
+    panels: list[Panel | Later] = [
+        _role(state, role),
+        _texts(state, spans),
+    ]
+    panels += [_strip(i, str(row["text"]), name) for i, row in enumerate(spans.rows[:STRIPS])]
+    panels += [
+        _attributes(state, name),
+        Later("off", "Switched off", lambda s: _off(s, name), rows=10),
+        Later("nearest", "Alike by this head", lambda s: _nearest(s, name), rows=8, wide=True),
+        _retrieval(state, name),
+        *_effects(state, name),
+    ]
+    return Page(
+        title=name,
+        lead=_lead(facts, first["role"] if first else None, spans),
+        kind="head",
+        panels=tuple(panels)
+        if facts.rows
+        else (Panel("head", name, "table", facts, empty=f"no head {name} in scan {state.scan}"),),
+        header="head",
+        context={"facts": facts.first, "name": name},
+    )
+
+
+def _lead(facts: Answer, role: str | None, spans: Answer) -> str:
+    """Say in one sentence what the head does, for someone who has read nothing."""
+    one = facts.first
+    if one is None:
+        return ""
+    share = f"{one['variance_share']:.1%} of what distinguishes one embedding from another"
+    said = f"This head writes about {role}" if role else "This head has no one clear role"
+    examples = " and ".join(f"“{row['text']}”" for row in spans.rows[:2])
+    said += f"; its strongest texts are {examples}" if examples else ""
+    return f"{said}. It carries {share}, place {one['place']} of {one['heads']} heads."
+
+
+def _role(state: State, found: Answer) -> Panel:
+    return Panel(
+        "role",
+        "Role",
+        "role",
+        found,
+        empty="no role has been looked for in this basis",
+        command=f"headatlas roles build --basis {state.basis} --scan {state.scan}",
+        lead="The property that most of its explained variance is about, and how sure that is.",
+    )
+
+
+def _texts(state: State, found: Answer) -> Panel:
+    return Panel(
+        "texts",
+        "Texts that span it",
+        "chart",
+        found,
+        {"chart": texts(found.rows) if found.rows else None, "alt": _spoken(found)},
+        empty="no TextSpan basis",
+        command=f"headatlas textspan --pool POOL --scan {state.scan}",
+        lead="Bars: variance explained so far. Grey ticks: the most that as many directions could.",
+    )
+
+
+def _spoken(found: Answer) -> str:
+    return "; ".join(f"{r['text']} {r['cumulative']:.0%}" for r in found.rows)
+
+
+def _strip(index: int, text: str, name: str) -> Later:
+    def draw(state: State) -> Panel:
+        return Panel(
+            f"strip{index}",
+            f"From least to most “{text}”",
+            "strip",
+            state.ask("head_strip", text=text, head=name),
+            {"head": name, "text": text},
+            wide=True,
+            lead="One picture from the middle of each tenth of all pictures.",
+        )
+
+    return Later(f"strip{index}", f"From least to most “{text}”", draw, rows=5, wide=True)
+
+
+def _attributes(state: State, name: str) -> Panel:
+    found = state.ask("head_attributes", head=name)
+    return Panel(
+        "attributes",
+        "Explained by the pictures' own columns",
+        "chart",
+        found,
+        {
+            "chart": bars(found.rows, "attribute", "r2", "R²") if found.rows else None,
+            "alt": "; ".join(f"{r['attribute']} {r['r2']:.0%}" for r in found.rows),
+        },
+        empty="no attribute has been measured",
+        command=f"headatlas roles build --basis {state.basis} --attributes --scan {state.scan}",
+        lead="Share of the head's variance between the values of a column.",
+    )
+
+
+def _retrieval(state: State, name: str) -> Panel:
+    return Panel(
+        "retrieval",
+        "As a search engine",
+        "table",
+        state.ask("head_retrieval", head=name),
+        empty="retrieval has not been scored",
+        command=f"headatlas evaluate --scan {state.scan}",
+        lead="Share of the k nearest pictures that have the asked picture's value: by this head, "
+        "by the whole embedding, by chance.",
+    )
+
+
+def _nearest(state: State, name: str) -> Panel:
+    key = state.query.get("picture")
+    if key is None:
+        first = state.ask("any_picture").first
+        key = str(first["key"]) if first else ""
+    return Panel(
+        "nearest",
+        "Alike by this head",
+        "nearest",
+        state.ask("head_nearest", key=key, head=name),
+        {"key": key, "head": name, "asked": state.ask("picture", key=key).first},
+        wide=True,
+        lead="The pictures nearest to the first one in what this head writes; choose another by "
+        "opening any picture on this page.",
+    )
+
+
+def _off(state: State, name: str) -> Panel:
+    known = state.ask("classifiers")
+    if not known.rows:
+        return Panel(
+            "off",
+            "Switched off",
+            "table",
+            known,
+            empty="no zero-shot classifier",
+            command=f"headatlas zeroshot CLASSES --scan {state.scan}",
+        )
+    classifier = str(known.rows[0]["classifier"])
+    found = state.ask(
+        "head_off", classifier=classifier, head=name, by=state.query.get("by", "label")
+    )
+    groups = [r for r in found.rows if r["kind"] == "group"]
+    moved = sorted(groups, key=lambda r: r["after"] - r["before"])[:12]
+    return Panel(
+        "off",
+        "Switched off",
+        "groups",
+        found,
+        {
+            "chart": dumbbells(moved) if moved else None,
+            "rows": found.rows,
+            "classifier": classifier,
+            "link": state.url("what-if", classifier, heads=[name]),
+        },
+        lead=f"Accuracy of classifier {classifier} before (ring) and after (dot) the head is "
+        "replaced by its mean; the groups that lose most first.",
+    )
+
+
+def _effects(state: State, name: str) -> list[Panel]:
+    """Return the panels of total effects, paths and alike heads, from their tables."""
+    asked = (
+        ("effects", "Direct and total effect", "headatlas effects --classifier NAME"),
+        ("feeders", "Fed by", "headatlas scan … --store edges"),
+        ("fed", "Feeds", "headatlas scan … --store edges"),
+        ("alike", "Heads alike", "headatlas scan … --store similarity"),
+    )
+    return [
+        Panel(
+            key,
+            title,
+            "heads",
+            state.ask(f"head_{key}", head=name),
+            empty="not measured for this scan",
+            command=command,
+        )
+        for key, title, command in asked
+    ]
+
+
+ROUTE = Route("/head/{head}", "head", make)

@@ -1,0 +1,142 @@
+"""`/picture/KEY`: a picture, its neighbours by every role, and what each head makes of it."""
+
+from jobs.explore.charts import bars
+from jobs.explore.page import Later, Page, Panel, Route, State
+
+
+def make(state: State) -> Page:
+    """Return a picture's page."""
+    key = state.path["key"]
+    found = state.ask("picture", key=key)
+    picture = found.first
+    if picture is None:
+        missing = Panel(
+            "picture", "Picture", "table", found, empty=f"no picture {key!r} in scan {state.scan}"
+        )
+        return Page(title=key, kind="picture", panels=(missing,))
+    panels: list[Panel | Later] = [
+        Panel(
+            "metadata", "What the listing says", "record", state.ask("picture_metadata", key=key)
+        ),
+        *_classes(state, int(picture["image_id"])),
+        Panel("maps", "Where it looks for a text", "maps", context={"picture": picture}),
+        Later(
+            "embedding",
+            "Alike by the whole embedding",
+            lambda s: _row(
+                s, "embedding", "Alike by the whole embedding", "picture_by_embedding", key
+            ),
+            rows=5,
+            wide=True,
+        ),
+    ]
+    for row in state.ask("roles").rows:
+        panels.append(_by_role(str(row["role"]), key))
+    return Page(
+        title=key,
+        lead=f"Label: {picture['label']}." if picture["label"] is not None else "",
+        kind="picture",
+        panels=tuple(panels),
+        header="picture",
+        context={"picture": picture},
+    )
+
+
+def _by_role(role: str, key: str) -> Later:
+    title = f"Alike in {role}"
+    return Later(
+        f"role-{role}",
+        title,
+        lambda s: _row(s, f"role-{role}", title, "picture_by_role", key, role),
+        rows=5,
+        wide=True,
+    )
+
+
+def _row(
+    state: State, name: str, title: str, statement: str, key: str, role: str | None = None
+) -> Panel:
+    return Panel(
+        name,
+        title,
+        "neighbours",
+        state.ask(statement, key=key, role=role),
+        {"head": None},
+        wide=True,
+        empty="no neighbour",
+    )
+
+
+def _classes(state: State, image_id: int) -> list[Panel]:
+    """Return the classes nearest to the picture, and the heads that tell the first two apart."""
+    known = state.ask("classifiers")
+    if not known.rows:
+        return [
+            Panel(
+                "classes",
+                "Classes",
+                "table",
+                known,
+                empty="no zero-shot classifier",
+                command=f"headatlas zeroshot CLASSES --scan {state.scan}",
+            )
+        ]
+    names = [str(row["classifier"]) for row in known.rows]
+    classifier = state.query.get("classifier", names[0])
+    logits = state.ask("picture_logits", classifier=classifier, image_id=image_id)
+    panels = [
+        Panel(
+            "classes",
+            f"Classes of {classifier}",
+            "chart",
+            logits,
+            {
+                "chart": bars(logits.rows, "class_name", "logit", "cosine", ".3f"),
+                "alt": "; ".join(f"{r['class_name']} {r['logit']:.3f}" for r in logits.rows),
+            },
+        )
+    ]
+    if len(logits.rows) > 1:
+        one, other = logits.rows[0], logits.rows[1]
+        heads = state.ask(
+            "picture_heads",
+            classifier=classifier,
+            image_id=image_id,
+            **{"class": one["class"], "against": other["class"]},
+        )
+        panels.append(
+            Panel(
+                "heads",
+                f"Heads for {one['class_name']} rather than {other['class_name']}",
+                "chart",
+                heads,
+                {
+                    "chart": bars(heads.rows, "name", "margin", "added to the margin", ".3f"),
+                    "alt": "; ".join(f"{r['name']} {r['margin']:+.3f}" for r in heads.rows),
+                    "links": [(r["name"], state.url("head", str(r["name"]))) for r in heads.rows],
+                },
+            )
+        )
+        panels.append(_whatif(state, classifier, image_id, [str(r["name"]) for r in heads.rows]))
+    return panels
+
+
+def _whatif(state: State, classifier: str, image_id: int, names: list[str]) -> Panel:
+    """Return switches for the strongest heads, and the prediction without those switched off."""
+    off = [name for name in state.query.get("off", "").split(",") if name]
+    answer = state.ask("picture_whatif", classifier=classifier, heads=off, image_id=image_id)
+    key = state.path["key"]
+    switches = [
+        (
+            name,
+            name in off,
+            state.url(
+                "picture", key, off=[n for n in off if n != name] if name in off else [*off, name]
+            ),
+        )
+        for name in dict.fromkeys([*names[:10], *off])
+    ]
+    return Panel("whatif", "Without some heads", "switches", answer, {"switches": switches})
+
+
+ROUTE = Route("/picture/{key:any}", "picture", make)

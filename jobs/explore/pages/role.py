@@ -1,0 +1,82 @@
+"""`/role/colour`: the heads that carry a role, and the pictures spread along it."""
+
+from jobs.explore.page import Later, Page, Panel, Route, State
+
+
+def make(state: State) -> Page:
+    """Return a role's page."""
+    role = state.path["role"]
+    heads = state.ask("role_heads", role=role)
+    strongest = str(heads.rows[0]["name"]) if heads.rows else None
+    panels: list[Panel | Later] = [
+        Panel(
+            "heads",
+            "Its heads",
+            "heads",
+            heads,
+            empty=f"no head carries the role {role!r} in this basis",
+            command=f"headatlas roles build --basis {state.basis} --scan {state.scan}",
+            wide=True,
+        )
+    ]
+    if strongest is not None:
+        for index, row in enumerate(state.ask("head_texts", head=strongest).rows[:3]):
+            panels.append(_strip(index, str(row["text"]), strongest))
+        panels.append(Later("nearest", f"Alike in {role}", lambda s: _nearest(s, role), 5, True))
+    return Page(
+        title=role,
+        lead=f"{len(heads.rows)} heads write about {role}."
+        + (f" The strongest is {strongest}." if strongest else ""),
+        kind="role",
+        panels=tuple(panels),
+    )
+
+
+def _strip(index: int, text: str, head: str) -> Later:
+    title = f"Spread by {head}: from least to most “{text}”"
+
+    def draw(state: State) -> Panel:
+        answer = state.ask("head_strip", text=text, head=head)
+        return Panel(
+            f"strip{index}", title, "strip", answer, {"head": head, "text": text}, wide=True
+        )
+
+    return Later(f"strip{index}", title, draw, rows=5, wide=True)
+
+
+def _nearest(state: State, role: str) -> Panel:
+    first = state.ask("any_picture").first
+    key = state.query.get("picture") or (str(first["key"]) if first else "")
+    return Panel(
+        "nearest",
+        f"Alike in {role}",
+        "nearest",
+        state.ask("picture_by_role", key=key, role=role),
+        {"key": key, "head": None, "asked": state.ask("picture", key=key).first},
+        wide=True,
+        lead="The pictures nearest to the first one by all of these heads together.",
+    )
+
+
+def make_list(state: State) -> Page:
+    """Return the page of all roles."""
+    return Page(
+        title="Roles",
+        lead="What heads write about, by the texts that span them.",
+        kind="role",
+        panels=(
+            Panel(
+                "roles",
+                "Roles",
+                "roles",
+                state.ask("roles"),
+                empty="no role has been looked for in this basis",
+                command=f"headatlas roles build --basis {state.basis} --scan {state.scan}",
+                wide=True,
+            ),
+        ),
+    )
+
+
+ROUTE = Route("/role/{role:any}", "role", make)
+LIST = Route("/roles", "roles", make_list, menu="Roles", order=1)

@@ -1,0 +1,149 @@
+"""`/what-if/CLASSIFIER`: heads as switches, and every group's accuracy before and after."""
+
+from jobs.explore.charts import dumbbells
+from jobs.explore.database import Answer
+from jobs.explore.grid import Measure, grid_of
+from jobs.explore.page import Later, Page, Panel, Route, State
+
+CONTROLS = 5
+_SHARE = Measure("variance_share", "share of the output's variance", ".1%")
+
+
+def make(state: State) -> Page:
+    """Return the page of a classifier's what-ifs."""
+    known = [str(row["classifier"]) for row in state.ask("classifiers").rows]
+    classifier = state.path.get("classifier") or (known[0] if known else "")
+    if not known:
+        none = Panel(
+            "whatif",
+            "What if",
+            "table",
+            state.ask("classifiers"),
+            empty="no zero-shot classifier",
+            command=f"headatlas zeroshot CLASSES --scan {state.scan}",
+            wide=True,
+        )
+        return Page(title="What if", kind="what-if", panels=(none,))
+    off = [name.strip().upper() for name in state.query.get("heads", "").split(",") if name.strip()]
+    by = state.query.get("by", "label")
+    panels: list[Panel | Later] = [
+        _switches(state, classifier, off, by),
+        _groups(state, classifier, off, by),
+    ]
+    if off:
+        panels.append(
+            Later(
+                "control",
+                "The same number of other heads",
+                lambda s: _control(s, classifier, off, by),
+                6,
+            )
+        )
+    panels.append(_found(state, classifier, by))
+    return Page(
+        title=f"What if: {classifier}",
+        lead="Switch heads off: each is replaced by its mean over all pictures, in the direct "
+        "effect. The model is not run.",
+        kind="what-if",
+        panels=tuple(panels),
+        header="whatif",
+        context={
+            "classifiers": known,
+            "classifier": classifier,
+            "by": by,
+            "columns": ["label", *(str(r["attribute"]) for r in state.ask("attributes").rows)],
+            "off": off,
+        },
+    )
+
+
+def _switches(state: State, classifier: str, off: list[str], by: str) -> Panel:
+    heads = state.ask("atlas_heads")
+    links = {
+        str(row["name"]): state.url(
+            "what-if",
+            classifier,
+            by=None if by == "label" else by,
+            heads=[h for h in off if h != row["name"]]
+            if row["name"] in off
+            else [*off, row["name"]],
+        )
+        for row in heads.rows
+    }
+    context = {"grid": grid_of(heads.rows, _SHARE), "by": _SHARE, "links": links, "off": off}
+    return Panel("switches", "Heads", "switchboard", heads, context, wide=True)
+
+
+def _groups(state: State, classifier: str, off: list[str], by: str) -> Panel:
+    found = state.ask("whatif_groups", classifier=classifier, heads=off, by=[by])
+    groups = [r for r in found.rows if r["kind"] == "group"]
+    order = sorted(groups, key=lambda r: (r["after"], r["members"]))[:24]
+    return Panel(
+        "groups",
+        f"Accuracy by {by}",
+        "groups",
+        found,
+        {
+            "chart": dumbbells(order) if order else None,
+            "rows": found.rows,
+            "classifier": classifier,
+        },
+        lead="Ring: all heads. Dot: without those switched off. The worst groups first.",
+    )
+
+
+def _control(state: State, classifier: str, off: list[str], by: str) -> Panel:
+    """Judge random heads of the same layers: a chosen set must differ from these."""
+    answers: list[Answer] = []
+    rows = []
+    for seed in range(CONTROLS):
+        drawn = state.ask("whatif_random", heads=off, seed=seed)
+        heads = list((drawn.first or {}).get("heads") or ())
+        answer = state.ask("whatif_groups", classifier=classifier, heads=heads, by=[by])
+        kinds = {r["kind"]: r for r in answer.rows}
+        answers.append(answer)
+        if "mean" in kinds and "worst" in kinds:
+            rows.append(
+                {
+                    "heads": ", ".join(heads),
+                    "mean": kinds["mean"]["after"],
+                    "worst": kinds["worst"]["after"],
+                }
+            )
+    last = answers[-1]
+    shown = Answer(last.sql, ("heads", "mean", "worst"), tuple(rows), last.complaint)
+    return Panel(
+        "control",
+        "The same number of other heads",
+        "table",
+        shown,
+        lead=f"{CONTROLS} random sets from the same layers; a set that means something does "
+        "better than these.",
+    )
+
+
+def _found(state: State, classifier: str, by: str) -> Panel:
+    found = state.ask("whatif_spurious", classifier=classifier)
+    links = [
+        (
+            r["search"],
+            r["attribute"],
+            r["heads"],
+            state.url("what-if", classifier, heads=r["heads"], by=r["attribute"]),
+        )
+        for r in found.rows
+        if r["heads"]
+    ]
+    return Panel(
+        "spurious",
+        "Found by headatlas spurious",
+        "spurious",
+        found,
+        {"links": links},
+        empty="no search for spurious heads",
+        command=f"headatlas spurious --classifier {classifier} --attribute COLUMN",
+    )
+
+
+ROUTE = Route("/what-if/{classifier:any}", "what-if-of", make)
+LIST = Route("/what-if", "what-if", make, menu="What if", order=2)

@@ -1,0 +1,2 @@
+SELECT DISTINCT attribute FROM head_attributes WHERE scan_id = :scan
+ORDER BY attribute

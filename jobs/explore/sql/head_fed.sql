@@ -1,0 +1,1 @@
+SELECT name, share FROM head_fed(:head, k := 10, scan := :scan)

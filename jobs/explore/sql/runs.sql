@@ -1,0 +1,1 @@
+FROM runs ORDER BY started_at DESC LIMIT 100

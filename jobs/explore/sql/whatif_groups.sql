@@ -1,0 +1,2 @@
+SELECT kind, array_to_string(members, ' · ') AS members, n, before, after
+FROM group_accuracy(:classifier, :heads, by := :by, scan := :scan)

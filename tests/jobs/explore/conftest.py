@@ -1,0 +1,97 @@
+"""A small warehouse with every result, and an explorer over it."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from demo.world import materialise
+from jobs import cli
+from jobs.commands.demo import MODEL, WEIGHTS, write_world_pool
+from jobs.explore.app import Explorer, application
+from tests.synthetic import write_scan
+from warehouse.database.publish import publish
+from warehouse.files.layout import Warehouse
+
+PICTURES = 160
+
+
+def headatlas(*arguments: str) -> None:
+    """Run the program in this process; it must end well."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    assert ended.value.code == 0, arguments
+
+
+@pytest.fixture(scope="session")
+def explored(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Return a warehouse of the world, with every result that pages show."""
+    root = tmp_path_factory.mktemp("explored")
+    listing = materialise("test", root / "pictures", PICTURES, side=64)
+    warehouse = Warehouse(root / "atlas")
+    here = ("--warehouse", str(warehouse.root))
+    quiet = (*here, "--no-publish")
+    headatlas(
+        *("scan", str(listing), "--path-column", "img_filename", "--labels", "kind"),
+        *("--model", str(MODEL), "--pretrained", str(WEIGHTS), "--scan", "world"),
+        *("--shard-size", "64", "--batch-size", "32", *quiet),
+    )
+    write_world_pool(warehouse)
+    headatlas("textspan", "--pool", "world", "-m", "12", *quiet)
+    headatlas("roles", "build", "--basis", "world", "--attributes", *quiet)
+    headatlas("zeroshot", "labels", "--classifier", "kinds", "--templates", "none", *quiet)
+    headatlas("evaluate", *quiet)
+    publish(warehouse)
+    return warehouse
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Return a warehouse of a scan alone: no basis, role, classifier or attribute."""
+    warehouse = Warehouse(tmp_path_factory.mktemp("bare"))
+    write_scan(warehouse.root)
+    publish(warehouse)
+    return warehouse
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Warehouse], TestClient]:
+    """Return what makes a client of an explorer on loopback."""
+
+    def client(warehouse: Warehouse) -> TestClient:
+        app = application(Explorer.over(warehouse), hosts=("127.0.0.1",), token=None)
+        return TestClient(app, base_url="http://127.0.0.1")
+
+    return client
+
+
+@contextmanager
+def served(warehouse: Warehouse) -> Iterator[str]:
+    """Serve an explorer on a real socket; give its address."""
+    app = application(Explorer.over(warehouse), hosts=("127.0.0.1",), token=None)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture
+def client(explored: Warehouse, serve: Callable[[Warehouse], TestClient]) -> TestClient:
+    """Return a client of the explorer of the warehouse with every result."""
+    return serve(explored)
+
+
+def picture_file(warehouse: Warehouse) -> Path:
+    """Return the folder that the pictures of `explored` lie in."""
+    return warehouse.root.parent / "pictures"

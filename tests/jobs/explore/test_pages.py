@@ -1,0 +1,242 @@
+"""Invariant 12: what a page of the explorer shows equals what its SQL returns."""
+
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import duckdb
+import pytest
+from starlette.testclient import TestClient
+
+from jobs.explore.database import Database
+from jobs.explore.render import say
+from tests.jobs.explore.conftest import picture_file
+from tests.jobs.explore.reading import panels
+from tests.synthetic import Shape, write_scan
+from warehouse.database.publish import publish
+from warehouse.files.layout import Warehouse
+
+KEY = "images/000001.png"
+PAGES = (
+    "/",
+    "/?by=role",
+    "/?find=colour",
+    "/head/L5H0",
+    "/head/l4h1",
+    "/roles",
+    "/role/colour",
+    f"/picture/{quote(KEY, safe='')}",
+    "/what-if",
+    "/what-if/kinds?heads=L5H0,L4H1&by=background",
+    "/search",
+    "/search?text=red",
+    "/compare",
+    "/sql",
+    "/sql?q=FROM+heads",
+    "/runs",
+)
+# results that the fixture does not make: their panels must say how to
+NOT_MADE = {"effects", "feeders", "fed", "alike", "matches", "runs", "spurious"}
+
+
+def answers(warehouse: Warehouse, sql: str) -> list[dict[str, object]]:
+    """Return what a client without any code of ours gets for a statement."""
+    with closing(duckdb.connect(str(warehouse.database.resolve()), read_only=True)) as con:
+        found = con.sql(sql)
+        return [] if found is None else found.to_arrow_table().to_pylist()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_panel_has_an_answer_or_says_how_to_get_it(client: TestClient, page: str) -> None:
+    for key, panel in panels(client, page).items():
+        if panel.complaint is not None and key in NOT_MADE:
+            assert panel.command or key in ("matches", "runs", "spurious"), key
+        elif panel.complaint is not None:
+            assert panel.complaint.startswith("None"), (key, panel.complaint)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_sql_of_every_panel_runs_in_a_plain_client(
+    client: TestClient, explored: Warehouse, page: str
+) -> None:
+    for key, panel in panels(client, page).items():
+        if panel.sql is not None and key not in NOT_MADE:
+            answers(explored, panel.sql)
+
+
+@pytest.mark.parametrize(
+    ("page", "key"),
+    [("/head/L5H0", "retrieval"), ("/role/colour", "heads"), ("/compare", "heads")],
+)
+def test_a_table_shows_what_its_sql_returns(
+    client: TestClient, explored: Warehouse, page: str, key: str
+) -> None:
+    panel = panels(client, page)[key]
+    assert panel.sql is not None
+    expected = [[say(value) for value in row.values()] for row in answers(explored, panel.sql)]
+    assert expected
+    assert panel.table == expected
+
+
+def test_the_grid_shows_what_its_sql_returns(client: TestClient, explored: Warehouse) -> None:
+    panel = panels(client, "/")["grid"]
+    assert panel.sql is not None
+    rows = answers(explored, panel.sql)
+    assert len(rows) == 36
+    for row in rows:
+        share = f"{row['variance_share']:.1%}"
+        assert f'aria-label="{row["name"]}: {share}"' in panel.html
+
+
+def test_charts_draw_what_their_sql_returns(client: TestClient, explored: Warehouse) -> None:
+    found = panels(client, "/head/L5H0")
+    texts, sql = found["texts"].chart, found["texts"].sql
+    assert sql is not None
+    assert [row["cumulative"] for row in texts] == [r["cumulative"] for r in answers(explored, sql)]
+    attributes, sql = found["attributes"].chart, found["attributes"].sql
+    assert sql is not None
+    assert {row["name"]: row["value"] for row in attributes} == {
+        row["attribute"]: row["r2"] for row in answers(explored, sql)
+    }
+
+
+def test_what_if_shows_the_macros_numbers(client: TestClient, explored: Warehouse) -> None:
+    panel = panels(client, "/what-if/kinds?heads=L5H4,L5H0&by=background")["groups"]
+    expected = answers(
+        explored, "FROM group_accuracy('kinds', ['L5H4', 'L5H0'], by := ['background'])"
+    )
+    (mean,) = (row for row in expected if row["kind"] == "mean")
+    assert f"{mean['before']:.1%} → <b>{mean['after']:.1%}</b>" in panel.html
+    drawn = {row["group"]: row["after"] for row in panel.chart}
+    assert drawn == {
+        row["members"][0]: row["after"]  # type: ignore[index]
+        for row in expected
+        if row["kind"] == "group"
+    }
+
+
+def test_strips_run_from_least_to_most(client: TestClient, explored: Warehouse) -> None:
+    panel = panels(client, "/head/L5H0")["strip0"]
+    assert panel.sql is not None
+    rows = answers(explored, panel.sql)
+    scores = [float(str(row["score"])) for row in rows]
+    assert len(rows) == 10
+    assert scores == sorted(scores)
+
+
+def test_a_panel_without_its_result_names_the_command(
+    bare: Warehouse, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    client = serve(bare)
+    head = panels(client, "/head/L1H0")
+    assert head["texts"].command == "headatlas textspan --pool POOL --scan scan"
+    assert (head["role"].command or "").startswith("headatlas roles build")
+    assert (head["off"].command or "").startswith("headatlas zeroshot")
+    assert (panels(client, "/what-if")["whatif"].command or "").startswith("headatlas zeroshot")
+
+
+def test_what_does_not_exist_is_said_by_name(client: TestClient) -> None:
+    assert "No head L9H9" in client.get("/head/L9H9").text
+    assert "No picture" in client.get("/picture/nothing.png").text
+    answer = client.get("/?scan=nothing")
+    assert answer.status_code == 404
+    assert "there is world" in answer.text
+
+
+@pytest.mark.parametrize(("layers", "heads"), [(1, 2), (48, 24)])
+def test_two_heads_and_1152(
+    tmp_path: Path, serve: Callable[[Warehouse], TestClient], layers: int, heads: int
+) -> None:
+    shape = Shape(tuple(range(layers)), layers, heads, d_head=4, d_joint=8, shard_size=8)
+    write_scan(tmp_path, pictures=8, shape=shape)
+    publish(Warehouse(tmp_path))
+    grid = panels(serve(Warehouse(tmp_path)), "/")["grid"]
+    assert grid.html.count("<td") == layers * heads
+
+
+def test_a_picture_that_is_gone_has_a_placeholder_that_says_so(
+    explored: Warehouse, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    path = picture_file(explored) / KEY
+    kept = path.read_bytes()
+    path.unlink()
+    try:
+        gone = serve(explored).get("/thumb/world/1.jpg")
+    finally:
+        path.write_bytes(kept)
+    there = serve(explored).get("/thumb/world/1.jpg")
+    assert (gone.status_code, there.status_code) == (200, 200)
+    assert gone.headers["content-type"] == there.headers["content-type"] == "image/jpeg"
+    assert gone.content != there.content
+    assert "max-age" not in gone.headers["cache-control"]
+
+
+def test_a_new_version_is_taken_up_at_the_next_request(
+    tmp_path: Path, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    write_scan(tmp_path)
+    warehouse = Warehouse(tmp_path)
+    publish(warehouse)
+    client = serve(warehouse)
+    assert 'data-version="1"' in client.get("/").text
+    database = Database(warehouse)
+    with database.cursor() as before:
+        write_scan(tmp_path, "second", created_at="2026-02-01T00:00:00+00:00")
+        publish(warehouse)
+        assert len(before.ask("scans").rows) == 1
+    assert client.get("/version").json() == {"version": 2}
+    page = client.get("/").text
+    assert 'data-version="2"' in page
+    assert "second" in page
+
+
+def test_a_warehouse_that_moves_is_read_where_it_is(
+    explored: Warehouse, tmp_path: Path, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(explored.root, moved, symlinks=True)
+    found = panels(serve(Warehouse(moved)), "/head/L5H0")
+    assert found["nearest"].complaint is None
+
+
+def test_downloads_are_the_whole_answer(client: TestClient, explored: Warehouse) -> None:
+    answer = client.get(
+        "/download.csv", params={"q": "SELECT image_id FROM image_index ORDER BY 1"}
+    )
+    assert answer.status_code == 200
+    ids = [int(line) for line in answer.text.splitlines()[1:]]
+    assert ids == [
+        row["image_id"] for row in answers(explored, "FROM image_index ORDER BY image_id")
+    ]
+    assert client.get("/download.parquet", params={"q": "FROM heads"}).content[:4] == b"PAR1"
+
+
+def test_twenty_readers_while_others_publish(
+    tmp_path: Path, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    import threading
+
+    write_scan(tmp_path)
+    warehouse = Warehouse(tmp_path)
+    publish(warehouse)
+    client = serve(warehouse)
+    end, failures = time.monotonic() + 4, []
+
+    def read() -> None:
+        while time.monotonic() < end:
+            for page in ("/", "/head/L1H0", "/sql"):
+                answer = client.get(page)
+                if answer.status_code != 200:
+                    failures.append(answer.text)
+
+    readers = [threading.Thread(target=read) for _ in range(20)]
+    for reader in readers:
+        reader.start()
+    while time.monotonic() < end - 1:
+        publish(warehouse)
+    for reader in readers:
+        reader.join()
+    assert not failures

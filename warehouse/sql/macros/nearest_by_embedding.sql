@@ -1,0 +1,42 @@
+-- Embeddings are unit vectors: their cosine is an inner product.
+WITH asked_picture AS (
+    SELECT any_value(i.image_id) AS image_id FROM image_index AS i
+    WHERE i.scan_id = scan AND i.key = key
+),
+
+asked AS (
+    SELECT p.image_id AS asked_id, any_value(e.embedding) AS vector
+    FROM images AS e
+    JOIN asked_picture AS p ON p.image_id = e.image_id
+    WHERE e.scan_id = scan
+    GROUP BY p.image_id
+),
+
+found AS (
+    SELECT e.image_id, list_inner_product(e.embedding, a.vector)::DOUBLE AS score
+    FROM images AS e
+    CROSS JOIN asked AS a
+    WHERE e.scan_id = scan AND e.image_id <> a.asked_id
+    ORDER BY score DESC, e.image_id
+    LIMIT greatest(k, 0)
+),
+
+answer AS (
+    SELECT row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank, i.key, f.image_id,
+        f.score, i.label, i.uri, i.scan_id
+    FROM found AS f
+    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
+),
+
+complaint AS (
+    SELECT coalesce(
+        CASE
+            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
+            THEN 'no scan ''' || coalesce(scan, 'NULL') || '''; SELECT scan_id FROM scans lists them'
+            WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
+            THEN 'no picture ''' || coalesce(key, 'NULL') || ''' in scan ''' || scan
+                || '''; SELECT key FROM images lists them'
+        END,
+        search_complaint('cosine', k)
+    ) AS text
+)
