@@ -111,6 +111,7 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
     """
     started = time.perf_counter()
     check_model(config.model, config.layers)
+    console.note(f"listing {config.source}")
     listing = list_members(
         config.source, labels=config.labels, path_column=config.path_column, root=config.root
     )

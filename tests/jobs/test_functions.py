@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,12 @@ def test_a_module_of_ones_own_called_jobs_does_no_harm(tmp_path: Path, scanned: 
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (found.returncode, found.stdout.split()[-1:]) == (0, ["s"]), found.stderr
+    program = subprocess.run(
+        [sys.executable, "-m", "headatlas", "info", "--warehouse", str(scanned)],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert program.returncode == 0 and "\ns\ttiny" in program.stdout, program.stderr
     taken = f"import sys; sys.path.append({str(ROOT)!r}); import schemas; import headatlas"
     clash = subprocess.run(
         [sys.executable, "-c", taken],

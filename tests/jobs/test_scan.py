@@ -223,6 +223,22 @@ def test_a_scan_that_rejects_every_picture_fails_and_says_why(
         said = json.loads(capsys.readouterr().err.splitlines()[-1])["text"]
         assert "pictures were rejected (" in said and re.search(r"\d x (read|decode): ", said)
     assert not Warehouse(tmp_path / "w").database.exists()
+    # with one that can be used, the night is published before its rejects are judged
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "p" / "good.png")
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(
+            [
+                *("scan", str(tmp_path / "p"), "--model", str(tiny_config), "--pretrained", "none"),
+                *("--warehouse", str(tmp_path / "w"), "--workers", "0", "--dataset", "p"),
+                *("--max-rejects", "1"),
+            ]
+        )
+    assert stopped.value.code == 3
+    said = capsys.readouterr()
+    lines = [json.loads(line) for line in said.err.splitlines()]
+    assert [line["event"] for line in lines[-2:]] == ["note", "error"]
+    assert "published version 1" in lines[-2]["text"] and lines[-1]["exit_code"] == 3
+    assert re.search(r"^rejected\t3\n  decode: .*\t3$", said.out, re.M)
 
 
 def test_a_dry_run_writes_nothing_and_is_near_the_truth(
