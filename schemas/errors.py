@@ -21,13 +21,22 @@ Each message says what was got, what was expected and what to do, in one line.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
+
+# Names that one is compared with, at most.
+MANY = 10_000
 
 
 def near(got: object, known: Iterable[str]) -> str:
     """Return `; did you mean NAME?` where one of the `known` names is like `got`, else nothing."""
-    found = get_close_matches(str(got), list(known), n=1)
+    text, names = str(got), list(known)
+    if len(names) > MANY:
+        # a scan's keys: comparing takes tens of microseconds each
+        alike = (n for n in names if n[:1] == text[:1] and abs(len(n) - len(text)) <= 2)
+        names = list(islice(alike, MANY))
+    found = get_close_matches(text, names, n=1)
     return f"; did you mean {found[0]}?" if found else ""
 
 
