@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+UNREACHABLE = "unreachable"
+"""Fingerprint of a picture whose server did not answer: it is taken for unchanged."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:

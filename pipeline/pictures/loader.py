@@ -21,6 +21,8 @@ from schemas.members import Member, Reject
 
 # Bytes of pixels that the threads of one worker hold at once while they decode.
 BUDGET = 1 << 30
+# Threads that read when pictures come over the network; no more than asked for decode at once.
+REMOTE_THREADS = 16
 
 
 @dataclass
@@ -86,6 +88,10 @@ def batches(
 
     transform = by_table(transform)
     budget = Budget(BUDGET)
+    # while some wait for a server, others decode
+    decoding = threading.Semaphore(max(1, threads))
+    if any("://" in member.uri for member in members):
+        threads = max(threads, REMOTE_THREADS)
 
     def load(member: Member) -> _Picture | Reject:
         started = time.perf_counter()
@@ -94,7 +100,7 @@ def batches(
             data = _read(reader, member)
             read = time.perf_counter()
             opened = Opened(data, how)
-            with budget.held(opened.cost):
+            with budget.held(opened.cost), decoding:
                 picture, width, height = opened.load()
                 pixels = _pixels(picture, transform)
             return _Picture(member, pixels, width, height)

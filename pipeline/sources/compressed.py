@@ -2,12 +2,14 @@
 
 import bz2
 import gzip
+import io
 import lzma
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
-from pipeline.sources.paths import Found, open_binary, suffix_of
+from pipeline.sources.paths import Found, local_path, open_binary, suffix_of
+from pipeline.sources.remote import read_listing
 
 _DECOMPRESS: dict[str, Callable[..., Any]] = {
     "gz": gzip.open,
@@ -24,5 +26,5 @@ def with_compressed(*suffixes: str) -> frozenset[str]:
 def open_listing(file: Found) -> Any:
     """Open a listing for reading as bytes, decompressed if its suffix says so."""
     last = suffix_of(file.name).rpartition(".")[2]
-    raw = open_binary(file.uri)
+    raw = open_binary(file.uri) if local_path(file.uri) else io.BytesIO(read_listing(file.uri))
     return _DECOMPRESS[last](raw) if last in _DECOMPRESS else raw

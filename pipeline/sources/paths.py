@@ -14,7 +14,10 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import fsspec
 
+from pipeline.sources import remote
+from pipeline.sources.remote import filesystem
 from schemas.errors import UsageError
+from schemas.members import UNREACHABLE
 
 # heic and heif are listed so that they are rejected by name, not passed over in silence.
 PICTURE_SUFFIXES = frozenset(
@@ -100,18 +103,6 @@ def as_local(source: str) -> str | None:
     return os.path.abspath(Path(source).expanduser())  # noqa: PTH100
 
 
-def filesystem(url: str) -> tuple[Any, str]:
-    """Return the fsspec file system of a URL and the path in it.
-
-    Raises:
-        UsageError: there is no such protocol, or its package is not installed.
-    """
-    try:
-        return fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{url}: {error}") from None
-
-
 def open_binary(uri: str) -> Any:
     """Open a member's file or container for reading: a binary file of Python's or of fsspec's."""
     path = local_path(uri)
@@ -122,14 +113,23 @@ def open_binary(uri: str) -> Any:
 
 
 def version_of(uri: str) -> str:
-    """Return the fingerprint of one file; `missing` if there is none to be looked at."""
+    """Return the fingerprint of one file; `missing` if there is none to be looked at.
+
+    That of a remote file whose server does not answer is `unreachable`, which changes nothing.
+
+    Raises:
+        UsageError: the package that reads such URLs is not installed.
+    """
     path = local_path(uri)
     if path is None:
-        fs, inside = filesystem(uri)
         try:
-            return remote_version(fs.info(inside))
-        except OSError:
+            return remote_version(remote.info(uri))
+        except UsageError:
+            if uri.partition("://")[0] in fsspec.available_protocols():
+                raise
             return MISSING
+        except Exception as error:  # noqa: BLE001  each file system has errors of its own
+            return UNREACHABLE if remote.passing(error) else MISSING
     try:
         return local_version(os.stat(path))  # noqa: PTH116  Path.stat costs twice the time
     except (OSError, ValueError):

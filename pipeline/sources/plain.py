@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.pictures.decode import Rejected
-from pipeline.sources.paths import filesystem, local_path
+from pipeline.sources.paths import local_path
+from pipeline.sources.remote import PAUSE, TRIES, read_remote
 from schemas.members import Member
 
 # A file larger than this is rejected, not read.
 MAX_BYTES = 256 << 20
 # Containers kept open: one, and the next while other threads finish the first.
 _PLACES = 2
-# What may pass is tried this often, with pauses that double, before it is given up.
-TRIES = 3
-PAUSE = 0.5
 # A network file system says these when its server is away for a moment.
 _PASSING = frozenset({errno.EAGAIN, errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
 
@@ -62,7 +60,8 @@ def read_plain(member: Member) -> bytes:
     """
     path = local_path(member.uri)
     if path is None:
-        return _read_remote(member)
+        data = read_remote(member.uri, member.offset, member.size, MAX_BYTES)
+        return data if member.offset < 0 else _whole(data, member.size)
     for attempt in range(TRIES):
         try:
             return _read_local(path, member.offset, member.size)
@@ -92,27 +91,6 @@ def _read_local(path: str, offset: int, size: int) -> bytes:
     with Path(path).open("rb") as file:
         file.seek(offset)
         return _whole(file.read(size), size)
-
-
-def _read_remote(member: Member) -> bytes:
-    fs, path = filesystem(member.uri)
-    start = max(member.offset, 0)
-    end = start + (member.size if member.offset >= 0 else MAX_BYTES + 1)
-    for attempt in range(TRIES):
-        try:
-            data: bytes = fs.cat_file(path, start=start, end=end)
-            break
-        except FileNotFoundError:
-            raise Rejected("read", "no such file") from None
-        except Exception as error:  # noqa: BLE001  each file system has errors of its own
-            if attempt == TRIES - 1 or isinstance(error, (PermissionError, IsADirectoryError)):
-                raise Rejected("read", f"{type(error).__name__}: {error}") from None
-            time.sleep(PAUSE * 2**attempt)
-    if member.offset >= 0:
-        return _whole(data, member.size)
-    if len(data) > MAX_BYTES:
-        raise Rejected("read", too_large(len(data)))
-    return data
 
 
 def _whole(data: bytes, size: int) -> bytes:

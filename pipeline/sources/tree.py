@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from pipeline.sources import remote
 from pipeline.sources.paths import (
     MISSING,
     Found,
     as_local,
-    filesystem,
     local_version,
     printable,
     remote_version,
@@ -20,8 +21,10 @@ from pipeline.sources.paths import (
     to_uri,
     version_of,
 )
+from pipeline.sources.remote import filesystem
 from schemas.errors import SourceError, near_path
 
+WEB = ("http://", "https://")
 _MAGIC = re.compile(r"[*?\[{]")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -51,8 +54,14 @@ def exists(source: str) -> bool:
     path = as_local(source)
     if path is not None:
         return os.path.lexists(path)
-    fs, inside = filesystem(source)
-    return bool(fs.exists(inside))
+    if not source.startswith(WEB):
+        fs, inside = filesystem(source)
+        return bool(fs.exists(inside))
+    try:
+        remote.info(source)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def is_folder(source: str) -> bool:
@@ -60,13 +69,17 @@ def is_folder(source: str) -> bool:
     path = as_local(source)
     if path is not None:
         return Path(path).is_dir()
+    if source.startswith(WEB) and suffix_of(_web_name(source)):
+        # fsspec would look for links in what it is
+        return False
     fs, inside = filesystem(source)
     return bool(fs.isdir(inside))
 
 
 def is_pattern(source: str) -> bool:
     """Say whether the text has braces or wildcards and is not itself the name of a file."""
-    return _MAGIC.search(source) is not None and not exists(source)
+    written = source.partition("?")[0] if source.startswith(WEB) else source
+    return _MAGIC.search(written) is not None and not exists(source)
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -117,11 +130,17 @@ def tree_of(source: str) -> Tree:
     return tree
 
 
+def _web_name(url: str) -> str:
+    return urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
+
+
 def one_file(source: str) -> Found:
     """Return the file that a person's path or URL names, under its own name."""
     path = as_local(source)
     uri = to_uri(path) if path is not None else source
     name = (path or source).rstrip("/").rsplit("/", 1)[-1]
+    if source.startswith(WEB):
+        name = _web_name(source)
     return Found(printable(name), uri, version_of(uri))
 
 

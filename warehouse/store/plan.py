@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from schemas.files import IMAGES, REJECTS
 from schemas.manifest import Snapshot, digest, members_digest
-from schemas.members import Member
+from schemas.members import UNREACHABLE, Member
 from warehouse.files.layout import ScanDir
 from warehouse.store import snapshots
 from warehouse.store.reading import read_file
@@ -280,7 +280,7 @@ def _without_clashes(live: Live) -> Live:
 
 
 def _same(row: Row, member: Member) -> bool:
-    return row.fingerprint == member.fingerprint
+    return member.fingerprint in (row.fingerprint, UNREACHABLE)
 
 
 def _standing_reject(live: Live, member: Member, retry: bool) -> RejectRow | None:
