@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from benchmarks.rows import Row
-from jobs.commands.ablate import open_scene
+from jobs.steps.ablated import open_scene
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets, random_sets
 from pipeline.heads import moments as mo

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from jobs import console
 from jobs.commands import zeroshot
-from jobs.commands.ablate import Ablated, group_rows, open_scene, total_row, worst_row
 from jobs.commands.zeroshot import ZeroShotConfig
+from jobs.steps.ablated import Ablated, group_rows, open_scene, total_row, worst_row
 from jobs.steps.accuracies import SHOWN, show_ablated
 from jobs.steps.whatif import Head, Scene, Tally, ablate_sets, counted, random_sets, require_counted
 from pipeline.heads.ablation import (

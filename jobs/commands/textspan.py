@@ -12,20 +12,17 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import pool_embeddings
-from jobs.steps.opened import Opened, open_scan
+from jobs.steps.opened import open_scan
+from jobs.steps.subset_moments import subset_moments
 from jobs.steps.templates import templates_of
-from pipeline.heads import moments as mo
 from pipeline.heads.textspan import Basis, textspan
 from schemas.config import Config
-from schemas.errors import UsageError
 from schemas.manifest import Snapshot
 from schemas.names import check_name, safe_name
 from schemas.results.textspan import textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
 from warehouse.store.pools import Pool, read_pool
-from warehouse.store.reading import iterate_layer, matrix, read_images
-from warehouse.store.select import select_images
 
 PUBLISHES = True
 
@@ -132,36 +129,6 @@ def _provenance(
         "images": images,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def subset_moments(opened: Opened, where: str) -> dict[mo.Key, mo.Moments]:
-    """Recompute the heads' moments over the pictures for which `where` holds.
-
-    Reads the stored contributions, one layer of one shard at a time.
-
-    Raises:
-        UsageError: the condition is no SQL over images, or holds for no picture.
-    """
-    scan, shards = opened.scan, opened.shards
-    chosen = select_images(scan, shards, where)
-    if len(chosen) == 0:
-        raise UsageError(f"--where {where!r}: no picture of scan {scan.name} satisfies it")
-    console.note(f"{len(chosen):,} pictures satisfy {where}")
-    found: dict[mo.Key, mo.Moments] = {}
-    for shard in shards:
-        rows = read_images(scan, [shard], ["image_id", "embedding"])
-        keep = np.isin(rows["image_id"].to_numpy(), chosen)
-        if not keep.any():
-            continue
-        embedding = matrix(rows["embedding"])[keep]
-        heads = {
-            block.layer: block.vectors[:, keep]
-            for layer in opened.record.layers
-            for block in iterate_layer(scan, [shard], layer)
-        }
-        for key, part in mo.shard_moments(heads, embedding, {}, opened.frames.narrow()).items():
-            found[key] = found[key].merge(part) if key in found else part
-    return found
 
 
 def basis_table(basis: Basis, heads: Sequence[tuple[int, int]], pool: Pool) -> pa.Table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from jobs import console
 
 if TYPE_CHECKING:
-    from jobs.commands.ablate import Ablated
+    from jobs.steps.ablated import Ablated
     from jobs.steps.whatif import GroupRow
 
 # Rows of a long table, and heads of a long list, that are shown.

@@ -13,12 +13,12 @@ from pydantic import Field
 
 from jobs import console
 from jobs.commands.pool.build import REPLIES
-from jobs.commands.textspan import subset_moments
 from jobs.steps.attributes import store_attributes
 from jobs.steps.manual_roles import read_manual, role_row, with_manual
 from jobs.steps.models import pool_embeddings
 from jobs.steps.opened import Opened, open_scan
 from jobs.steps.stability import sampled_covariances
+from jobs.steps.subset_moments import subset_moments
 from pipeline.heads.stability import pick_survival, role_survival
 from pipeline.heads.textspan import textspan
 from pipeline.roles.combining import Role, roles_from

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.commands.ablate import AblateConfig, open_scene, run, run_sweep
+from jobs.commands.ablate import AblateConfig, run, run_sweep
+from jobs.steps.ablated import open_scene
 from jobs.steps.logits import store_logits
 from jobs.steps.opened import opened
 from jobs.steps.whatif import ablate_sets, means_over

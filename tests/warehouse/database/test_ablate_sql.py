@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.commands.ablate import open_scene
+from jobs.steps.ablated import open_scene
 from jobs.steps.logits import store_logits
 from jobs.steps.opened import opened
 from jobs.steps.whatif import ablate_sets

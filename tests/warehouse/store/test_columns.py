@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.commands.ablate import open_scene
+from jobs.steps.ablated import open_scene
 from jobs.steps.attributes import store_attributes
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets
