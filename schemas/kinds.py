@@ -18,6 +18,7 @@ class Part(StrEnum):
 
     Attributes:
         WEIGHTS: of the scan's model.
+        MODEL: of a scan: weights, preprocessing and precision.
         CONFIGURATION: all that decides the numbers stored of a scan: weights, preprocessing,
             layers, precision, components, head frames.
         PICTURES: which pictures the newest snapshot holds, by their bytes.
@@ -32,6 +33,7 @@ class Part(StrEnum):
     """
 
     WEIGHTS = "weights"
+    MODEL = "model"
     CONFIGURATION = "configuration"
     PICTURES = "pictures"
     LABELS = "labels"
@@ -44,7 +46,7 @@ class Part(StrEnum):
     OPTIONS = "options"
 
 
-KNOWN = frozenset({Part.WEIGHTS, Part.CONFIGURATION, Part.PICTURES, Part.LABELS})
+KNOWN = frozenset({Part.WEIGHTS, Part.MODEL, Part.CONFIGURATION, Part.PICTURES, Part.LABELS})
 """The parts that a scan and its newest snapshot answer."""
 
 

@@ -152,21 +152,27 @@ TABLES: Final = (
     Table(
         "results",
         "table",
-        "One row per stored result of a scan, heads' summary included: where it comes from, and "
-        "whether it is up to date.",
+        "One row per stored result, heads' summary included: where it comes from, and whether what "
+        "it stands on still holds. One of segment belongs to no scan.",
         (
             SCAN,
             Column("kind", "VARCHAR", "Kind of result: heads, textspan, ..."),
             Column("name", "VARCHAR", "Name of the result; for textspan, the basis."),
             SNAPSHOT,
             STALE,
+            Column(
+                "why",
+                "VARCHAR",
+                "Why it is not current; NULL when it is. The rows of a result of other weights or "
+                "another configuration are shown in no table.",
+            ),
             Column("created_at", "TIMESTAMP", "When the result was made, UTC."),
             Column(
                 "is_default", "BOOLEAN", "The newest of its kind: macros use it if none is named."
             ),
             Column("provenance", "VARCHAR", "All that is known of its making, as a JSON object."),
         ),
-        "SELECT scan_id, kind, name, snapshot FROM results WHERE stale",
+        "SELECT scan_id, kind, name, why FROM results WHERE stale",
     ),
     *results.TABLES,
 )

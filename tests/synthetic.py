@@ -11,6 +11,7 @@ import pyarrow as pa
 from jaxtyping import Float16
 
 from schemas.files import images_schema, moments_schema, rejects_schema, vector_of
+from schemas.kinds import Part
 from schemas.manifest import (
     ModelRecord,
     Preprocessing,
@@ -21,9 +22,11 @@ from schemas.manifest import (
     members_digest,
 )
 from schemas.names import head_name
+from schemas.results import KINDS
 from schemas.results.heads import heads_schema
 from schemas.results.textspan import textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import Now
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
 from warehouse.store.pools import write_pool
@@ -229,7 +232,9 @@ def write_heads(scan: ScanDir) -> None:
         for head, (mean, variance) in enumerate(zip(*_summary(scan, shards, layer), strict=True))
     ]
     table = pa.Table.from_pylist(rows, schema=heads_schema())
-    write_result(scan.heads, table, {"snapshot": snapshot.number, "created_at": CREATED})
+    now = Now.of(scan)
+    said = now.provenance(now.claim(KINDS["heads"]), created_at=CREATED)
+    write_result(scan.heads, table, said)
 
 
 def _summary(scan: ScanDir, shards: Sequence[str], layer: int) -> tuple[np.ndarray, np.ndarray]:
@@ -284,13 +289,11 @@ def write_basis(
         for head in range(model.n_heads)
         for rank in range(steps)
     ]
-    provenance = {
-        "basis": basis,
-        "pool": "words",
-        "m": steps,
-        "where": None,
-        "snapshot": newest.number if snapshot is None else snapshot,
-        "created_at": created_at,
-    }
+    made_from = newest if snapshot is None else snapshots.load(scan, snapshot)
+    now = Now(Warehouse(scan.path.parent.parent), scan, scan.load_record(), made_from)
+    claim = now.claim(KINDS["textspan"], {Part.POOL: "words", Part.OPTIONS: {"m": steps}})
+    provenance = now.provenance(
+        claim, basis=basis, pool="words", m=steps, where=None, created_at=created_at
+    )
     table = pa.Table.from_pylist(rows, schema=textspan_schema())
     write_result(scan.textspan / f"{basis}.parquet", table, provenance)

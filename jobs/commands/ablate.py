@@ -15,7 +15,7 @@ from schemas.config import Config, Names
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
 from warehouse.files.layout import Warehouse
-from warehouse.results.classifiers import heads_of_role
+from warehouse.results.roles import heads_of_role
 from warehouse.store.columns import condition, require_columns
 
 

@@ -1,7 +1,6 @@
 """Measure how well each head retrieves by each attribute of the pictures, and store it."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ from jobs import console
 from pipeline.heads.retrieval import Precision, precision_of
 from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
+from schemas.kinds import Part
 from schemas.names import head_name, parse_head
+from schemas.results import KINDS
 from schemas.results.retrieval_scores import (
     EMBEDDING,
     HEAD,
@@ -21,6 +22,7 @@ from schemas.results.retrieval_scores import (
     retrieval_scores_schema,
 )
 from warehouse.files.layout import Warehouse
+from warehouse.results.claims import Now
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
 from warehouse.store.columns import LABEL, plain, values_of
@@ -92,7 +94,8 @@ def run(config: EvaluateConfig) -> Evaluation:
     Raises:
         UsageError: there is no such column.
     """
-    scan, snapshot = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
+    warehouse = Warehouse(config.warehouse)
+    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
     shards = [live.shard for live in snapshot.shards]
     rows = read_images(scan, shards, ["image_id", "label", "metadata", "embedding"])
     if len(rows) < 3:
@@ -121,13 +124,10 @@ def run(config: EvaluateConfig) -> Evaluation:
                 advance(len(found) // len(values))
     path = scan.results(RETRIEVAL_SCORES) / f"{RETRIEVAL_SCORES}.parquet"
     done = Evaluation(scan.name, config.k, count, baseline, tuple(found), path)
-    provenance = {
-        "snapshot": snapshot.number,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": SEED,
-        **config.model_dump(mode="json", exclude={"warehouse", "scan"}),
-    }
-    write_result(path, _table(done), provenance)
+    now = Now(warehouse, scan, record, snapshot)
+    options = {"seed": SEED, **config.model_dump(mode="json", exclude={"warehouse", "scan"})}
+    claim = now.claim(KINDS[RETRIEVAL_SCORES], {Part.OPTIONS: options})
+    write_result(path, _table(done), now.provenance(claim, **options))
     return done
 
 

@@ -24,8 +24,8 @@ from schemas.embeddings import embeddings_schema
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
 from warehouse.files.layout import ScanDir, Warehouse
-from warehouse.results.classifiers import heads_of_role
 from warehouse.results.files import stream_result
+from warehouse.results.roles import heads_of_role
 from warehouse.store.means import Means
 from warehouse.store.reading import matrix, read_head, read_images
 

@@ -41,6 +41,8 @@ def say(config: GcConfig, done: GcResult) -> None:
         console.note(
             f"{found.scan}: deleted {len(found.shards)} shards, {console.size(found.bytes)}"
         )
+    for name in done.swept.results:
+        console.note(f"{name}: deleted, of another model or configuration than its scan is now")
     if done.swept.files:
         console.note(
             f"left by killed runs: deleted {done.swept.files} files, "

@@ -47,5 +47,5 @@ def say(config: PublishConfig, done: publish.Published) -> None:
         console.warn(
             f"{gone} was materialised and is not there any more; publish --materialize chooses anew"
         )
-    for stale in done.stale:
-        console.warn(f"{stale} was made from an older snapshot: run it again, or refresh")
+    for stale, why in done.why.items():
+        console.warn(f"{stale} is not current ({why}): run it again, or refresh")

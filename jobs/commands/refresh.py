@@ -1,7 +1,8 @@
 """Scan, textspan and publish as a YAML file says, each only where needed."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,17 @@ from jobs.commands.roles.build import RolesConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
+from jobs.steps.attributes import attributes_path
+from jobs.steps.plan_checks import check_plan
 from schemas.config import Config, load_yaml
-from schemas.errors import TooManyRejects, UsageError
+from schemas.errors import TooManyRejects
+from schemas.results import KINDS
+from schemas.results.attributes import ATTRIBUTES
 from schemas.results.classifiers import CLASSIFIERS
 from warehouse.database.publish import Published
 from warehouse.files.layout import Warehouse
+from warehouse.results.claims import Now
+from warehouse.results.classifiers import classifier_path
 from warehouse.results.files import read_provenance
 from warehouse.store.pools import pools
 
@@ -55,18 +62,20 @@ class RefreshResult:
         scan: the scan's own result.
         made: results made anew, as `textspan/general`.
         published: the new version; None when nothing had changed.
+        why: of each that was made, the reason.
     """
 
     scan: scan.ScanResult
     made: tuple[str, ...]
     published: Published | None
+    why: dict[str, str] = field(default_factory=dict)
 
 
 def run(config: RefreshConfig) -> RefreshResult:
     """Scan; make anew the bases, roles and classifiers that are stale; publish if need be.
 
     Raises:
-        UsageError: the plan is no such file, or holds a wrong option.
+        UsageError: the plan is no such file, holds a wrong option, or names what is not there.
         TooManyRejects: after everything else is done.
     """
     night = Night.checked(load_yaml(config.plan))
@@ -83,16 +92,20 @@ def run(config: RefreshConfig) -> RefreshResult:
     classes = [ZeroShotConfig.checked(options(given)) for given in night.zeroshot]
     shown = PublishConfig.checked(options(night.publish))
 
+    check_plan(warehouse, asked, spans, tests, classes)
+
     done = scan.run(asked.model_copy(update={"max_rejects": None}))
-    here = {"scan": done.scan}
-    made = [_span(warehouse, done, span.model_copy(update=here)) for span in spans]
-    made += [_roles(warehouse, done, test.model_copy(update=here)) for test in tests]
-    made += [_classifier(warehouse, done, one.model_copy(update=here)) for one in classes]
-    names = tuple(name for name in made if name is not None)
+    here, made = {"scan": done.scan}, _Made({})
+    for span in spans:
+        _span(warehouse, made, span.model_copy(update=here))
+    for test in tests:
+        _roles(warehouse, made, test.model_copy(update=here))
+    for one in classes:
+        _classifier(warehouse, made, one.model_copy(update=here))
     published = None
-    if names or _shown(warehouse).get(done.scan) != done.snapshot:
+    if made.why or _shown(warehouse).get(done.scan) != done.snapshot:
         published = publish.run(shown)
-    result = RefreshResult(done, names, published)
+    result = RefreshResult(done, tuple(made.why), published, made.why)
     try:
         scan.check_rejects(asked, done)
     except TooManyRejects as late:
@@ -110,6 +123,21 @@ def say(config: RefreshConfig, done: RefreshResult) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What was made anew, and why."""
+
+    why: dict[str, str]
+
+    def step(self, name: str, why: str | None, make: Callable[[], object]) -> None:
+        """Make a result where there is a reason, which is said; nothing made is not counted."""
+        if why is None:
+            return
+        console.note(f"{name} is made anew: {why}")
+        if make() is not None:
+            self.why[name] = why
+
+
 def _shown(warehouse: Warehouse) -> dict[str, int]:
     """Return the snapshots that the published database shows, by scan; none before the first."""
     if not warehouse.database.exists():
@@ -119,38 +147,42 @@ def _shown(warehouse: Warehouse) -> dict[str, int]:
     return scans
 
 
-def _fresh(path: Path, done: scan.ScanResult) -> bool:
-    """Whether a result was made from the scan's newest snapshot."""
-    return path.is_file() and read_provenance(path).get("snapshot") == done.snapshot
-
-
-def _span(warehouse: Warehouse, done: scan.ScanResult, asked: TextSpanConfig) -> str | None:
-    """Make a basis where stale; a pool that ships is imported if it is not there yet."""
+def _span(warehouse: Warehouse, made: _Made, asked: TextSpanConfig) -> None:
+    """Make a basis where it is not current; a pool that ships is imported if it is not there."""
     if asked.pool not in pools(warehouse):
-        if asked.pool not in import_.SHIPPED:
-            raise UsageError(
-                f"textspan: no pool {asked.pool!r} in {warehouse.root}; import it first"
-            )
         import_.run(
             PoolImportConfig(file=Path(asked.pool), warehouse=warehouse.root, name=asked.pool)
         )
-    if _fresh(textspan.basis_path(warehouse.scan(done.scan), asked), done):
-        return None
-    return f"textspan/{textspan.run(asked).basis}"
+    now = Now.of(warehouse.scan(str(asked.scan)))
+    path = textspan.basis_path(warehouse.scan(str(asked.scan)), asked)
+    why = now.why_not(path, textspan.basis_claim(now, asked))
+    made.step(f"textspan/{path.stem}", why, lambda: textspan.run(asked))
 
 
-def _roles(warehouse: Warehouse, done: scan.ScanResult, asked: RolesConfig) -> str | None:
-    """Test a basis' heads for roles where stale; a basis must be named."""
-    if asked.basis is None:
-        raise UsageError("roles: name the basis, as in `roles: [{basis: general}]`")
-    if _fresh(warehouse.scan(done.scan).roles / f"{asked.basis}.parquet", done):
-        return None
-    return f"roles/{roles.run(asked).basis}"
+def _roles(warehouse: Warehouse, made: _Made, asked: RolesConfig) -> None:
+    """Find roles, the stability of picks, and attributes, where they are not current."""
+    folder, basis = warehouse.scan(str(asked.scan)), str(asked.basis)
+    now = Now.of(folder)
+    why = now.why_not(roles.roles_path(folder, basis), roles.roles_claim(now, asked, basis))
+    if why is None and asked.bootstrap:
+        why = now.why_not(
+            roles.stability_path(folder, basis), roles.stability_claim(now, asked, basis)
+        )
+    made.step(f"roles/{basis}", why, lambda: roles.run(asked))
+    if asked.attributes:
+        why = now.why_not(attributes_path(folder), now.claim(KINDS[ATTRIBUTES]))
+        made.step(f"{ATTRIBUTES}/{ATTRIBUTES}", why, lambda: roles.run_attributes(asked) or None)
 
 
-def _classifier(warehouse: Warehouse, done: scan.ScanResult, asked: ZeroShotConfig) -> str | None:
-    """Classify the pictures where stale."""
-    name = zeroshot.classifier_name(asked)
-    if _fresh(warehouse.scan(done.scan).results(CLASSIFIERS) / f"{name}.parquet", done):
-        return None
-    return f"{CLASSIFIERS}/{zeroshot.run(asked).classifier}"
+def _classifier(warehouse: Warehouse, made: _Made, asked: ZeroShotConfig) -> None:
+    """Make a classifier and its logits where one of them is not current."""
+    folder, name = warehouse.scan(str(asked.scan)), zeroshot.classifier_name(asked)
+    now = Now.of(folder)
+    claims = zeroshot.claims(now, asked)
+    path = classifier_path(folder, name)
+    why = now.why_not(path, claims[CLASSIFIERS])
+    if why is None:
+        # logits that would be too large were not written
+        for kind in read_provenance(path)["with"]:
+            why = why or now.why_not(classifier_path(folder, name, kind), claims[kind])
+    made.step(f"{CLASSIFIERS}/{name}", why, lambda: zeroshot.run(asked))

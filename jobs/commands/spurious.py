@@ -6,7 +6,6 @@ one split of the pictures, and judged on another, beside random sets of as many 
 
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,14 @@ from pipeline.heads.ablation import (
 )
 from schemas.config import Config
 from schemas.errors import UsageError
+from schemas.kinds import Part
 from schemas.names import check_name, head_name, safe_name
+from schemas.results import KINDS
 from schemas.results.spurious_heads import SPURIOUS_HEADS, spurious_heads_schema
 from warehouse.files.layout import Warehouse
-from warehouse.results.classifiers import heads_of_role
+from warehouse.results.claims import Now
 from warehouse.results.files import write_result
-from warehouse.store import snapshots
+from warehouse.results.roles import heads_of_role
 from warehouse.store.columns import condition
 from warehouse.store.reading import read_layer
 
@@ -367,11 +368,13 @@ def _store(
     default = safe_name(f"{config.classifier}-{config.attribute}")
     name = check_name(config.name or default, "spurious")
     path = scene.scan.results(SPURIOUS_HEADS) / f"{name}.parquet"
-    snapshot = snapshots.latest(scene.scan)
-    provenance = {
-        "snapshot": snapshot.number if snapshot else None,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        **config.model_dump(mode="json", exclude={"warehouse", "scan", "name"}),
-    }
-    write_result(path, pa.Table.from_pylist(rows, schema=spurious_heads_schema()), provenance)
+    now = Now.of(scene.scan)
+    decide = {"attribute", "select", "most", "candidates", "tolerance"}
+    options = {**config.model_dump(mode="json", include=decide), "target": scene.label_column}
+    claim = now.claim(
+        KINDS[SPURIOUS_HEADS], {Part.CLASSIFIER: config.classifier, Part.OPTIONS: options}
+    )
+    said = config.model_dump(mode="json", exclude={"warehouse", "scan", "name"})
+    table = pa.Table.from_pylist(rows, schema=spurious_heads_schema())
+    write_result(path, table, now.provenance(claim, **said))
     return path

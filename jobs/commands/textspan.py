@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +17,12 @@ from jobs.steps.subset_moments import subset_moments
 from jobs.steps.templates import templates_of
 from pipeline.heads.textspan import Basis, textspan
 from schemas.config import Config
-from schemas.manifest import Snapshot
+from schemas.kinds import Part
 from schemas.names import check_name, safe_name
-from schemas.results.textspan import textspan_schema
+from schemas.results import KINDS
+from schemas.results.textspan import TEXTSPAN, textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import Claim, Now
 from warehouse.results.files import write_result
 from warehouse.store.pools import Pool, read_pool
 
@@ -90,7 +92,17 @@ def run(config: TextSpanConfig) -> TextSpanResult:
     name = path.stem
     images = moments["head", *heads[0]].n
     table = basis_table(basis, heads, pool)
-    write_result(path, table, _provenance(config, name, templates, snapshot, images))
+    said = {
+        "basis": name,
+        "pool": config.pool,
+        "templates": templates,
+        "m": config.m,
+        "where": config.where,
+        "renormalise": config.renormalise,
+        "images": images,
+    }
+    now = Now.opened(opened)
+    write_result(path, table, now.provenance(basis_claim(now, config), **said))
     seconds = time.perf_counter() - started
     return TextSpanResult(name, scan.name, snapshot.number, len(basis.picks), images, path, seconds)
 
@@ -111,24 +123,22 @@ def basis_path(scan: ScanDir, config: TextSpanConfig) -> Path:
     return scan.textspan / f"{check_name(config.basis or default, 'basis')}.parquet"
 
 
-def _provenance(
-    config: TextSpanConfig,
-    basis: str,
-    templates: tuple[str, ...],
-    snapshot: Snapshot,
-    images: int,
-) -> dict[str, object]:
-    return {
-        "basis": basis,
-        "pool": config.pool,
-        "templates": templates,
+def basis_claim(now: Now, config: TextSpanConfig) -> Claim:
+    """Return what the basis asked for would stand on if it were made now.
+
+    Raises:
+        UsageError: a template cannot be used.
+    """
+    options = {
         "m": config.m,
+        "templates": list(templates_of(config.template)),
         "where": config.where,
         "renormalise": config.renormalise,
-        "snapshot": snapshot.number,
-        "images": images,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    given: dict[Part, Any] = {Part.POOL: config.pool, Part.OPTIONS: options}
+    if config.where is not None:
+        given[Part.LABELS] = True
+    return now.claim(KINDS[TEXTSPAN], given)
 
 
 def basis_table(basis: Basis, heads: Sequence[tuple[int, int]], pool: Pool) -> pa.Table:

@@ -9,7 +9,6 @@ from jobs import console
 from schemas.config import Config
 from schemas.errors import CorruptStore
 from warehouse.files.layout import Warehouse
-from warehouse.results import segmentation
 from warehouse.store import verify
 
 
@@ -23,19 +22,19 @@ class VerifyConfig(Config):
 
 @dataclass(frozen=True)
 class Verified:
-    """What was checked, by scan; and what is wrong with the runs of segment."""
+    """What was checked, by scan; and what is wrong with pools and runs of segment."""
 
     reports: tuple[verify.Report, ...]
-    segmentation: tuple[verify.Problem, ...]
+    shared: tuple[verify.Problem, ...]
 
     @property
     def problems(self) -> tuple[verify.Problem, ...]:
         """All that is wrong."""
-        return (*(p for report in self.reports for p in report.problems), *self.segmentation)
+        return (*(p for report in self.reports for p in report.problems), *self.shared)
 
 
 def run(config: VerifyConfig) -> Verified:
-    """Check every file of the live shards, and the runs of segment, against what was written.
+    """Check every file of the live shards, and all results and pools, against what was written.
 
     Raises:
         CorruptStore: something is wrong; `done` holds what.
@@ -43,8 +42,8 @@ def run(config: VerifyConfig) -> Verified:
     done = check(config)
     if done.problems:
         raise CorruptStore(
-            f"{len(done.problems)} problems; restore those files, or delete the shards or files "
-            "named and make them again",
+            f"{len(done.problems)} problems; restore those files from a copy, or make "
+            "those results again; shards that are lost are scanned anew by scan --restart",
             done=done,
         )
     return done
@@ -53,12 +52,12 @@ def run(config: VerifyConfig) -> Verified:
 def check(config: VerifyConfig) -> Verified:
     """Return what was checked and what is wrong.
 
-    The runs of segment belong to no scan, and are left out when one scan is asked for.
+    Pools and the runs of segment belong to no scan, and are left out when one scan is asked for.
     """
     warehouse = Warehouse(config.warehouse)
     names = [warehouse.scan(config.scan).name] if config.scan is not None else warehouse.scans()
     reports = tuple(verify.verify(warehouse.scan(name), deep=not config.quick) for name in names)
-    runs = segmentation.verify_runs(warehouse) if config.scan is None else []
+    runs = verify.verify_shared(warehouse, deep=not config.quick) if config.scan is None else []
     return Verified(reports, tuple(runs))
 
 

@@ -2,9 +2,8 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,9 +26,14 @@ from pipeline.texts.zeroshot import (
 )
 from schemas.config import Config, Names
 from schemas.errors import UsageError
-from schemas.manifest import Snapshot
+from schemas.kinds import Part
 from schemas.names import check_name, safe_name
+from schemas.results import KINDS
+from schemas.results.classifiers import CLASSIFIERS
+from schemas.results.head_logits import HEAD_LOGITS
+from schemas.results.image_logits import IMAGE_LOGITS
 from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import Claim, Now
 from warehouse.results.classifiers import Classifier
 from warehouse.store.columns import READ, column, require_columns
 from warehouse.store.reading import read_images
@@ -113,14 +117,23 @@ def run(config: ZeroShotConfig) -> ZeroShotResult:
     weights = encode_classes(
         load_for(opened.record, config.model, config.pretrained), classes.names, templates
     )
+    said = {
+        "classifier": classifier_name(config),
+        "classes": config.classes,
+        "templates": config.templates,
+        "n_templates": len(templates),
+        "label_column": config.label_column,
+        "images": snapshot.images,
+    }
+    now = Now.opened(opened)
+    provenances = {
+        kind: now.provenance(claim, **said)
+        for kind, claim in _claims(now, config, classes, templates).items()
+    }
     classifier = Classifier(
-        classifier_name(config),
-        classes.names,
-        classes.labels,
-        weights,
-        _provenance(config, templates, snapshot),
+        classifier_name(config), classes.names, classes.labels, weights, provenances[CLASSIFIERS]
     )
-    stored = store_logits(opened, classifier, config.group_by)
+    stored = store_logits(opened, classifier, config.group_by, provenances)
     return ZeroShotResult(
         classifier.name,
         scan.name,
@@ -149,6 +162,43 @@ def say(config: ZeroShotConfig, done: ZeroShotResult) -> None:
         f"classifier {done.classifier} of {done.scan}: {done.classes:,} classes, {right}; "
         f"{done.images:,} pictures in {done.seconds:.1f} s"
     )
+
+
+def claims(now: Now, config: ZeroShotConfig) -> dict[str, Claim]:
+    """Return, by kind, what the results of a classifier would stand on if they were made now.
+
+    Raises:
+        UsageError: the classes or templates cannot be used.
+    """
+    if now.scan is None or now.snapshot is None:
+        raise ValueError("a classifier belongs to a scan")
+    shards = [live.shard for live in now.snapshot.shards]
+    classes = _classes(config, now.scan, shards)
+    return _claims(now, config, classes, _templates(config.templates))
+
+
+def _claims(
+    now: Now, config: ZeroShotConfig, classes: ClassNames, templates: tuple[str, ...]
+) -> dict[str, Claim]:
+    given: dict[Part, Any] = {
+        Part.CLASSES: [classes.names, classes.labels],
+        Part.OPTIONS: {"templates": templates, "label_column": config.label_column},
+    }
+    found = {kind: now.claim(KINDS[kind], given) for kind in (IMAGE_LOGITS, HEAD_LOGITS)}
+    if config.classes == LABELS:
+        given[Part.LABELS] = True
+    return {CLASSIFIERS: now.claim(KINDS[CLASSIFIERS], given), **found}
+
+
+def check_readable(config: ZeroShotConfig) -> None:
+    """Check what needs neither scan nor model: classes and templates.
+
+    Raises:
+        UsageError: they cannot be used.
+    """
+    if config.classes != LABELS:
+        parse_classes(_lines(config.classes), config.classes)
+    _templates(config.templates)
 
 
 def classifier_name(config: ZeroShotConfig) -> str:
@@ -202,18 +252,3 @@ def encode_classes(
             parts.append(class_weights(model.encode_text, some, templates))
             advance(start + len(some))
     return np.concatenate(parts)
-
-
-def _provenance(
-    config: ZeroShotConfig, templates: tuple[str, ...], snapshot: Snapshot
-) -> dict[str, object]:
-    return {
-        "classifier": classifier_name(config),
-        "classes": config.classes,
-        "templates": config.templates,
-        "n_templates": len(templates),
-        "label_column": config.label_column,
-        "snapshot": snapshot.number,
-        "images": snapshot.images,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

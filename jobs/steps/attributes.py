@@ -1,6 +1,5 @@
 """What the pictures' own columns explain of each head, streamed layer by layer from the store."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,10 @@ from jobs import console
 from jobs.steps.opened import Opened
 from pipeline.heads.attributes import GroupSums, encode_columns, explained, group_sums
 from pipeline.heads.moments import Key, Moments
+from schemas.results import KINDS
 from schemas.results.attributes import ATTRIBUTES, attributes_schema
 from warehouse.files.layout import ScanDir
+from warehouse.results.claims import Now
 from warehouse.results.files import write_result
 from warehouse.store.columns import LABEL, kind_of, plain, values_of
 from warehouse.store.reading import iterate_layer, read_images
@@ -40,13 +41,11 @@ def store_attributes(opened: Opened) -> tuple[str, ...]:
         for done, layer in enumerate(record.layers, 1):
             rows += _layer_rows(scan, shards, layer, ids, groups, opened.moments)
             advance(done)
-    provenance = {
-        "snapshot": opened.snapshot.number,
-        "attributes": {name: values for name, (values, _) in groups.items()},
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    now = Now.opened(opened)
+    values_by_name = {name: values for name, (values, _) in groups.items()}
+    said = now.provenance(now.claim(KINDS[ATTRIBUTES]), attributes=values_by_name)
     table = pa.Table.from_pylist(rows, schema=attributes_schema())
-    write_result(attributes_path(scan), table, provenance)
+    write_result(attributes_path(scan), table, said)
     return tuple(sorted(groups))
 
 

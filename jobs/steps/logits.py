@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,11 +53,15 @@ class StoredLogits:
 
 
 def store_logits(
-    opened: Opened, classifier: Classifier, group_by: tuple[str, ...] = ()
+    opened: Opened,
+    classifier: Classifier,
+    group_by: tuple[str, ...] = (),
+    provenances: Mapping[str, dict[str, Any]] | None = None,
 ) -> StoredLogits:
     """Write a classifier and its logits over all pictures of a snapshot, replacing what was there.
 
-    A file of more than 2e8 numbers is not written, which is said.
+    A file of more than 2e8 numbers is not written, which is said, also in what the classifier says
+    of itself (`with`). `provenances` are those of the logits by kind; default, the classifier's.
     """
     scan, images_stored = opened.scan, opened.snapshot.images
     projected = {
@@ -65,15 +70,14 @@ def store_logits(
     numbers = images_stored * len(classifier.names)
     by_class, by_group = Tally(1), Tally(1)
     with ExitStack() as stack:
-        images = _writer(stack, scan, classifier, IMAGE_LOGITS, image_logits_schema(), numbers)
-        parts = _writer(
-            stack,
-            scan,
-            classifier,
-            HEAD_LOGITS,
-            head_logits_schema(),
-            numbers * (len(opened.heads) + 1),
-        )
+
+        def writer(kind: str, schema: pa.Schema, size: int) -> pq.ParquetWriter | None:
+            path = classifier_path(scan, classifier.name, kind)
+            said = (provenances or {}).get(kind, classifier.provenance)
+            return _writer(stack, path, kind, schema, said, size)
+
+        images = writer(IMAGE_LOGITS, image_logits_schema(), numbers)
+        parts = writer(HEAD_LOGITS, head_logits_schema(), numbers * (len(opened.heads) + 1))
         advance = stack.enter_context(console.progress("Classifying", images_stored))
         done = 0
         for shard in opened.shards:
@@ -89,24 +93,24 @@ def store_logits(
             _count(rows, classifier, own, logits, group_by, by_class, by_group)
             done += rows.num_rows
             advance(done)
-    path = write_classifier(scan, classifier, _head_means(opened, classifier))
+    written = [k for k, w in ((IMAGE_LOGITS, images), (HEAD_LOGITS, parts)) if w is not None]
+    said = {**classifier.provenance, "with": written}
+    means = _head_means(opened, classifier)
+    path = write_classifier(scan, replace(classifier, provenance=said), means)
     return StoredLogits(path, parts is not None, by_class, by_group)
 
 
 def _writer(
     stack: ExitStack,
-    scan: ScanDir,
-    classifier: Classifier,
+    path: Path,
     kind: str,
     schema: pa.Schema,
+    provenance: dict[str, Any],
     numbers: int,
 ) -> pq.ParquetWriter | None:
     """Open a file of logits; None, with an older one removed, where it would be too large."""
-    path = classifier_path(scan, classifier.name, kind)
     if numbers <= MOST_LOGITS:
-        writer: pq.ParquetWriter = stack.enter_context(
-            stream_result(path, schema, classifier.provenance)
-        )
+        writer: pq.ParquetWriter = stack.enter_context(stream_result(path, schema, provenance))
         return writer
     path.unlink(missing_ok=True)
     console.note(

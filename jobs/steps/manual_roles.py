@@ -1,39 +1,15 @@
 """Roles that a person sets: kept beside the results, and copied into every basis' roles."""
 
-import json
 from typing import Any
 
 import pyarrow as pa
 
-from schemas.errors import CorruptStore, UsageError
 from schemas.names import parse_head
-from schemas.results.manual_roles import OLD_FILE
 from schemas.results.roles import MANUAL, roles_schema
-from warehouse.files.layout import ScanDir
+from warehouse.results.roles import ByHand
 
 
-def read_manual(scan: ScanDir) -> dict[str, dict[str, str | None]]:
-    """Return the roles set by hand: head -> role and note.
-
-    Raises:
-        CorruptStore: the file is not what was written.
-    """
-    path = scan.path / OLD_FILE
-    if not path.is_file():
-        return {}
-    try:
-        found: dict[str, dict[str, str | None]] = json.loads(path.read_text())
-        for name, said in found.items():
-            parse_head(name)
-            said["role"], said["note"]
-    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-        raise CorruptStore(
-            f"{path} cannot be read: {error}; expected head -> role and note: mend or delete it"
-        ) from None
-    return found
-
-
-def with_manual(table: pa.Table, roles: dict[str, dict[str, str | None]]) -> pa.Table:
+def with_manual(table: pa.Table, roles: ByHand) -> pa.Table:
     """Return roles with the rows set by hand replaced by `roles`."""
     rows = [row for row in table.to_pylist() if row["method"] != MANUAL]
     for name, said in roles.items():

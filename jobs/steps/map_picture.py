@@ -24,7 +24,7 @@ from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import UsageError
 from schemas.names import head_name
 from warehouse.files.layout import Warehouse
-from warehouse.results.classifiers import heads_of_role
+from warehouse.results.roles import heads_of_role
 from warehouse.store import snapshots
 
 # Heads on a contact sheet.

@@ -6,9 +6,9 @@ measures only chunks that are missing. The table is made from those sums, and th
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from jobs import console
 from jobs.commands.map_statistics import MapStatisticsConfig, MapStatisticsResult
 from jobs.steps.chosen import chosen_heads
 from jobs.steps.chunks import do_missing, split
+from jobs.steps.digests import data_digest
 from jobs.steps.models import load_for, pool_embeddings
 from jobs.workers.map_statistics import Pictures, StatisticsSpec, StatisticsWorker
 from pipeline.maps.background import BACKGROUND
@@ -27,12 +28,16 @@ from pipeline.maps.pooled import EVERY, Pooled
 from pipeline.masks.registry import Labelled, open_data
 from pipeline.sources import list_members
 from schemas.errors import RunFailed, SourceError, UsageError
+from schemas.kinds import Part
 from schemas.manifest import ScanRecord, digest
 from schemas.members import Member
-from schemas.names import check_name, safe_name
+from schemas.names import safe_name
+from schemas.results import KINDS
 from schemas.results.head_map_statistics import HEAD_MAP_STATISTICS
 from warehouse.files.layout import Warehouse
+from warehouse.results.claims import Claim, Now
 from warehouse.results.files import read_provenance, write_result
+from warehouse.results.registry import result_path
 from warehouse.store import snapshots
 from warehouse.store.pools import read_pool
 
@@ -74,29 +79,29 @@ def measure(config: MapStatisticsConfig) -> MapStatisticsResult:
         RunFailed: some chunks failed for good; the others are kept.
     """
     started = time.perf_counter()
-    scan, _ = snapshots.open_scan(Warehouse(config.warehouse.absolute()), config.scan)
+    scan, snapshot = snapshots.open_scan(Warehouse(config.warehouse.absolute()), config.scan)
     record = scan.load_record()
     n_layers, n_heads = record.model.n_layers, record.model.n_heads
     heads = chosen_heads(config.layers, config.heads, (), n_layers, n_heads).numpy()
     texts, against = _names(config)
     data = _data(config)
     _refuse_many(int(heads.sum()), len(texts), len(data.labels))
-    claim = _claim(config, record, texts, against, heads, data)
-    name = config.name or f"{safe_name(Path(config.data).stem)[:100]}-{digest(claim)[:8]}"
-    path = scan.results(HEAD_MAP_STATISTICS) / f"{check_name(name, 'result')}.parquet"
-    parts = scan.unfinished / digest(claim)[:16]
+    now = Now(Warehouse(config.warehouse.absolute()), scan, record, snapshot)
+    claim = _claim(config, now, texts, against, data)
+    path = result_path(scan, KINDS[HEAD_MAP_STATISTICS], config.name or _name(config, claim))
+    parts = scan.unfinished / claim.digest[:16]
     if config.restart:
         path.unlink(missing_ok=True)
         shutil.rmtree(parts, ignore_errors=True)
-    reused = path.is_file() and read_provenance(path).get("claim") == digest(claim)
+    reused = now.why_not(path, claim) is None
     if not reused:
         made = _encode(config, record, texts, against)
         _measure(config, record, heads, data, made, parts)
-        _finish(config, data, heads, made, digest(claim), parts, path)
+        _finish(config, data, heads, made, partial(now.provenance, claim), parts, path)
     shutil.rmtree(parts, ignore_errors=True)
     there = read_provenance(path)
     return MapStatisticsResult(
-        name=name,
+        name=path.stem,
         scan=scan.name,
         path=path,
         images=there["images"],
@@ -157,7 +162,7 @@ def _data(config: MapStatisticsConfig) -> _Data:
     by_class = config.masks == "classes"
     names = masked.classes if by_class else masked.labels[:count]
     labels = frozenset(name for name in names if name is not None)
-    listed = (str(root), masked.keys[:count], masked.labels[:count], masked.classes)
+    listed = (masked.keys[:count], data_digest(masked))
     return _Data(masked, (), labels, count, digest(listed))
 
 
@@ -192,25 +197,27 @@ def _refuse_many(heads: int, texts: int, labels: int) -> None:
 
 def _claim(
     config: MapStatisticsConfig,
-    record: ScanRecord,
+    now: Now,
     texts: Sequence[str],
     against: Sequence[str],
-    heads: Bool[np.ndarray, "n_layers n_heads"],
     data: _Data,
-) -> dict[str, Any]:
+) -> Claim:
     """Return everything that decides the table's numbers."""
-    pool = config.pool and read_pool(Warehouse(config.warehouse), config.pool).provenance
-    return {
-        "weights": record.model.weights_sha256,
-        "precision": record.precision,
-        "texts": texts,
-        "pool": pool,
-        "against": against,
-        "heads": heads.tolist(),
-        "data": data.fingerprint,
-        "masks": config.masks,
-        "shard_size": config.shard_size,
-    }
+    options = config.model_dump(mode="json", include={"masks", "layers", "heads", "shard_size"})
+    options["against"] = "the texts" if against == texts else list(against)
+    given: dict[Part, Any] = {Part.DATA: data.fingerprint, Part.OPTIONS: options}
+    if config.pool is None:
+        options["texts"] = list(texts)
+    else:
+        given[Part.POOL] = config.pool
+    return now.claim(KINDS[HEAD_MAP_STATISTICS], given)
+
+
+def _name(config: MapStatisticsConfig, claim: Claim) -> str:
+    """Return the result's name where none is given: other questions have others."""
+    where = config.data if "://" in config.data else str(Path(config.data).absolute())
+    asked = [where, config.pool, config.labels, config.limit, claim.parts[Part.OPTIONS]]
+    return f"{safe_name(Path(config.data).stem)[:100]}-{digest(asked)[:8]}"
 
 
 def _encode(
@@ -270,7 +277,7 @@ def _finish(
     data: _Data,
     heads: Bool[np.ndarray, "n_layers n_heads"],
     texts: _Texts,
-    claim: str,
+    provenance: Callable[..., dict[str, Any]],
     parts: Path,
     path: Path,
 ) -> None:
@@ -285,8 +292,7 @@ def _finish(
             f"nothing is stored of {config.data}"
         )
     table = pooled.rows(texts.texts, heads, config.masks is not None)
-    provenance = {
-        "claim": claim,
+    said = {
         "data": config.data,
         "texts": len(texts.texts),
         "against": list(texts.against) if texts.against != texts.texts else "the texts",
@@ -295,7 +301,6 @@ def _finish(
         "images": pooled.groups[EVERY].pictures,
         "labels": sorted(label for label in pooled.groups if label is not EVERY),
         "rejects": rejects,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_result(path, table, provenance)
+    write_result(path, table, provenance(**said))
     console.note(f"{len(table):,} rows of head_map_statistics: {path}")

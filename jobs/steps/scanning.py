@@ -4,7 +4,6 @@ What is listed is compared with what is stored; what is new or changed is scanne
 snapshot committed. Killed at any moment, the same command goes on where it was.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -37,7 +36,8 @@ from warehouse.files.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.files.lock import scan_lock
 from warehouse.store import snapshots
 from warehouse.store.estimate import bytes_to_store
-from warehouse.store.plan import Plan, ScanTask, halves, live_members, plan_refresh
+from warehouse.store.gc import delete_shard
+from warehouse.store.plan import Plan, ScanTask, halves, holds_the_same, live_members, plan_refresh
 from warehouse.store.rewrite import copy_shards
 from warehouse.store.shards import load_manifest
 
@@ -126,17 +126,16 @@ def _absolute(given: str) -> str:
 
 
 def _forget(scan: ScanDir) -> None:
-    """Start a scan anew: an empty snapshot, no record, no results.
+    """Start a scan anew: an empty snapshot, no record.
 
-    Shards stay until gc, for readers of published versions; ids go on from where they were.
+    Shards stay until gc, for readers of published versions; ids go on from where they were. Results
+    stay too: by their claims they are not of what comes now, unless it is the same again.
     """
     newest = snapshots.latest(scan)
     if newest is not None:
         snapshots.commit(scan, [], fingerprint="restarted", next_image_id=newest.next_image_id)
     scan.record.unlink(missing_ok=True)
     scan.frames.unlink(missing_ok=True)
-    for folder in (scan.heads.parent, scan.textspan, scan.roles, scan.classifiers):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _plan(scan: ScanDir | None, config: ScanConfig, fingerprint: str, listing: Listing) -> Plan:
@@ -226,10 +225,14 @@ def _refresh(
 def _commit(
     scan: ScanDir, manifests: Sequence[ShardManifest], fingerprint: str, plan: Plan
 ) -> Snapshot:
-    """Commit the shards, unless the newest snapshot has just these already."""
+    """Commit the shards, unless the newest snapshot holds the same already."""
     newest = snapshots.latest(scan)
     if newest is not None and newest.fingerprint == fingerprint:
-        if {live.shard for live in newest.shards} == {m.shard for m in manifests}:
+        mine = {m.shard for m in manifests}
+        if holds_the_same(scan, newest, mine):
+            # left behind, they would be taken for those of an interrupted run
+            for shard in sorted(mine - {live.shard for live in newest.shards}):
+                delete_shard(scan.shard(shard))
             return newest
     return snapshots.commit(
         scan,

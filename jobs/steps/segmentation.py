@@ -8,8 +8,9 @@ import io
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from jobs.commands.segment import MethodScores, SegmentConfig, SegmentResult
 from jobs.steps.chunks import do_missing, split
+from jobs.steps.digests import checkpoint_digest, data_digest, files_digest
 from jobs.steps.early import weights_given
 from jobs.steps.figures import save_figure
 from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker
@@ -29,21 +31,19 @@ from pipeline.maps.registry import given_by, methods_named
 from pipeline.masks.registry import IGNORE, open_data
 from schemas.config import Precision
 from schemas.errors import StaleScan, UsageError
-from schemas.manifest import digest
+from schemas.kinds import Part
+from schemas.manifest import ScanRecord, digest
 from schemas.names import safe_name
-from schemas.results.segmentation_scores import segmentation_scores_schema
+from schemas.results.segmentation_scores import KIND, segmentation_scores_schema
 from warehouse.files.atomic import write_bytes, write_table, write_text
 from warehouse.files.layout import Warehouse
 from warehouse.results import segmentation
+from warehouse.results.claims import OLDER, Claim, Now, differences
+from warehouse.results.files import STANDS_ON
 from warehouse.store import snapshots
 
-# Options that do not change a number.
-FREE = {
-    *("output", "restart", "workers", "gpus_per_worker", "ray_address", "examples", "batch_size"),
-    "warehouse",
-}
-# Options that do not change a score, or that the resolved model stands for.
-NAMELESS = FREE | {"shard_size", "scan", "pretrained", "columns"}
+# What a score depends on, beside the model, the data and its classes.
+DECIDE = {"protocol", "asked", "background", "template", "limit", "masks"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class _Model:
         path: as `load_model` takes it.
         pretrained_path: the same of its weights.
         scan: the scan whose model it is; None where the model was named.
+        record: of that scan; every worker checks that it loads the same weights.
         name: as in the table.
         pretrained: as in the table.
     """
@@ -64,6 +65,7 @@ class _Model:
     scan: str | None
     name: str
     pretrained: str
+    record: ScanRecord | None = None
 
 
 def score(config: SegmentConfig) -> SegmentResult:
@@ -83,15 +85,20 @@ def score(config: SegmentConfig) -> SegmentResult:
     if config.asked == "true" and not data.by_class and None in data.labels:
         raise UsageError("asked true: the pictures' labels are not known; give --labels COLUMN")
     model = _model(config)
-    spec = SegmentSpec(config, data, methods, model.path, model.pretrained_path, model.precision, 1)
-    claim = _claim(config, spec, [method.identity for method in found.values()])
+    spec = SegmentSpec(
+        config, data, methods, model.path, model.pretrained_path, model.precision, 1, model.record
+    )
+    identities = [method.identity for method in found.values()]
+    now = Now(Warehouse(config.warehouse or config.output))
+    claim = _claim(config, spec, model, identities, now)
+    _hold(config, claim)
     count = min(len(data.keys), config.limit or len(data.keys))
     chunks = split(count, config.shard_size, _parts(config))
     do_missing("Scoring maps", chunks, config, lambda cpus: SegmentWorker(replace(spec, cpus=cpus)))
     rows = pa.concat_tables([pq.read_table(c.path) for c in chunks])
-    run_name = _run_name(config, model, claim)
+    run_name = _run_name(config, model, identities)
     result = _result(config, methods, rows, run_name, time.perf_counter() - started)
-    _store(config, model, result)
+    _store(config, model, result, partial(now.provenance, claim))
     if config.examples and result.images:
         _page(config, spec, count)
     return result
@@ -119,6 +126,7 @@ def _model(config: SegmentConfig) -> _Model:
         scan.name,
         record.model.model,
         record.model.pretrained,
+        record,
     )
 
 
@@ -126,40 +134,64 @@ def _parts(config: SegmentConfig) -> Path:
     return config.output.absolute() / "parts"
 
 
-def _run_name(config: SegmentConfig, model: _Model, claim: dict[str, Any]) -> str:
+def _run_name(config: SegmentConfig, model: _Model, methods: list[str]) -> str:
     """Return the name of the run: another one for each set of options that changes a score."""
     parts = (config.data.absolute().name, model.name, f"{config.protocol}-{config.asked}")
-    claim = {k: v for k, v in claim.items() if k not in NAMELESS}
-    claim["data"] = str(config.data.absolute())
-    return "--".join([*map(safe_name, parts), digest(claim)[:8]])
-
-
-def _claim(config: SegmentConfig, spec: SegmentSpec, methods: list[str]) -> dict[str, Any]:
-    """Say in the folder what its rows are of; refuse a folder of something else."""
-    path = config.output / "segment.json"
-    mine = {
-        **{k: v for k, v in config.model_dump(mode="json").items() if k not in FREE},
+    asked = {
+        **config.model_dump(mode="json", include=DECIDE | {"labels", "classes", "eclip"}),
+        "data": str(config.data.absolute()),
         "methods": methods,
-        "model": [spec.model, spec.pretrained, spec.precision],
-        "pictures": len(spec.data.keys),
-        "classes": list(spec.data.classes),
-        "columns": SCORES.names,
+        "model": [model.path, model.pretrained_path, model.precision],
     }
+    return "--".join([*map(safe_name, parts), digest(asked)[:8]])
+
+
+def _claim(
+    config: SegmentConfig, spec: SegmentSpec, model: _Model, methods: list[str], now: Now
+) -> Claim:
+    """Return what the scores stand on: model, pictures, masks and classes by content, options."""
+    options = {
+        **config.model_dump(mode="json", include=DECIDE),
+        "methods": methods,
+        "precision": spec.precision,
+        "eclip": files_digest([config.eclip]) if config.eclip else None,
+    }
+    given: dict[Part, Any] = {
+        Part.CHECKPOINT: checkpoint_digest(model.path, model.pretrained_path),
+        Part.DATA: data_digest(spec.data),
+        Part.CLASSES: list(spec.data.classes),
+        Part.OPTIONS: options,
+    }
+    if model.scan is not None:
+        given[Part.MODEL] = model.scan
+    return now.claim(KIND, given)
+
+
+def _hold(config: SegmentConfig, claim: Claim) -> None:
+    """Say in the folder what its parts are of; refuse a folder of something else.
+
+    Raises:
+        StaleScan: there are parts of another claim, or cut in another way.
+    """
+    path = config.output / "segment.json"
+    cut = {"shard_size": config.shard_size, "columns": SCORES.names}
+    mine = {"format": claim.kind.format, STANDS_ON: dict(claim.parts), **cut}
     if config.restart:
         shutil.rmtree(_parts(config), ignore_errors=True)
         path.unlink(missing_ok=True)
     if path.is_file():
-        there = json.loads(path.read_text())
-        other = sorted(k for k in mine.keys() | there.keys() if mine.get(k) != there.get(k))
-        if other:
-            raise StaleScan(
-                f"{config.output} holds results with another {', '.join(other)}; give another "
-                "--output, or --restart"
-            )
-        return mine
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if there == mine:
+            return
+        why = [f"another {name}" for name in cut if there.get(name) != mine[name]]
+        if STANDS_ON in there:
+            why = [*differences(there, claim), *why]
+        raise StaleScan(
+            f"{config.output} holds other results: {'; '.join(why) or OLDER}; give another "
+            "--output, or --restart"
+        )
     _parts(config).mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(mine, indent=2) + "\n")
-    return mine
 
 
 def _result(
@@ -243,21 +275,26 @@ def scores_table(config: SegmentConfig, model: _Model, result: SegmentResult) ->
     return pa.Table.from_pylist(rows, schema=segmentation_scores_schema())
 
 
-def _store(config: SegmentConfig, model: _Model, result: SegmentResult) -> None:
+def _store(
+    config: SegmentConfig,
+    model: _Model,
+    result: SegmentResult,
+    provenance: Callable[..., dict[str, Any]],
+) -> None:
     table = scores_table(config, model, result)
     write_table(config.output / "scores.parquet", table)
     drawn = io.BytesIO()
     pa.csv.write_csv(table, drawn)
     write_bytes(config.output / "scores.csv", drawn.getvalue())
     if config.warehouse is not None:
-        provenance = {
+        said = {
             "model": model.path,
             "pretrained": model.pretrained_path,
             "precision": model.precision,
             "options": config.model_dump(mode="json", exclude={"warehouse", "output", "restart"}),
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        segmentation.write_run(Warehouse(config.warehouse), result.run, table, provenance)
+        warehouse = Warehouse(config.warehouse)
+        segmentation.write_run(warehouse, result.run, table, provenance(**said))
 
 
 def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:

@@ -1,29 +1,28 @@
 """After a scan's commit: each head's merged moments, summarised in heads.parquet."""
 
-from datetime import UTC, datetime
-
 from jobs.steps.opened import opened
 from pipeline.heads.summary import component_shares, heads_table
 from schemas.manifest import Snapshot
+from schemas.results import KINDS
+from schemas.results.heads import HEADS
 from warehouse.files.layout import ScanDir
-from warehouse.results.files import read_provenance, write_result
+from warehouse.results.claims import Now
+from warehouse.results.files import write_result
 
 
 def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
     """Merge the live shards' moments and write heads.parquet; nothing without pictures."""
     if snapshot.images == 0:
         return
-    if scan.heads.is_file() and read_provenance(scan.heads)["snapshot"] == snapshot.number:
+    found = opened(scan, snapshot)
+    now = Now.opened(found)
+    claim = now.claim(KINDS[HEADS])
+    if now.why_not(scan.heads, claim) is None:
         return
-    moments = opened(scan, snapshot).moments
+    moments = found.moments
     shares = component_shares(moments)
     by_kind = {
         kind: sum(share for key, share in shares.items() if key[0] == kind)
         for kind in ("head", "mlp", "bias", "init", "const")
     }
-    provenance = {
-        "snapshot": snapshot.number,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "variance_shares": by_kind,
-    }
-    write_result(scan.heads, heads_table(moments), provenance)
+    write_result(scan.heads, heads_table(moments), now.provenance(claim, variance_shares=by_kind))

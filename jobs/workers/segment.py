@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jobs.commands.segment import SegmentConfig
 from jobs.steps.chunks import Chunk
-from jobs.workers.scan import device_name
+from jobs.workers.scan import device_name, load_checked
 from pipeline.maps import scoring
 from pipeline.maps.measure import PeakMemory
 from pipeline.maps.method import logit_scale_of
@@ -28,6 +28,7 @@ from pipeline.texts.class_weights import class_weights
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.config import Precision
 from schemas.errors import SourceError
+from schemas.manifest import ScanRecord
 from warehouse.files.atomic import write_table
 
 # Maps of so many cells (picture x text x pixel) are made full-size at a time.
@@ -61,7 +62,11 @@ SCORES = pa.schema(
 
 @dataclass(frozen=True)
 class SegmentSpec:
-    """Everything a worker needs to start."""
+    """Everything a worker needs to start.
+
+    Attributes:
+        record: of the scan whose model it is: the weights must be the same; None for a named one.
+    """
 
     config: SegmentConfig
     data: Labelled
@@ -70,6 +75,7 @@ class SegmentSpec:
     pretrained: str
     precision: Precision
     cpus: int
+    record: ScanRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,11 @@ class SegmentWorker:
         torch.set_num_threads(spec.cpus)
         self.spec = spec
         self.methods = methods_named(",".join(spec.methods), given_by(spec.config.eclip))
-        self.loaded: LoadedModel = load_model(spec.model, spec.pretrained, spec.precision)
+        self.loaded: LoadedModel = (
+            load_model(spec.model, spec.pretrained, spec.precision)
+            if spec.record is None
+            else load_checked(spec.model, spec.pretrained, spec.record)
+        )
         weights = class_weights(self.loaded.encode_text, spec.data.classes, (spec.config.template,))
         self.labels = torch.from_numpy(weights).to(self.loaded.device, self.loaded.dtype)
         self.scale = logit_scale_of(self.loaded.clip)

@@ -105,7 +105,7 @@ KIND: Final = Kind(
     ),
     command="map-statistics",
     # of the scan's model alone, on any pictures: of no snapshot
-    stands_on=(Part.WEIGHTS, Part.DATA, Part.OPTIONS),
+    stands_on=(Part.MODEL, Part.DATA, Part.OPTIONS),
     may_stand_on=(Part.POOL,),
     named="run",
     said=("data",),

@@ -86,6 +86,6 @@ KIND: Final = Kind(
     command="segment",
     stands_on=(Part.CHECKPOINT, Part.DATA, Part.CLASSES, Part.OPTIONS),
     # where the model is a scan's
-    may_stand_on=(Part.WEIGHTS,),
+    may_stand_on=(Part.MODEL,),
     of="warehouse",
 )

@@ -218,7 +218,7 @@ def test_a_rerun_goes_on_and_other_options_are_refused(ray_session: None, tmp_pa
     with Image.open(tmp_path / "out" / "examples.png") as page:
         # two pictures side by side; themselves, their masks and three methods below
         assert page.size[1] > page.size[0]
-    with pytest.raises(StaleScan, match="another protocol"):
+    with pytest.raises(StaleScan, match="option protocol aligned -> reference"):
         segment.run(options.model_copy(update={"protocol": "reference"}))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.textspan import run as run_textspan
 from schemas.errors import CorruptStore, UnknownName, UsageError
 from schemas.results import KINDS
-from schemas.results.manual_roles import OLD_FILE
+from schemas.results.manual_roles import MANUAL_ROLES, OLD_FILE
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_result
@@ -90,8 +91,9 @@ def test_roles_set_by_hand_survive_rebuilds(root: Path) -> None:
         run_set(RoleSetConfig(head="L1H2", remove=True, warehouse=root))
     with pytest.raises(UsageError, match="--remove"):
         run_set(RoleSetConfig(head="L1H2", warehouse=root))
+    shutil.rmtree(root / "scans" / "planted" / MANUAL_ROLES)
     (root / "scans" / "planted" / OLD_FILE).write_text("{")
-    with pytest.raises(CorruptStore, match="mend or delete"):
+    with pytest.raises(CorruptStore, match="mend it by hand"):
         run(RolesConfig(warehouse=root, turns=0, attributes=False))
 
 

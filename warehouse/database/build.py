@@ -10,8 +10,8 @@ import duckdb
 
 from schemas.macros import MACROS
 from schemas.relations import Column, Table
-from schemas.results import KINDS
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
+from warehouse.database.by_hand import set_by_hand
 from warehouse.database.inventory import Result, Source, utc
 from warehouse.database.loading import load_sql
 from warehouse.database.macros import definition, in_order
@@ -21,7 +21,7 @@ from warehouse.database.role_views import create_roles, view_name
 from warehouse.database.sqltext import Sql, Value, identifier, load, render
 from warehouse.database.versions import Version
 from warehouse.files.layout import Warehouse
-from warehouse.results.files import read_provenance
+from warehouse.results.files import check_seal, read_provenance
 from warehouse.store.pools import pools
 
 # macros that views and loading call, and that ask no table
@@ -68,6 +68,7 @@ def build(
         layers = _create_layers(con, sources)
         _load_scans(con, sources, default)
         _load_results(con, results)
+        set_by_hand(con, warehouse, sources)
         _load_pools(con, warehouse)
         con.execute(
             load("load/published"),
@@ -194,15 +195,15 @@ def _load_scans(
 def _load_results(con: duckdb.DuckDBPyConnection, results: Sequence[Result]) -> None:
     for result in results:
         _execute(con, load("load/results"), result.parameters)
-        kind = KINDS[result.kind]
-        for table in kind.tables:
-            if table.kind == "table":
-                _execute(con, load_sql(kind, table), result.parameters)
+        for table in result.kind.tables:
+            if table.kind == "table" and result.shown:
+                _execute(con, load_sql(result.kind, table), result.parameters)
 
 
 def _load_pools(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     for name in pools(warehouse):
         path = warehouse.pools / name / "pool.parquet"
+        check_seal(path)
         values = {
             "pool": name,
             "path": str(path),

@@ -1,18 +1,27 @@
 """What there is to publish: scans with their newest snapshots, and the results made of them."""
 
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from schemas.errors import CorruptStore
+from schemas.files import IMAGES, REJECTS
 from schemas.kinds import Kind
-from schemas.manifest import ScanRecord, Snapshot
-from schemas.results import KINDS
+from schemas.manifest import LiveShard, ScanRecord, Snapshot
+from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import ScanDir, Warehouse
-from warehouse.results.files import check_columns, list_results, read_provenance
+from warehouse.results.claims import Now, foreign, in_words
+from warehouse.results.files import check_columns, check_seal, read_provenance
+from warehouse.results.registry import stored
 from warehouse.store import snapshots
+from warehouse.store.newest import age
+from warehouse.store.shards import MANIFEST, load_manifest, require_intact
 
 
 @dataclass(frozen=True)
@@ -35,15 +44,28 @@ class Source:
 
 @dataclass(frozen=True)
 class Result:
-    """A result's file, and what its table says of it."""
+    """A result's file, and what its table says of it.
+
+    Attributes:
+        scan: None for a result that belongs to none.
+        why: why it is not current; None when it is.
+        shown: whether its rows are loaded: not where it is of another model or configuration.
+        is_default: whether it is the newest of its kind that is shown.
+    """
 
     scan: str | None
-    kind: str
+    kind: Kind
     name: str
     path: Path
     provenance: dict[str, Any]
-    stale: bool
-    is_default: bool
+    why: str | None
+    shown: bool
+    is_default: bool = False
+
+    @property
+    def label(self) -> str:
+        """`SCAN/KIND/NAME`."""
+        return "/".join([*([self.scan] if self.scan else []), self.kind.name, self.name])
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -51,11 +73,12 @@ class Result:
         made = self.provenance.get("created_at")
         return {
             "scan": self.scan,
-            "kind": self.kind,
+            "kind": self.kind.name,
             "name": self.name,
             "path": str(self.path),
             "snapshot": self.provenance.get("snapshot"),
-            "stale": self.stale,
+            "stale": self.why is not None,
+            "why": self.why,
             "is_default": self.is_default,
             "created_at": utc(made) if made else None,
             "provenance": json.dumps(self.provenance),
@@ -70,7 +93,7 @@ def find_sources(warehouse: Warehouse, scans: Sequence[str] | None) -> list[Sour
         snapshot = snapshots.latest(scan)
         if snapshot is not None:
             found.append(Source(scan, scan.load_record(), snapshot))
-    return sorted(found, key=lambda s: (utc(s.record.created_at), s.scan.name))
+    return sorted(found, key=lambda s: age(s.record))
 
 
 def utc(text: str) -> datetime:
@@ -79,46 +102,59 @@ def utc(text: str) -> datetime:
     return when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
 
 
-def find_results(source: Source) -> list[Result]:
-    """Return the result files of a scan; the newest of each kind is its default."""
-    found = []
-    for kind in KINDS.values():
-        if kind.of == "scan":
-            paths = list_results(source.scan, kind.name)
-            found += _results(kind, paths, source.scan.name, source.snapshot.number)
-    return found
+def check_sources(sources: Sequence[Source]) -> None:
+    """Check what is loaded of the live shards, images and rejects, against what was written.
 
-
-def find_warehouse_results(warehouse: Warehouse) -> list[Result]:
-    """Return the result files that belong to no scan.
+    Contributions stay with `headatlas verify`.
 
     Raises:
-        CorruptStore: a file cannot be read, or its columns are not those declared.
+        CorruptStore: a file is missing, or its bytes are not those that were written.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for source in sources:
+            shards = source.snapshot.shards
+            # all are waited for, and the first that fails is raised
+            list(pool.map(partial(_check_shard, source.scan), shards))
+
+
+def _check_shard(scan: ScanDir, live: LiveShard) -> None:
+    path = scan.shard(live.shard) / MANIFEST
+    manifest = load_manifest(scan, live.shard)
+    if sha256_file(path) != live.manifest_sha256:
+        raise CorruptStore(f"{path} is not what was written; restore it, or scan with --restart")
+    require_intact(scan, manifest, (IMAGES, REJECTS))
+
+
+def find_results(warehouse: Warehouse, sources: Sequence[Source]) -> list[Result]:
+    """Return the results of some scans, and those that are of no scan.
+
+    Raises:
+        CorruptStore: a file cannot be read, or is not what was written.
+        NewerFormat: a newer version of the program has written it.
     """
     found = []
-    for kind in KINDS.values():
-        if kind.of == "warehouse":
-            paths = sorted((warehouse.root / kind.name).glob("*.parquet"))
-            for path in paths:
-                check_columns(path, kind.schema, kind.command)
-            found += _results(kind, paths, None, None)
-    return found
+    for source in sources:
+        now = Now(warehouse, source.scan, source.record, source.snapshot)
+        found += _with_defaults([_result(now, *one) for one in stored(source.scan)])
+    now = Now(warehouse)
+    return found + _with_defaults([_result(now, *one) for one in stored(warehouse)])
 
 
-def _results(
-    kind: Kind, paths: Sequence[Path], scan: str | None, snapshot: int | None
-) -> list[Result]:
-    made = [(read_provenance(p), p) for p in paths]
-    made.sort(key=lambda pair: (str(pair[0].get("created_at", "")), pair[1].name))
-    return [
-        Result(
-            scan=scan,
-            kind=kind.name,
-            name=path.stem,
-            path=path,
-            provenance=provenance,
-            stale="snapshot" in provenance and provenance["snapshot"] != snapshot,
-            is_default=path == made[-1][1],
-        )
-        for provenance, path in made
-    ]
+def _result(now: Now, kind: Kind, path: Path) -> Result:
+    check_seal(path)
+    provenance = read_provenance(path)
+    broken = now.broken(kind, provenance)
+    shown = not foreign(broken)
+    if shown:
+        check_columns(path, kind)
+    scan = now.scan.name if now.scan else None
+    return Result(scan, kind, path.stem, path, provenance, in_words(broken), shown)
+
+
+def _with_defaults(results: Sequence[Result]) -> list[Result]:
+    """Return the results, the newest of each kind that is shown marked as its default."""
+    newest: dict[str, Result] = {}
+    for one in sorted(results, key=lambda r: (str(r.provenance.get("created_at", "")), r.name)):
+        if one.shown:
+            newest[one.kind.name] = one
+    return [replace(one, is_default=newest.get(one.kind.name) is one) for one in results]

@@ -19,7 +19,7 @@ import duckdb
 from schemas.errors import StoreError
 from warehouse.database import versions
 from warehouse.database.build import build
-from warehouse.database.inventory import find_results, find_sources, find_warehouse_results
+from warehouse.database.inventory import check_sources, find_results, find_sources
 from warehouse.files.layout import Warehouse
 
 
@@ -31,7 +31,8 @@ class Published:
         path: the database; `atlas.duckdb` links to it.
         version: its number.
         scans: the snapshot that it shows of each scan.
-        stale: results made from an older snapshot, as `SCAN/KIND/NAME`.
+        stale: results that are not current, as `SCAN/KIND/NAME`.
+        why: of each of them, the reason.
         materialised: heads stored as native unit vectors, as `SCAN/L22H11`.
         gone: what the version before materialised and no scan has any more, as `role:colour`.
         seconds: time taken.
@@ -41,6 +42,7 @@ class Published:
     version: int
     scans: dict[str, int]
     stale: tuple[str, ...]
+    why: dict[str, str]
     materialised: tuple[str, ...]
     gone: tuple[str, ...]
     seconds: float
@@ -81,8 +83,8 @@ def publish(
             before.keep if keep is None else keep,
         )
         with versions.reserved(warehouse, shown, chosen) as version:
-            results = [r for s in sources for r in find_results(s)]
-            results += find_warehouse_results(warehouse)
+            check_sources(sources)
+            results = find_results(warehouse, sources)
             try:
                 heads, gone = build(
                     warehouse,
@@ -103,7 +105,8 @@ def publish(
         path=version.database,
         version=version.number,
         scans=shown,
-        stale=tuple(f"{r.scan}/{r.kind}/{r.name}" for r in results if r.stale),
+        stale=tuple(r.label for r in results if r.why is not None),
+        why={r.label: r.why for r in results if r.why is not None},
         materialised=tuple(head.label for head in heads),
         gone=gone,
         seconds=time.perf_counter() - started,

@@ -15,6 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TEMPORARY: Final = ".tmp-"
+PROBE: Final = ".probe-"
+# a database while it is being built, and its log
+_BUILDING: Final = (".duckdb.tmp", ".duckdb.tmp.wal")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is one that a killed run may have left behind."""
+    return name.startswith((TEMPORARY, PROBE)) or name.endswith(_BUILDING)
+
 
 PARQUET: Final[dict[str, Any]] = {
     "compression": "zstd",

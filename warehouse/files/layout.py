@@ -8,10 +8,8 @@ from schemas.errors import StaleScan, StoreError, UnknownName
 from schemas.manifest import ScanRecord
 from schemas.names import check_name
 from schemas.results.segmentation_scores import SEGMENTATION
-from warehouse.files.atomic import write_text
+from warehouse.files.atomic import PROBE, write_text
 from warehouse.files.documents import read_document
-
-_PROBE = ".probe-"
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,7 @@ class Warehouse:
 def probe_write(root: Path) -> str:
     """Write a small file into the warehouse; return the token with which a worker finds it."""
     token = uuid.uuid4().hex
-    write_text(root / f"{_PROBE}{token}", token)
+    write_text(root / f"{PROBE}{token}", token)
     return token
 
 
@@ -205,7 +203,7 @@ def probe_read(root: Path, token: str) -> None:
     Raises:
         StoreError: the worker does not see that file.
     """
-    path = root / f"{_PROBE}{token}"
+    path = root / f"{PROBE}{token}"
     if not path.is_file() or path.read_text() != token:
         raise StoreError(
             f"a worker does not see the warehouse at {root}; expected one POSIX path that every "
@@ -215,4 +213,4 @@ def probe_read(root: Path, token: str) -> None:
 
 def probe_remove(root: Path, token: str) -> None:
     """Remove what `probe_write` wrote."""
-    (root / f"{_PROBE}{token}").unlink(missing_ok=True)
+    (root / f"{PROBE}{token}").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Zero-shot classifiers and their logits on disk, and heads by role."""
+"""Zero-shot classifiers and their logits on disk."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ from jaxtyping import Bool, Float, Int
 
 from schemas.errors import UnknownName
 from schemas.names import check_name
+from schemas.results import KINDS
 from schemas.results.classifiers import CLASSIFIERS, classifier_schema
 from schemas.results.head_logits import head_logits_schema
 from schemas.results.image_logits import image_logits_schema
 from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import Now
 from warehouse.results.files import list_results, read_result, write_result
 from warehouse.store.reading import matrix
 
@@ -72,6 +74,7 @@ def read_classifier(warehouse: Warehouse, scan: ScanDir, name: str) -> Classifie
     Raises:
         UnknownName: the scan has none of that name; the message lists those it has, and says when
             another scan has it.
+        StaleScan: it is of another model or configuration.
     """
     path = classifier_path(scan, name)
     if not path.is_file():
@@ -85,6 +88,7 @@ def read_classifier(warehouse: Warehouse, scan: ScanDir, name: str) -> Classifie
         if others:
             raise UnknownName(f"{error}; scan {others[0]!r} has it: give --scan {others[0]}")
         raise UnknownName(f"{error}; headatlas zeroshot makes one")
+    Now.of(scan).require_usable(KINDS[CLASSIFIERS], path)
     table, provenance = read_result(path)
     return Classifier(
         name,
@@ -148,28 +152,3 @@ def lists(rows: Float[np.ndarray, "row width"], kind: pa.DataType) -> pa.ListArr
     offsets = pa.array(np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1])
     values = pa.array(np.ascontiguousarray(rows, np.float32).reshape(-1))
     return pa.ListArray.from_arrays(offsets, values, type=kind)
-
-
-def heads_of_role(
-    scan: ScanDir, role: str, basis: str | None = None
-) -> tuple[tuple[int, int], ...]:
-    """Return (layer, head) of the heads that carry a role, in any basis or one, sorted.
-
-    Raises:
-        UnknownName: no head carries it; the message lists the roles that there are.
-    """
-    found: set[tuple[int, int]] = set()
-    known: set[str] = set()
-    for path in list_results(scan, "roles"):
-        table, provenance = read_result(path)
-        if basis is not None and basis not in (provenance.get("basis"), path.stem):
-            continue
-        for row in table.select(["layer", "head", "role"]).to_pylist():
-            if row["role"] is not None:
-                known.add(row["role"])
-            if row["role"] == role:
-                found.add((row["layer"], row["head"]))
-    if not found:
-        where = f"scan {scan.name!r}" + (f" and basis {basis!r}" if basis else "")
-        raise UnknownName.among(f"head of {where} with role", role, known)
-    return tuple(sorted(found))

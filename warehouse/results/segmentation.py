@@ -5,25 +5,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from schemas.results.segmentation_scores import segmentation_scores_schema
+from schemas.results.segmentation_scores import KIND
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import check_columns, read_provenance, write_result
-from warehouse.store.verify import Problem, result_problems
-
-
-def run_path(warehouse: Warehouse, run: str) -> Path:
-    """Return the file of a run."""
-    return warehouse.segmentation / f"{run}.parquet"
+from warehouse.results.registry import result_path, stored
 
 
 def runs(warehouse: Warehouse) -> list[Path]:
     """Return the files of all runs, sorted."""
-    return sorted(warehouse.segmentation.glob("*.parquet"))
+    return [path for kind, path in stored(warehouse) if kind is KIND]
 
 
 def write_run(warehouse: Warehouse, run: str, table: pa.Table, provenance: dict[str, Any]) -> None:
     """Write the scores of a run, replacing those of the same options."""
-    write_result(run_path(warehouse, run), table, provenance)
+    write_result(result_path(warehouse, KIND, run), table, provenance)
 
 
 def checked(path: Path) -> dict[str, Any]:
@@ -32,11 +27,5 @@ def checked(path: Path) -> dict[str, Any]:
     Raises:
         CorruptStore: the file cannot be read, or its columns are not those declared.
     """
-    check_columns(path, segmentation_scores_schema(), "segment")
+    check_columns(path, KIND)
     return read_provenance(path)
-
-
-def verify_runs(warehouse: Warehouse) -> list[Problem]:
-    """Check every run: it can be read whole, and has the columns declared."""
-    schema = segmentation_scores_schema()
-    return list(result_problems(runs(warehouse), warehouse.root, schema, "segment"))

@@ -5,15 +5,19 @@ an interrupted run may still take up are kept, and so are temporary folders youn
 """
 
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import CorruptStore, StoreError, UsageError
-from warehouse.files.atomic import TEMPORARY
+from warehouse.files.atomic import TEMPORARY, is_temporary
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.files.lock import scan_lock
+from warehouse.results.claims import Now, foreign
+from warehouse.results.files import read_provenance
+from warehouse.results.registry import stored
 from warehouse.store import merged, snapshots
 from warehouse.store.shards import MANIFEST, load_manifest
 
@@ -33,42 +37,54 @@ class Collected:
 
 @dataclass(frozen=True)
 class Swept:
-    """What killed runs had left beside results, and was deleted."""
+    """What nobody will use: files of killed runs, and results of another configuration."""
 
     files: int
     bytes: int
+    results: tuple[str, ...] = ()
 
 
 def sweep(warehouse: Warehouse) -> Swept:
-    """Delete half-written results, of scans and of segment.
+    """Delete temporary files and folders older than a day, wherever they are; parts; dead results.
 
-    These are temporary files older than a day, and the parts of results that nobody has gone on
-    with for a week.
+    Parts of results go when nobody has gone on with them for a week; results when they are of
+    another model or configuration than their scan is now (not those made by hand).
     """
-    folders, given_up = [warehouse.segmentation], list[Path]()
+    doomed = [path for path in _temporary(warehouse.root) if _last_written(path) > DAY]
+    results = []
     for name in warehouse.scans():
         scan = warehouse.scan(name)
-        folders += [f for f in sorted(scan.path.iterdir()) if f.is_dir() and f != scan.shards]
-        given_up += [f for f in scan.unfinished.glob("*") if _last_written(f) > WEEK]
-    doomed = [
-        path
-        for folder in folders
-        for path in sorted(folder.rglob(f"{TEMPORARY}*"))
-        if path.is_file() and _age(path) > DAY
+        doomed += [f for f in sorted(scan.unfinished.glob("*")) if _last_written(f) > WEEK]
+        now = Now.of(scan)
+        for kind, path in stored(scan):
+            if not kind.by_hand and foreign(now.broken(kind, read_provenance(path))):
+                results.append(f"{name}/{kind.name}/{path.stem}")
+                doomed.append(path)
+    files = [
+        f for path in doomed for f in (path, *path.rglob("*")) if f.is_symlink() or f.is_file()
     ]
-    freed = sum(path.stat().st_size for path in doomed)
+    freed = sum(f.lstat().st_size for f in files)
     for path in doomed:
-        path.unlink()
-    parts = [path for folder in given_up for path in folder.rglob("*") if path.is_file()]
-    freed += sum(path.stat().st_size for path in parts)
-    for folder in given_up:
-        shutil.rmtree(folder)
-    return Swept(len(doomed) + len(parts), freed)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return Swept(len(files), freed, tuple(results))
 
 
-def _last_written(folder: Path) -> float:
-    """Return the seconds since a file was last written into a folder."""
-    return min(map(_age, (folder, *folder.rglob("*"))))
+def _temporary(root: Path) -> list[Path]:
+    """Return the files and folders below one whose names are those of killed runs."""
+    found = []
+    for above, folders, files in os.walk(root):
+        names = sorted(name for name in (*folders, *files) if is_temporary(name))
+        found += [Path(above, name) for name in names]
+        folders[:] = [name for name in folders if not is_temporary(name)]
+    return found
+
+
+def _last_written(path: Path) -> float:
+    """Return the seconds since a file, or anything in a folder, was last written."""
+    return min(map(_age, (path, *path.rglob("*"))))
 
 
 def published_snapshots(warehouse: Warehouse) -> dict[str, set[int]]:
@@ -120,7 +136,7 @@ def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Coll
             scan.snapshot(number).unlink()
         live = merged.files(merged.tree(scan, snapshots.load(scan, newest))) if newest else set()
         freed = sum(_forget(path) for path in set(scan.moments.glob("*.parquet")) - live)
-        freed += sum(_delete(folder) for folder in doomed)
+        freed += sum(delete_shard(folder) for folder in doomed)
     return Collected(name, tuple(f.name for f in doomed), tuple(gone), freed)
 
 
@@ -136,7 +152,7 @@ def _dead(scan: ScanDir, folder: Path, newest: int) -> bool:
 
 def _age(path: Path) -> float:
     """Return the seconds since something was last written there."""
-    return time.time() - path.stat().st_mtime
+    return time.time() - path.lstat().st_mtime
 
 
 def _forget(path: Path) -> int:
@@ -146,7 +162,7 @@ def _forget(path: Path) -> int:
     return size
 
 
-def _delete(folder: Path) -> int:
+def delete_shard(folder: Path) -> int:
     """Delete a shard, its manifest first; return the bytes that this frees."""
     files = [p.stat() for p in folder.rglob("*") if p.is_file()]
     (folder / MANIFEST).unlink(missing_ok=True)

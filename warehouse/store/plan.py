@@ -12,8 +12,8 @@ plans the very shards of the interrupted one, unless the listing has changed, an
 above all that were given before.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -22,7 +22,7 @@ from schemas.manifest import Snapshot, digest, members_digest
 from schemas.members import UNREACHABLE, Member
 from warehouse.files.layout import ScanDir
 from warehouse.store import snapshots
-from warehouse.store.reading import read_file
+from warehouse.store.reading import read_file, read_images, read_rejects
 from warehouse.store.shards import MANIFEST, load_manifest
 
 SCANNED: Final = "s"
@@ -187,6 +187,23 @@ def adoptable(
         if manifest.base_snapshot == base and manifest.fingerprint == fingerprint:
             found[manifest.shard] = (manifest.rows, manifest.rejects)
     return found
+
+
+def holds_the_same(scan: ScanDir, snapshot: Snapshot, shards: Collection[str]) -> bool:
+    """Whether these shards hold what a snapshot holds: then committing them would say nothing new.
+
+    So it is when rejected pictures were tried again and ended as before. Compared are the pictures
+    with their ids, bytes, labels, metadata and places, and the rejects with their reasons.
+    """
+    live = {one.shard for one in snapshot.shards}
+    before, after = sorted(live - set(shards)), sorted(set(shards) - live)
+    columns = ("image_id", "key", "uri", "label", "metadata", "fingerprint")
+    old, new = (read_images(scan, some, columns).sort_by("image_id") for some in (before, after))
+    if not old.equals(new):
+        return False
+    rejects = [read_rejects(scan, some).to_pylist() for some in (before, after)]
+    was, now = (Counter(tuple(row.values()) for row in rows) for rows in rejects)
+    return was == now
 
 
 def plan_refresh(

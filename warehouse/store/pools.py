@@ -14,7 +14,7 @@ from schemas.files import pool_schema, vector_of
 from schemas.manifest import digest
 from schemas.names import check_name
 from warehouse.files.layout import Warehouse
-from warehouse.results.files import read_result, write_result
+from warehouse.results.files import read_result, sha256_table, write_result
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,23 @@ def read_pool(warehouse: Warehouse, name: str) -> Pool:
     return Pool(
         name, tuple(table["text"].to_pylist()), tuple(table["property"].to_pylist()), provenance
     )
+
+
+def pool_digest(warehouse: Warehouse, name: str) -> str | None:
+    """Return the digest of what a pool holds: texts, properties, vectors; None where it is gone.
+
+    The vectors of a pool that was made of them are part of it; those of texts follow from these.
+    """
+    path = warehouse.pools / name / "pool.parquet"
+    if not path.is_file():
+        return None
+    pool = read_pool(warehouse, name)
+    held: list[object] = [pool.texts, pool.properties]
+    if "weights_sha256" in pool.provenance:
+        held.append(pool.provenance["weights_sha256"])
+        for file in sorted(path.parent.glob("embeddings-*.parquet")):
+            held.append([file.name, sha256_table(read_result(file)[0])])
+    return digest(held)
 
 
 def pools(warehouse: Warehouse) -> list[str]:

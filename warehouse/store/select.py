@@ -33,7 +33,15 @@ def select_images(scan: ScanDir, shards: Sequence[str], where: str) -> Int64[np.
     Raises:
         UsageError: the condition is no SQL, or names a column that is not there.
     """
-    listed = read_images(scan, shards, COLUMNS)
+    return matching(read_images(scan, shards, COLUMNS), where)
+
+
+def matching(listed: pa.Table, where: str) -> Int64[np.ndarray, " image"]:
+    """Return the image_ids of the rows, of `COLUMNS`, for which the condition holds, ascending.
+
+    Raises:
+        UsageError: the condition is no SQL, or names a column that is not there.
+    """
     with duckdb.connect(":memory:") as con:
         con.register("listed", listed)
         con.execute(_LOAD)

@@ -12,6 +12,7 @@ from warehouse.files.documents import read_document
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
 from warehouse.store.content import kept, shard_content, total
+from warehouse.store.newest import age
 from warehouse.store.reading import read_images, read_rejects
 from warehouse.store.shards import MANIFEST
 
@@ -40,7 +41,7 @@ def load(scan: ScanDir, number: int) -> Snapshot:
 
 
 def open_scan(warehouse: Warehouse, name: str | None) -> tuple[ScanDir, Snapshot]:
-    """Return a scan and its newest snapshot; without a name, the scan committed last.
+    """Return a scan and its newest snapshot; without a name, the default scan.
 
     Raises:
         UnknownName: no such scan, or none that has committed anything.
@@ -54,7 +55,7 @@ def open_scan(warehouse: Warehouse, name: str | None) -> tuple[ScanDir, Snapshot
     found = [(scan, s) for n in warehouse.scans() if (s := latest(scan := warehouse.scan(n)))]
     if not found:
         raise UnknownName(f"no finished scan in {warehouse.root}; run headatlas scan first")
-    return max(found, key=lambda pair: (pair[1].created_at, pair[0].name))
+    return max(found, key=lambda pair: age(pair[0].load_record()))
 
 
 def commit(

@@ -1,7 +1,7 @@
 """Checking a scan's live files against what was written: bytes, counts, layout, values."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,14 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import CorruptStore
-from schemas.files import IMAGES, MOMENTS, REJECTS
+from schemas.errors import CorruptStore, NewerFormat
+from schemas.files import IMAGES, MOMENTS, REJECTS, pool_schema
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot
-from schemas.results.head_map_statistics import HEAD_MAP_STATISTICS, head_map_statistics_schema
 from warehouse.files.atomic import sha256_file
-from warehouse.files.layout import ScanDir
-from warehouse.results.files import check_columns, list_results, read_provenance, read_result
+from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import claim_digest
+from warehouse.results.files import (
+    STANDS_ON,
+    check_columns,
+    check_seal,
+    read_provenance,
+    read_result,
+)
+from warehouse.results.registry import stored
 from warehouse.store import snapshots
+from warehouse.store.pools import pools
 from warehouse.store.reading import matrix, single_value
 from warehouse.store.shards import MANIFEST, contributions_path, finite, load_manifest, mlp_path
 
@@ -51,7 +59,7 @@ def verify(scan: ScanDir, *, deep: bool = True) -> Report:
         none = Problem("", "snapshots", "no snapshot: the scan was never finished")
         return Report(scan.name, 0, 0, 0, (none,))
     problems: list[Problem] = list(_scan_problems(scan, record, snapshot))
-    problems += _statistics_problems(scan)
+    problems += _result_problems(scan, scan.path, deep)
     keys: Counter[str] = Counter()
     ids: list[np.ndarray] = []
     for live in snapshot.shards:
@@ -106,21 +114,36 @@ def _scan_problems(scan: ScanDir, record: ScanRecord, snapshot: Snapshot) -> Ite
         )
 
 
-def _statistics_problems(scan: ScanDir) -> Iterator[Problem]:
-    paths = list_results(scan, HEAD_MAP_STATISTICS)
-    return result_problems(paths, scan.path, head_map_statistics_schema(), "map-statistics")
-
-
-def result_problems(
-    paths: Iterable[Path], root: Path, schema: pa.Schema, command: str
-) -> Iterator[Problem]:
-    """Yield the results below `root` that cannot be read whole or lack a column of `command`'s."""
-    for path in paths:
+def _result_problems(place: ScanDir | Warehouse, root: Path, deep: bool) -> Iterator[Problem]:
+    """Yield the results that are not whole, not as written, or whose claim is not its digest."""
+    for kind, path in stored(place):
         try:
-            check_columns(path, schema, command)
-            read_result(path)
-        except CorruptStore as error:
+            if deep:
+                check_seal(path)
+            check_columns(path, kind)
+            _, said = read_result(path)
+        except (CorruptStore, NewerFormat) as error:
             yield Problem("", str(path.relative_to(root)), " ".join(str(error).split()))
+            continue
+        parts = said.get(STANDS_ON)
+        if parts is not None and said["claim"] != claim_digest(kind.name, said["format"], parts):
+            yield Problem("", str(path.relative_to(root)), "its claim is not that of its parts")
+
+
+def verify_shared(warehouse: Warehouse, *, deep: bool = True) -> list[Problem]:
+    """Check what belongs to no scan: description pools, and the runs of segment."""
+    found = list(_result_problems(warehouse, warehouse.root, deep))
+    for name in pools(warehouse):
+        path = warehouse.pools / name / "pool.parquet"
+        try:
+            if deep:
+                check_seal(path)
+            table = read_result(path)[0]
+            if not table.schema.equals(pool_schema()):
+                raise CorruptStore(f"{path} has not the columns of a description pool")
+        except CorruptStore as error:
+            found.append(Problem("", str(path.relative_to(warehouse.root)), str(error)))
+    return found
 
 
 def _file_problems(scan: ScanDir, manifest: ShardManifest, deep: bool) -> Iterator[Problem]:

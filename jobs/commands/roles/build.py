@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import Field
 from jobs import console
 from jobs.commands.pool.build import REPLIES
 from jobs.steps.attributes import store_attributes
-from jobs.steps.manual_roles import read_manual, role_row, with_manual
+from jobs.steps.manual_roles import role_row, with_manual
 from jobs.steps.models import pool_embeddings
 from jobs.steps.opened import Opened, open_scan
 from jobs.steps.stability import sampled_covariances
@@ -30,10 +29,16 @@ from pipeline.texts.server import Server
 from schemas.addresses import Address
 from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
-from schemas.results.roles import ENRICHMENT, LANGUAGE_MODEL, roles_schema
+from schemas.kinds import Part
+from schemas.results import KINDS
+from schemas.results.roles import ENRICHMENT, LANGUAGE_MODEL, ROLES, roles_schema
 from schemas.results.stability import STABILITY, stability_schema
+from schemas.results.textspan import TEXTSPAN
 from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import Claim, Now
 from warehouse.results.files import read_result, write_result
+from warehouse.results.registry import result_path
+from warehouse.results.roles import read_manual
 from warehouse.store.pools import Pool, read_pool
 
 PUBLISHES = True
@@ -118,23 +123,24 @@ def run(config: RolesConfig) -> RolesResult:
     warehouse = Warehouse(config.warehouse)
     opened = open_scan(warehouse, config.scan)
     scan, snapshot = opened.scan, opened.snapshot
-    basis = _read_basis(warehouse, scan, config.basis)
+    now = Now.opened(opened)
+    basis = _read_basis(warehouse, now, config.basis)
     found = _test(config, opened, basis)
     stability = _bootstrap(config, opened, basis, found)
     said = _ask(config, basis)
     rows = [_row(*row) for row in zip(basis.heads, found, stability, strict=True)]
     answers = zip(basis.heads, said, strict=False)
     rows += [_said_row(head, reply) for head, reply in answers if reply is not None]
-    manual = read_manual(scan)
-    path = scan.roles / f"{basis.name}.parquet"
+    manual = read_manual(now)
+    path = roles_path(scan, basis.name)
     agreement = _agreement(found, said)
-    provenance = {
+    said_of_it = {
         "basis": basis.name,
         "snapshot": basis.provenance.get("snapshot", snapshot.number),
         "options": config.model_dump(mode="json", exclude={"warehouse", "key_variable"}),
         "agreement": agreement,
-        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    provenance = now.provenance(roles_claim(now, config, basis.name), **said_of_it)
     table = with_manual(pa.Table.from_pylist(rows, schema=roles_schema()), manual)
     write_result(path, table, provenance)
     measured = store_attributes(opened) if config.attributes else ()
@@ -163,12 +169,46 @@ def say(config: RolesConfig, done: RolesResult) -> None:
         console.note(f"attributes measured: {', '.join(done.attributes)}")
 
 
-def _read_basis(warehouse: Warehouse, scan: ScanDir, name: str | None) -> _Stored:
+def roles_path(scan: ScanDir, basis: str) -> Path:
+    """Return the file of a basis' roles, existing or not."""
+    return result_path(scan, KINDS[ROLES], basis)
+
+
+def stability_path(scan: ScanDir, basis: str) -> Path:
+    """Return the file of how stable a basis' picks are, existing or not."""
+    return result_path(scan, KINDS[STABILITY], basis)
+
+
+def roles_claim(now: Now, config: RolesConfig, basis: str) -> Claim:
+    """Return what roles would stand on if they were found now."""
+    names = {"level", "permutations", "turns", "bootstrap"}
+    if config.llm is not None:
+        names |= {"llm", "texts"}
+    options = config.model_dump(mode="json", include=names)
+    return now.claim(KINDS[ROLES], {Part.BASIS: basis, Part.OPTIONS: options})
+
+
+def stability_claim(now: Now, config: RolesConfig, basis: str) -> Claim:
+    """Return what the stability of picks would stand on if it were measured now."""
+    options = {"samples": config.bootstrap}
+    return now.claim(KINDS[STABILITY], {Part.BASIS: basis, Part.OPTIONS: options})
+
+
+def run_attributes(config: RolesConfig) -> tuple[str, ...]:
+    """Measure only what the pictures' columns explain of each head; return those columns."""
+    return store_attributes(open_scan(Warehouse(config.warehouse), config.scan))
+
+
+def _read_basis(warehouse: Warehouse, now: Now, name: str | None) -> _Stored:
+    scan = now.scan
+    if scan is None:
+        raise ValueError("roles belong to a scan")
     known = {path.stem: path for path in sorted(scan.textspan.glob("*.parquet"))}
     if name is None and len(known) == 1:
         (name,) = known
     if name is None or name not in known:
         raise UnknownName.among(f"TextSpan basis of scan {scan.name!r}", name or "", known)
+    now.require_usable(KINDS[TEXTSPAN], known[name])
     table, provenance = read_result(known[name])
     pool = read_pool(warehouse, str(provenance["pool"]))
     columns = ("layer", "head", "rank", "description_id", "text", "explained")
@@ -230,6 +270,7 @@ def _bootstrap(
         raise UsageError(
             f"basis {basis.name!r} is of some pictures only; --bootstrap needs one of all"
         )
+    now = Now.opened(opened)
     texts = _texts(config, opened, basis)
     frames_q = [opened.frame(*head) for head in basis.heads]
     steps, again = basis.picks.shape[1], []
@@ -250,9 +291,9 @@ def _bootstrap(
         if pick >= 0
     ]
     write_result(
-        opened.scan.results(STABILITY) / f"{basis.name}.parquet",
+        stability_path(opened.scan, basis.name),
         pa.Table.from_pylist(rows, schema=stability_schema()),
-        {"basis": basis.name, "snapshot": opened.snapshot.number, "samples": config.bootstrap},
+        now.provenance(stability_claim(now, config, basis.name), basis=basis.name),
     )
     return role_survival([role.role for role in found], tops)
 

@@ -1,20 +1,20 @@
 """Set a head's role by hand, or take it back; kept through rebuilds."""
 
-import json
 from pathlib import Path
 
 from pydantic import Field
 
 from jobs import console
-from jobs.steps.manual_roles import read_manual, with_manual
+from jobs.steps.manual_roles import with_manual
 from schemas.config import Config
 from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name, parse_head
-from schemas.results.manual_roles import OLD_FILE
+from schemas.results import KINDS
 from schemas.results.roles import ROLES
-from warehouse.files.atomic import write_text
 from warehouse.files.layout import Warehouse
+from warehouse.results.claims import Now, foreign
 from warehouse.results.files import list_results, read_result, write_result
+from warehouse.results.roles import ByHand, read_manual, write_manual
 from warehouse.store import snapshots
 
 ARGUMENTS = ("head", "role")
@@ -32,7 +32,7 @@ class RoleSetConfig(Config):
     remove: bool = Field(default=False, description="Take back the role set by hand.")
 
 
-def run(config: RoleSetConfig) -> dict[str, dict[str, str | None]]:
+def run(config: RoleSetConfig) -> ByHand:
     """Set or take back a head's role; return all roles set by hand, by head.
 
     Raises:
@@ -43,11 +43,11 @@ def run(config: RoleSetConfig) -> dict[str, dict[str, str | None]]:
         raise UsageError(f"{config.head}: give a role, or --remove to take one back")
     layer, head = parse_head(config.head)
     scan, _ = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
-    record = scan.load_record()
+    now, record = Now.of(scan), scan.load_record()
     if layer not in record.layers or head >= record.model.n_heads:
         known = [f"L{i}H0 to L{i}H{record.model.n_heads - 1}" for i in record.layers]
         raise UnknownName.among(f"head in scan {scan.name!r}", config.head, known)
-    roles = read_manual(scan)
+    roles = read_manual(now)
     name = head_name(layer, head)
     if config.remove:
         if name not in roles:
@@ -55,14 +55,15 @@ def run(config: RoleSetConfig) -> dict[str, dict[str, str | None]]:
         del roles[name]
     else:
         roles[name] = {"role": config.role, "note": config.note}
-    write_text(scan.path / OLD_FILE, json.dumps(roles, indent=2, sort_keys=True) + "\n")
+    write_manual(now, roles)
     for path in list_results(scan, ROLES):
         table, provenance = read_result(path)
-        write_result(path, with_manual(table, roles), provenance)
+        if not foreign(now.broken(KINDS[ROLES], provenance)):
+            write_result(path, with_manual(table, roles), provenance)
     return roles
 
 
-def say(config: RoleSetConfig, done: dict[str, dict[str, str | None]]) -> None:
+def say(config: RoleSetConfig, done: ByHand) -> None:
     """Print all roles set by hand."""
     rows = [(head, said["role"], said["note"]) for head, said in sorted(done.items())]
     console.table("Roles set by hand", ("head", "role", "note"), rows)

@@ -1,6 +1,7 @@
 """The ablation macros of the published database, against embeddings recomputed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -13,13 +14,16 @@ from jobs.steps.logits import store_logits
 from jobs.steps.opened import opened
 from jobs.steps.whatif import ablate_sets
 from schemas.errors import UnknownName
+from schemas.kinds import Part
 from schemas.names import head_name
+from schemas.results import KINDS
 from schemas.results.roles import roles_schema
 from tests.cue import BIRDS, CHEAT, SHAPE, Planted, plant, recomputed
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse
-from warehouse.results.classifiers import heads_of_role
+from warehouse.results.claims import Now
 from warehouse.results.files import write_result
+from warehouse.results.roles import heads_of_role
 from warehouse.store import snapshots
 
 ALL = [(layer, head) for layer in SHAPE.layers for head in range(SHAPE.n_heads)]
@@ -202,8 +206,12 @@ def test_a_replaced_classifier_is_published_anew(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
+    found = opened(planted.scan, snapshot)
+    now = Now.opened(found)
+    claim = now.claim(KINDS["classifiers"], {Part.CLASSES: ["a", "b"], Part.OPTIONS: {}})
+    said = {**planted.classifier.provenance, **now.provenance(claim)}
     for _ in range(2):
-        store_logits(opened(planted.scan, snapshot), planted.classifier)
+        store_logits(found, replace(planted.classifier, provenance=said))
         publish(warehouse)
     with duckdb.connect(str(warehouse.database.resolve()), read_only=True) as con:
         counts = con.sql("SELECT count(*), count(DISTINCT image_id) FROM logit_parts").fetchall()

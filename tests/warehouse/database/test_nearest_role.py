@@ -16,8 +16,8 @@ from tests.warehouse.database.test_macros import reads
 from warehouse.database.publish import publish
 from warehouse.database.query import connect
 from warehouse.files.layout import Warehouse
-from warehouse.results.classifiers import heads_of_role
 from warehouse.results.files import write_result
+from warehouse.results.roles import heads_of_role
 
 PLACE = [(0, 1), CHEAT, HONEST]
 SHARDS, PICTURES = 2, 400

@@ -134,7 +134,7 @@ def test_verify_and_publish_name_a_run_that_is_not_as_written(tmp_path: Path) ->
     first, second = verify.check(check).segmentation
     assert first.file == "segmentation/odd.parquet" and "another run, scan_id" in first.problem
     assert second.file == "segmentation/torn.parquet" and "cannot be read" in second.problem
-    with pytest.raises(CorruptStore, match="delete it, and run segment again"):
+    with pytest.raises(CorruptStore, match="run headatlas segment again"):
         publish(warehouse)
     done = CliRunner().invoke(program(["verify"]), ["verify", "--warehouse", str(tmp_path)])
     assert done.exit_code == 1 and "segmentation/odd.parquet" in done.output

@@ -1,0 +1,49 @@
+"""Digests of what lies outside of a warehouse: checkpoints and data sets, by their bytes."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pipeline.masks.registry import Labelled
+from schemas.manifest import digest
+from warehouse.files.atomic import sha256_file
+
+
+def checkpoint_digest(model: str, pretrained: str) -> str:
+    """Return the digest of a model: of its files' bytes where it has files, else of its names.
+
+    Moved or renamed files are the same model; other bytes under the same path are another one.
+    """
+    return digest([_named_or_bytes(given) for given in (model, pretrained)])
+
+
+def _named_or_bytes(given: str) -> str:
+    path = Path(given.removeprefix("local-dir:"))
+    return files_digest([path]) if path.exists() else given
+
+
+def data_digest(data: Labelled) -> str:
+    """Return the digest of a data set with masks: of all files at the paths that it holds."""
+    paths = [value for value in vars(data).values() if isinstance(value, Path)]
+    return digest([files_digest(paths), data.keys, data.labels, data.classes])
+
+
+def files_digest(paths: list[Path]) -> str:
+    """Return the digest of files, and of folders with all that is in them, by name and bytes.
+
+    Names count from the folder, so that a folder may be moved.
+    """
+    found: list[tuple[str, Path]] = []
+    for path in paths:
+        if path.is_dir():
+            inside = [p for p in path.rglob("*") if p.is_file()]
+            found += [(p.relative_to(path).as_posix(), p) for p in inside]
+        else:
+            found.append(("", path))
+    found.sort()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        sums = list(pool.map(sha256_file, [path for _, path in found]))
+    return hashlib.sha256(
+        digest([[name, one] for (name, _), one in zip(found, sums, strict=True)]).encode()
+    ).hexdigest()
