@@ -74,7 +74,7 @@ def test_nights_do_only_what_is_needed_and_disturb_no_reader(night: Path, world:
 
 def test_a_plan_that_is_wrong_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "night.yaml"
-    path.write_text("warehouse: w\nscan: {source: x, model: y, colour: z}\n")
+    path.write_text("warehouse: w\nscan: {source: x, model: y, pretrained: none, colour: z}\n")
     with pytest.raises(UsageError, match="colour"):
         refresh.run(RefreshConfig(plan=path))
     path.write_text("warehouse: w\nscna: {}\n")
