@@ -14,7 +14,8 @@ from jobs.steps.ablated import open_scene
 from jobs.steps.attributes import store_attributes
 from jobs.steps.logits import store_logits
 from jobs.steps.whatif import ablate_sets
-from pipeline.heads.moments import merge_all
+from pipeline.heads import moments as mo
+from pipeline.heads.merging import merge_tables
 from schemas.errors import UsageError
 from tests.cue import Planted, plant
 from tests.synthetic import Shape, write_scan
@@ -167,7 +168,8 @@ def test_every_reader_of_a_column_agrees_whatever_its_spelling(tmp_path: Path) -
         assert snapshot is not None
         record = planted.scan.load_record()
         store_logits(planted.scan, record, snapshot, planted.classifier)
-        moments = merge_all(iterate_moments(planted.scan, [s.shard for s in snapshot.shards]))
+        shards = [live.shard for live in snapshot.shards]
+        moments = mo.from_table(merge_tables(iterate_moments(planted.scan, shards)))
         store_attributes(planted.scan, record, snapshot, moments)
         warehouse = Warehouse(planted.root)
         publish(warehouse)
