@@ -17,6 +17,7 @@ from benchmarks import (
     endtoend,
     maps,
     memory,
+    mutated,
     nearest,
     roles,
     spans,
@@ -27,6 +28,7 @@ from benchmarks.rows import Row
 ALL: dict[str, Callable[[Path], list[Row]]] = {
     "encode": lambda work: encode.run(),
     "decode": lambda work: decode.run(),
+    "mutated": mutated.run,
     "textspan": lambda work: spans.run(),
     "endtoend": endtoend.run,
     "memory": memory.run,

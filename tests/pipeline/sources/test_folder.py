@@ -1,5 +1,6 @@
 """Folders of pictures: keys, labels, links, odd names, what is passed over."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -194,3 +195,31 @@ def test_splits_among_classes_are_refused(tmp_path):
     write_folder(tmp_path, dict.fromkeys([*SPLIT, "extra/1.jpg"], b"x"))
     with pytest.raises(UsageError, match="train and val are splits, extra is not"):
         list_members(str(tmp_path), labels="folder")
+
+
+def test_a_file_system_that_is_away_for_a_moment_is_asked_again(tmp_path, monkeypatch):
+    write_folder(tmp_path)
+    member = list_members(str(tmp_path)).members[0]
+    monkeypatch.setattr("pipeline.sources.plain.PAUSE", 0.0)
+    real, asked = os.stat, []
+
+    def stale(code: int, times: int):
+        def stat(path, **options):
+            if str(path) == member.uri:
+                asked.append(path)
+                if len(asked) <= times:
+                    raise OSError(code, os.strerror(code))
+            return real(path, **options)
+
+        return stat
+
+    for code, times, tries in ((errno.ESTALE, 2, 3), (errno.EIO, 9, 3), (errno.EACCES, 9, 1)):
+        asked.clear()
+        with monkeypatch.context() as patched, Reader() as reader:
+            patched.setattr("pipeline.sources.plain.os.stat", stale(code, times))
+            if times < tries:
+                assert reader.read(member) == PICTURES[member.key]
+            else:
+                with pytest.raises(Rejected, match=os.strerror(code)):
+                    reader.read(member)
+        assert len(asked) == tries

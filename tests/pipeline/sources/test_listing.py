@@ -1,5 +1,7 @@
 """What holds for sources of every format."""
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -28,3 +30,31 @@ def test_listing_is_fast(tmp_path):
     started = time.perf_counter()
     assert len(list_members(str(tmp_path)).members) == 3000
     assert time.perf_counter() - started < 3, "a thousand files a second is far too slow"
+
+
+WRONG = """
+import sys, time
+started = time.perf_counter()
+from pipeline.sources import list_members
+from pipeline.sources.reader import Reader
+for options in ({}, {"path_column": "p"}, {"labels": "class"}, {"labels": "n", "root": "x"}):
+    try:
+        list_members(sys.argv[1], **options)
+    except Exception as error:
+        print(type(error).__name__, error)
+heavy = {"torch", "torchvision", "open_clip", "ray", "duckdb", "scipy"} & sys.modules.keys()
+assert not heavy, heavy
+assert time.perf_counter() - started < 2
+"""
+
+
+def test_what_is_wrong_with_a_source_is_known_without_the_model(tmp_path):
+    (tmp_path / "l.csv").write_text("path,n\na.jpg,1\n")
+    done = subprocess.run(
+        [sys.executable, "-c", WRONG, str(tmp_path / "l.csv")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["UsageError"] * 2
