@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from jobs.steps.logits import store_logits
+from jobs.steps.opened import opened
 from schemas.macros import MACROS
 from schemas.relations import Macro
 from schemas.results.roles import roles_schema
@@ -133,7 +134,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     planted = plant(root, pictures=60)
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
-    store_logits(planted.scan, planted.scan.load_record(), snapshot, planted.classifier)
+    store_logits(opened(planted.scan, snapshot), planted.classifier)
     role = {"layer": CHEAT[0], "head": CHEAT[1], "role": "place", "method": "manual"}
     rows = pa.Table.from_pylist([role], schema=roles_schema())
     said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}

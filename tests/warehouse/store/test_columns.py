@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from jobs.steps.ablated import open_scene
 from jobs.steps.attributes import store_attributes
 from jobs.steps.logits import store_logits
+from jobs.steps.opened import opened
 from jobs.steps.whatif import ablate_sets
-from pipeline.heads import moments as mo
-from pipeline.heads.merging import merge_tables
 from schemas.errors import UsageError
 from tests.cue import Planted, plant
 from tests.synthetic import Shape, write_scan
@@ -25,7 +24,6 @@ from warehouse.database.query import connect, query
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.columns import condition, kind_of, plain, truth, values_of
-from warehouse.store.reading import iterate_moments
 from warehouse.store.select import select_images
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
@@ -166,11 +164,9 @@ def test_every_reader_of_a_column_agrees_whatever_its_spelling(tmp_path: Path) -
         planted = respelled(plant(tmp_path / str(number), pictures=120), spell)
         snapshot = snapshots.latest(planted.scan)
         assert snapshot is not None
-        record = planted.scan.load_record()
-        store_logits(planted.scan, record, snapshot, planted.classifier)
-        shards = [live.shard for live in snapshot.shards]
-        moments = mo.from_table(merge_tables(iterate_moments(planted.scan, shards)))
-        store_attributes(planted.scan, record, snapshot, moments)
+        found = opened(planted.scan, snapshot)
+        store_logits(found, planted.classifier)
+        store_attributes(found)
         warehouse = Warehouse(planted.root)
         publish(warehouse)
         scene = open_scene(warehouse, "birds", "kinds", ("place",), condition("split=1"))
