@@ -61,9 +61,18 @@ def frames(seed: int = 3) -> Frames:
 
 
 def plant(
-    root: Path, name: str = "birds", pictures: int = 400, *, seed: int = 0, mlp: bool = False
+    root: Path,
+    name: str = "birds",
+    pictures: int = 400,
+    *,
+    seed: int = 0,
+    mlp: bool = False,
+    spelling: str = "{}",
 ) -> Planted:
-    """Draw and store a scan in two shards and a classifier's weights (not stored)."""
+    """Draw and store a scan in two shards and a classifier's weights (not stored).
+
+    `spelling` is how the listing writes places and splits, as `{}.0`; by default as numbers.
+    """
     rng = np.random.default_rng(seed)
     found = frames()
     y, place = rng.integers(0, 2, pictures), rng.integers(0, 2, pictures)
@@ -99,6 +108,8 @@ def plant(
         )
     )
     images = _images(embedding, y, place, split)
+    if spelling != "{}":
+        images = _respelled(images, spelling)
     manifests = []
     moments: dict[mo.Key, mo.Moments] = {}
     for number, rows in enumerate((slice(0, pictures // 3), slice(pictures // 3, pictures))):
@@ -135,6 +146,16 @@ def plant(
         "kinds", BIRDS, ("0", "1"), weights(), {**said, "label_column": "label"}
     )
     return Planted(root, scan, found, embedding, vectors, y, place, split, classifier)
+
+
+def _respelled(images: pa.Table, spelling: str) -> pa.Table:
+    rows = [json.loads(text) for text in images["metadata"].to_pylist()]
+    written = [
+        json.dumps({**row, **{c: spelling.format(row[c]) for c in ("place", "split")}})
+        for row in rows
+    ]
+    at = images.schema.get_field_index("metadata")
+    return images.set_column(at, images.schema.field(at), pa.array(written))
 
 
 def _images(embedding: np.ndarray, y: np.ndarray, place: np.ndarray, split: np.ndarray) -> pa.Table:
