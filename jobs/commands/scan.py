@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from jobs import console
-from jobs.steps.early import check_model
+from jobs.steps.early import check_model, weights_given
 from pipeline.sources import list_members
 from schemas.config import Config, Precision, reject_limit
 from schemas.errors import TooManyRejects
@@ -111,6 +111,7 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
     """
     started = time.perf_counter()
     check_model(config.model, config.layers)
+    weights_given(config.model, config.pretrained)
     console.note(f"listing {config.source}")
     listing = list_members(
         config.source, labels=config.labels, path_column=config.path_column, root=config.root

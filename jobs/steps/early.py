@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+from jobs import console
 from schemas.errors import UnknownName, UsageError
 from schemas.names import NO_WEIGHTS, parse_layers
 
@@ -27,7 +28,7 @@ def check_model(model: str, layers: str = "all") -> None:
 
 
 def weights_given(model: str, pretrained: str | None) -> str:
-    """Return what stands for the weights of a model that is named.
+    """Return what stands for the weights of a model that is named; warn where they are random.
 
     Raises:
         UsageError: nothing does: weights are never random without a word.
@@ -37,6 +38,8 @@ def weights_given(model: str, pretrained: str | None) -> str:
             f"--pretrained is missing: which weights of {model}? Give an open_clip tag, a "
             f"checkpoint file, or {NO_WEIGHTS} for random ones, which say nothing"
         )
+    if pretrained == NO_WEIGHTS:
+        console.warn(f"random weights: what is measured of {model} means nothing")
     return pretrained
 
 

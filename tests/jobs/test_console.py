@@ -21,6 +21,7 @@ from jobs import cli, console
 from jobs.command import commands, groups
 from jobs.commands.pool.list import PoolListConfig
 from jobs.commands.scan import ScanConfig
+from jobs.steps.early import weights_given
 from schemas.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -203,3 +204,17 @@ def test_a_signal_ends_a_run_with_a_word(number: signal.Signals, tmp_path: Path)
         process.kill()
     assert process.returncode == cli.INTERRUPTED
     assert "run the same command again" in json.loads(said)["text"]
+
+
+def test_random_weights_are_said_loudly_and_never_taken_unasked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert weights_given("ViT-B-16", "none") == "none"
+    said = json.loads(capsys.readouterr().err)
+    assert said["event"] == "warning" and "random weights" in said["text"]
+    assert weights_given("ViT-B-16", "openai") == "openai"
+    assert capsys.readouterr().err == ""
+    with pytest.raises(UsageError, match="--pretrained is missing"):
+        weights_given("ViT-B-16", None)
+    with pytest.raises(UsageError, match="pretrained"):
+        ScanConfig.checked({"source": "x", "model": "m", "warehouse": "w"})
