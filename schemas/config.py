@@ -60,7 +60,8 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
+            # a name that is wrong first: another may be missing for it
+            first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
             if first["type"] == "extra_forbidden":
                 known = [name.replace("_", "-") for name in cls.model_fields]
                 raise UnknownName.among("option", first["loc"][-1], known) from None
