@@ -21,7 +21,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -126,6 +126,17 @@ def commands() -> tuple[Command, ...]:
     found = importlib.util.find_spec(PACKAGE)
     assert found is not None and found.submodule_search_locations is not None
     return tuple(_within(Path(next(iter(found.submodule_search_locations))), PACKAGE, ""))
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(command.name for command in commands())
+
+
+def names_command(line: str) -> bool:
+    """Return whether a line as `headatlas roles build --basis B` names a command that exists."""
+    program, *words = line.split()
+    return program == "headatlas" and any(" ".join(words[:n]) in _names() for n in (1, 2))
 
 
 def groups() -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.command import names_command
 from jobs.explore.address import Address
 from jobs.explore.database import Answer, Cursor
 
@@ -19,7 +20,7 @@ class Panel:
         answer: what was asked and answered; None for a panel that asks nothing.
         context: what else the template needs, computed from the answer alone.
         empty: what to say, and the command that makes the result, when there are no rows.
-        command: that command.
+        command: that command; None where this HeadAtlas has none of its name.
         wide: takes the page's whole width.
         rest: path and query to fetch this panel from, when it is drawn after the page.
     """
@@ -34,6 +35,11 @@ class Panel:
     wide: bool = False
     rest: str | None = None
     lead: str | None = None
+
+    def __post_init__(self) -> None:
+        """Name no command that does not exist."""
+        if self.command is not None and not names_command(self.command):
+            object.__setattr__(self, "command", None)
 
 
 @dataclass(frozen=True)
