@@ -113,7 +113,7 @@ TABLES: Final = (
         "One row per picture and head, from the shards' Parquet files. Filter scan_id, layer and "
         "head by equality: only that head's row groups are then read.",
         (SCAN, *columns_of(contributions_schema(1), "image_id", "layer", "head", "vector")),
-        "SELECT image_id, vector FROM contributions WHERE layer = 2 AND head = 1 LIMIT 5",
+        "SELECT image_id, vector FROM contributions WHERE layer = 4 AND head = 1 LIMIT 5",
     ),
     Table(
         "unit_vectors",
@@ -172,7 +172,7 @@ TABLES: Final = (
             ),
             Column("provenance", "VARCHAR", "All that is known of its making, as a JSON object."),
         ),
-        "SELECT scan_id, kind, name, why FROM results WHERE stale",
+        "SELECT scan_id, kind, name, stale, why FROM results ORDER BY stale DESC, kind",
     ),
     *results.TABLES,
 )

@@ -8,16 +8,27 @@ import pyarrow as pa
 from pydantic import Field
 
 import demo
-from demo.world import SEED, descriptions, materialise
+from demo.world import SEED, descriptions, materialise, materialise_birds
 from jobs import console
-from jobs.commands import publish, scan, textspan
+from jobs.commands import (
+    evaluate,
+    map_statistics,
+    publish,
+    scan,
+    segment,
+    spurious,
+    textspan,
+    zeroshot,
+)
 from jobs.commands.publish import PublishConfig
+from jobs.commands.roles import build as roles
 from jobs.commands.scan import ScanConfig
 from jobs.commands.textspan import TextSpanConfig
 from pipeline.texts.pool import Description, clean
 from schemas.config import Config
 from schemas.names import NO_WEIGHTS
 from warehouse.database.query import query
+from warehouse.files.atomic import write_text
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
@@ -33,27 +44,36 @@ FOLDER = Path(demo.__file__).parent
 MODEL = FOLDER / "small_clip.json"
 WEIGHTS = FOLDER / "small_clip.safetensors"
 SCAN = "demo"
+BIRDS = "birds"
 POOL = "world"
 
 QUERIES = (
     (
         "Which texts does the strongest head write?",
         """SELECT rank, text, property, round(explained, 3) AS explained
-FROM head_texts((SELECT name FROM heads ORDER BY variance_share DESC LIMIT 1)) LIMIT 5""",
+FROM head_texts((SELECT max_by(name, variance_share) FROM default_scan.heads)) LIMIT 5""",
     ),
     (
         "What are the pictures most alike, by that head, to the first one?",
-        """SET VARIABLE strongest = (SELECT name FROM heads ORDER BY variance_share DESC LIMIT 1);
+        """SET VARIABLE strongest = (SELECT max_by(name, variance_share) FROM default_scan.heads);
 SELECT rank, key, label, round(score, 3) AS score
-FROM nearest_by_head((SELECT key FROM images ORDER BY image_id LIMIT 1),
-                     getvariable('strongest'), k := 5)""",
+FROM nearest_by_head('images/000000.png', getvariable('strongest'), k := 5)""",
     ),
     (
         "What do the heads of each layer write about, and how much of the output is it?",
         """SELECT layer, count(*) AS heads, round(sum(variance_share), 3) AS share,
        mode(property) AS commonest
-FROM heads JOIN textspan USING (scan_id, layer, head) WHERE rank = 0
+FROM default_scan.heads JOIN textspan USING (scan_id, layer, head) WHERE rank = 0
 GROUP BY layer ORDER BY layer""",
+    ),
+    (
+        "How well does it tell 35 kinds of things, and with the heads of a role switched off?",
+        """SELECT role, count(*) AS heads, any_value(before) AS before, any_value(after) AS after
+FROM (SELECT DISTINCT role, layer, head FROM default_scan.head_roles WHERE role IS NOT NULL),
+    LATERAL (SELECT round(avg(correct_before::INT), 3) AS before,
+                 round(avg(correct_after::INT), 3) AS after
+             FROM ablate_role('kinds', role))
+GROUP BY role ORDER BY after""",
     ),
 )
 
@@ -77,7 +97,7 @@ STRONGEST = """
 SELECT h.name AS head, round(h.variance_share, 3) AS share,
        round(max(t.cumulative), 2) AS explained,
        string_agg(t.text, ' · ' ORDER BY t.rank) FILTER (t.rank < 3) AS texts
-FROM heads h JOIN textspan t USING (scan_id, layer, head)
+FROM default_scan.heads h JOIN textspan t USING (scan_id, layer, head)
 WHERE t.rank < 10
 GROUP BY ALL ORDER BY share DESC LIMIT 10
 """
@@ -106,7 +126,11 @@ def write_world_pool(warehouse: Warehouse) -> None:
 
 
 def run(config: DemoConfig) -> DemoResult:
-    """Draw the pictures, scan them, find the heads' texts, publish and ask."""
+    """Draw pictures, scan them, find what the heads do in every way there is, publish and ask.
+
+    Of each command there is a result, so that every example in docs/warehouse.md has rows. Scan
+    `birds` is made first: the newest, `demo`, is the one that SQL asks by default.
+    """
     root = config.warehouse
     root.mkdir(parents=True, exist_ok=True)
     trained = WEIGHTS.is_file()
@@ -116,25 +140,102 @@ def run(config: DemoConfig) -> DemoResult:
         )
     console.note(f"drawing {config.pictures:,} pictures into {root / 'pictures'}")
     listing = draw(root / "pictures", config.pictures)
+    birds = draw_birds(root / "birds", max(config.pictures // 10, 150))
+    weights = str(WEIGHTS) if trained else NO_WEIGHTS
+    _scan(root, birds, BIRDS, "place_filename", weights)
+    _scan(root, with_one_missing(root, listing), SCAN, "kind", weights)
+    write_world_pool(Warehouse(root))
+    textspan.run(TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
+    _results(root)
+    publish.run(PublishConfig(warehouse=root, materialize=("role:colour",)))
+    answers = tuple((q, sql, query(Warehouse(root), sql)) for q, sql in QUERIES)
+    return DemoResult(trained, query(Warehouse(root), STRONGEST), answers)
+
+
+def draw_birds(directory: Path, count: int, seed: int = SEED) -> Path:
+    """Draw birds whose place does not tell their kind, in two splits; return the listing."""
+    side = json.loads(MODEL.read_text())["vision_cfg"]["image_size"]
+    return materialise_birds(
+        directory, dict.fromkeys(("birds_select", "birds_test"), count), seed, side
+    )
+
+
+def with_one_missing(root: Path, listing: Path) -> Path:
+    """Write a listing of the pictures and of one that is not there: a reject, to be shown."""
+    head, *rows = listing.read_text(encoding="utf-8").splitlines()
+    longer = root / "listing.csv"
+    missing = rows[0].replace("000000.png", "missing.png")
+    write_text(longer, "\n".join([head, *rows, missing]) + "\n")
+    return longer
+
+
+def _scan(root: Path, listing: Path, name: str, labels: str, weights: str) -> None:
     scan.run(
         ScanConfig(
             source=str(listing),
             path_column="img_filename",
-            labels="kind",
+            root=str(root / ("pictures" if name == SCAN else name)),
+            labels=labels,
             model=str(MODEL),
-            pretrained=str(WEIGHTS) if trained else NO_WEIGHTS,
+            pretrained=weights,
             warehouse=root,
             dataset="world",
-            scan=SCAN,
+            scan=name,
             shard_size=1024,
             batch_size=128,
         )
     )
-    write_world_pool(Warehouse(root))
-    textspan.run(TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
-    publish.run(PublishConfig(warehouse=root))
-    answers = tuple((q, sql, query(Warehouse(root), sql)) for q, sql in QUERIES)
-    return DemoResult(trained, query(Warehouse(root), STRONGEST), answers)
+
+
+def _results(root: Path) -> None:
+    """Make a result of every further kind."""
+    roles.run(roles.RolesConfig(warehouse=root, scan=SCAN, basis=POOL, bootstrap=10))
+    zeroshot.run(
+        zeroshot.ZeroShotConfig(
+            warehouse=root, scan=SCAN, classes="labels", classifier="kinds", templates="none"
+        )
+    )
+    evaluate.run(evaluate.EvaluateConfig(warehouse=root, scan=SCAN, queries=200))
+    spurious.run(
+        spurious.SpuriousConfig(
+            warehouse=root,
+            scan=BIRDS,
+            classes="0=land bird,1=water bird",
+            classifier="birds",
+            templates="none",
+            target="y",
+            attribute="place",
+            select="split=3",
+            test="split=2",
+        )
+    )
+    pictures = root / "pictures"
+    map_statistics.run(
+        map_statistics.MapStatisticsConfig(
+            warehouse=root,
+            scan=SCAN,
+            data=str(pictures),
+            text=("an octopus",),
+            masks="foreground",
+            labels="kind",
+            limit=100,
+            workers=0,
+            name="octopus",
+        )
+    )
+    segment.run(
+        segment.SegmentConfig(
+            warehouse=root,
+            scan=SCAN,
+            data=pictures,
+            labels="kind",
+            methods="attention,contribution",
+            limit=32,
+            examples=0,
+            workers=0,
+            output=root / "segmented",
+        )
+    )
 
 
 def say(config: DemoConfig, done: DemoResult) -> None:

@@ -27,5 +27,5 @@ MACRO: Final = Macro(
         SCAN_P,
     ),
     ABLATED,
-    "SELECT key, before, after FROM ablate('kinds', ['L5H2', 'L4H1']) WHERE before <> after",
+    "SELECT key, before, after FROM ablate('kinds', ['L4H1', 'L5H4']) WHERE before <> after",
 )

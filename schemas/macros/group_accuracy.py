@@ -27,6 +27,6 @@ MACRO: Final = Macro(
             "of the lowest before.",
         ),
     ),
-    "FROM group_accuracy('kinds', ['L5H2', 'L4H1'], by := 'background')",
+    "FROM group_accuracy('kinds', ['L4H1', 'L5H4'], by := 'background')",
     order=("kind", "members"),
 )

@@ -29,6 +29,6 @@ MACRO: Final = Macro(
         BASIS,
         SCAN,
     ),
-    "SELECT rank, text, explained, cumulative FROM head_texts('L5H2')",
+    "SELECT rank, text, explained, cumulative FROM head_texts('L4H1')",
     order=("rank",),
 )

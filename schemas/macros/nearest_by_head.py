@@ -40,6 +40,6 @@ MACRO: Final = Macro(
         CENTRED_P,
     ),
     NEIGHBOURS,
-    "SELECT rank, key, score FROM nearest_by_head('images/000003.png', 'L5H2', k := 5)",
+    "SELECT rank, key, score FROM nearest_by_head('images/000003.png', 'L4H1', k := 5)",
     order=("rank",),
 )

@@ -21,6 +21,6 @@ MACRO: Final = Macro(
         CENTRED_P,
     ),
     NEIGHBOURS,
-    "SELECT rank, key, score FROM nearest_by_text('a photo of a red thing', 'L5H2', k := 5)",
+    "SELECT rank, key, score FROM nearest_by_text('a photo of a red thing', 'L4H1', k := 5)",
     order=("rank",),
 )

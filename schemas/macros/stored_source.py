@@ -14,5 +14,5 @@ MACRO: Final = Macro(
         Parameter("centred", "Whether the head's mean is subtracted."),
     ),
     (),
-    "SELECT stored_source('L5H2', NULL, 'demo', true)",
+    "SELECT stored_source('L4H1', NULL, 'demo', true)",
 )

@@ -58,7 +58,7 @@ KIND: Final = Kind(
                 *columns_of(head_logits_schema(), "class"),
                 Column("logit", "FLOAT", "The part's share of the cosine with the class weight."),
             ),
-            "SELECT image_id, class, logit FROM head_logits WHERE layer = 2 AND head = 1 LIMIT 5",
+            "SELECT image_id, class, logit FROM head_logits WHERE layer = 4 AND head = 1 LIMIT 5",
         ),
     ),
     command="zeroshot",

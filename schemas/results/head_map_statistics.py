@@ -100,7 +100,8 @@ KIND: Final = Kind(
                 STALE,
             ),
             "SELECT name, positive_on_mask, mask_area, magnitude FROM head_map_statistics "
-            "WHERE text = 'a bird' AND label = 'bird' ORDER BY positive_on_mask DESC LIMIT 5",
+            "WHERE text = 'an octopus' AND label = 'octopus' "
+            "ORDER BY positive_on_mask DESC LIMIT 5",
         ),
     ),
     command="map-statistics",

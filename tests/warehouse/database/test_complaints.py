@@ -14,10 +14,11 @@ from jobs.steps.opened import opened
 from schemas.macros import MACROS
 from schemas.relations import Macro
 from schemas.results.roles import roles_schema
-from tests.cue import CHEAT, Planted, plant
+from tests.cue import CHEAT, HONEST, Planted, plant
 from tests.synthetic import write_basis, write_texts
 from warehouse.database.publish import publish
 from warehouse.database.query import connect
+from warehouse.database.sqltext import literal
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
@@ -33,7 +34,7 @@ WRONG = {
         "ablate('kinds', ['L1H2'], 'another')": "scan 'birds' has it",
     },
     "ablate_role": {
-        "ablate_role('kinds', 'hue')": "there is place",
+        "ablate_role('kinds', 'hue')": "there is kind, place",
         "ablate_role('types', 'place')": "there is kinds",
         "ablate_role('kinds', 'place', basis := 'x')": "basis 'x'",
         "ablate_role('kinds', NULL)": "no head with role 'NULL'",
@@ -65,7 +66,7 @@ WRONG = {
         "nearest_by_head('00003.png', 'L1H2', k := NULL)": "k is NULL",
     },
     "nearest_by_role": {
-        "nearest_by_role('00003.png', 'hue')": "there is place",
+        "nearest_by_role('00003.png', 'hue')": "there is kind, place",
         "nearest_by_role('none.png', 'place')": "no picture 'none.png'",
         "nearest_by_role('00003.png', 'place', metric := 'l2')": "no metric 'l2'",
         "nearest_by_role('00003.png', 'place', k := -1)": "k is -1",
@@ -135,8 +136,9 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     snapshot = snapshots.latest(planted.scan)
     assert snapshot is not None
     store_logits(opened(planted.scan, snapshot), planted.classifier)
-    role = {"layer": CHEAT[0], "head": CHEAT[1], "role": "place", "method": "manual"}
-    rows = pa.Table.from_pylist([role], schema=roles_schema())
+    named = ((*CHEAT, "place"), (*HONEST, "kind"))
+    said_of = [{"layer": at, "head": h, "role": r, "method": "manual"} for at, h, r in named]
+    rows = pa.Table.from_pylist(said_of, schema=roles_schema())
     said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
     write_result(planted.scan.roles / "words.parquet", rows, said)
     write_basis(planted.scan, write_texts(root))
@@ -174,7 +176,6 @@ FROM {call} LIMIT 1 OFFSET 3
 SELECT 1 FROM {call} LIMIT 1
 SELECT count(*) FROM {call}
 SELECT count(*) FROM {call} WHERE {of} IS NULL AND {of} IS NOT NULL
-SELECT count(*) FROM {call} WHERE random() < -1
 SELECT s.scan_id FROM scans AS s CROSS JOIN {call} AS m
 WITH m AS MATERIALIZED (SELECT * FROM {call}) SELECT count(*) FROM m
 SELECT EXISTS (SELECT 1 FROM {call})
@@ -251,3 +252,45 @@ def test_a_scalar_macro_raises_or_is_defined_everywhere(
 def test_only_a_question_that_is_not_asked_is_quiet(con: duckdb.DuckDBPyConnection) -> None:
     for rest in ("LIMIT 0", "WHERE false"):
         assert con.execute(f"FROM head_texts('L9H9') {rest}").fetchall() == []
+
+
+# questions whose arguments are columns: alike whether the column is qualified or called as one of
+# the tables that the macro reads
+TWO_KEYS = "SELECT unnest(['00007.png', '00003.png']) AS key"
+LATERAL = (
+    ("heads", "name", "head_texts({})", "SELECT 'L1H2' AS name UNION ALL SELECT 'L0H1'"),
+    ("t", "text", "nearest_by_text({}, 'L1H2')", "SELECT unnest(['text 3', 'text 2']) AS text"),
+    ("images", "key", "nearest_by_head({}, 'L1H2')", TWO_KEYS),
+    ("images", "key", "nearest_by_role({}, 'place')", TWO_KEYS),
+    ("t", "heads", "ablate('kinds', {})", "SELECT unnest([['L1H2'], ['L0H0', 'L2H0']]) AS heads"),
+    ("classifiers", "classifier", "ablate({}, ['L1H2'])", "SELECT 'kinds' AS classifier"),
+    ("roles", "role", "ablate_role('kinds', {})", "SELECT unnest(['place', 'kind']) AS role"),
+    ("t", "heads", "group_accuracy('kinds', {})", "SELECT unnest([['L1H2'], ['L2H0']]) AS heads"),
+    ("scans", "scan_id", "head_texts('L1H2', scan := {})", "SELECT 'birds' AS scan_id"),
+)
+
+
+@pytest.mark.parametrize(("table", "column", "call", "rows"), LATERAL)
+def test_an_argument_may_be_a_column_of_any_name(
+    con: duckdb.DuckDBPyConnection, table: str, column: str, call: str, rows: str
+) -> None:
+    values = [value for (value,) in con.execute(rows).fetchall()]
+    expected = []
+    for value in values:
+        spelled = literal(value)
+        found = con.execute(f"SELECT m FROM {call.format(spelled)} AS m").fetchall()  # noqa: S608
+        expected += [(value, row) for (row,) in found]
+    for argument in (column, f"{table}.{column}"):
+        asked = "SELECT {0}.{1}, m FROM ({2}) AS {0}, {3} AS m"
+        found = con.execute(asked.format(table, column, rows, call.format(argument))).fetchall()
+        assert sorted(map(repr, found)) == sorted(map(repr, expected)), argument
+    assert expected
+
+
+def test_layer_and_head_may_be_columns(con: duckdb.DuckDBPyConnection) -> None:
+    each = con.execute(
+        "SELECT layer, head, count(*), count(DISTINCT text) FROM heads, head_texts(layer, head)"
+        " WHERE heads.scan_id = 'birds' GROUP BY ALL"
+    ).fetchall()
+    assert len(each) == 12
+    assert {row[2:] for row in each} == {(3, 3)}

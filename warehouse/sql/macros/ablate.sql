@@ -1,19 +1,25 @@
 -- logit - sum of the heads' logits + sum of their means; both sums are inner products with a mask.
-WITH asked AS MATERIALIZED (
+-- Arguments are evaluated once, where no column of the macro's own tables can be taken for them.
+WITH given(classifier, heads, scan, text) AS (
+    SELECT classifier, head_names(heads), scan,
+        coalesce(classifier_complaint(classifier, scan), heads_complaint(heads, scan))
+),
+
+asked AS MATERIALIZED (
     SELECT
         list(
-            CASE WHEN list_contains(head_names(heads), h.name) THEN 1::FLOAT ELSE 0 END
+            CASE WHEN list_contains(g.heads, h.name) THEN 1::FLOAT ELSE 0 END
             ORDER BY h.layer, h.head
         ) AS mask
     FROM heads AS h
-    WHERE h.scan_id = scan
+    JOIN given AS g ON g.scan = h.scan_id
 ),
 
 classes AS MATERIALIZED (
     SELECT c.class, c.class_name, list_inner_product(c.head_means, a.mask) AS mean
     FROM classifiers AS c
+    JOIN given AS g ON g.scan = c.scan_id AND g.classifier = c.classifier
     CROSS JOIN asked AS a
-    WHERE c.scan_id = scan AND c.classifier = classifier
 ),
 
 ablated AS (
@@ -21,8 +27,8 @@ ablated AS (
         p.logit - list_inner_product(p.heads, a.mask) + c.mean AS left_logit
     FROM logit_parts AS p
     JOIN classes AS c ON c.class = p.class
+    JOIN given AS g ON g.scan = p.scan_id AND g.classifier = p.classifier
     CROSS JOIN asked AS a
-    WHERE p.scan_id = scan AND p.classifier = classifier
 ),
 
 predicted AS (
@@ -38,12 +44,11 @@ answer AS (
         a.class_name AS after, p.before = p.truth AS correct_before,
         p.after = p.truth AS correct_after, p.logit_before, p.logit_after, i.scan_id
     FROM predicted AS p
-    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = p.image_id
+    CROSS JOIN given AS g
+    JOIN image_index AS i ON i.scan_id = g.scan AND i.image_id = p.image_id
     JOIN classes AS b ON b.class = p.before
     JOIN classes AS a ON a.class = p.after
     LEFT JOIN classes AS t ON t.class = p.truth
 ),
 
-complaint AS (
-    SELECT coalesce(classifier_complaint(classifier, scan), heads_complaint(heads, scan)) AS text
-)
+complaint AS (SELECT g.text FROM given AS g)

@@ -1,10 +1,11 @@
 -- Columns are looked up by name in the metadata's JSON, so that `by` is a value and no SQL text.
-WITH asked AS (
-    SELECT
+WITH asked(classifier, scan, text, names) AS (
+    SELECT classifier, scan,
+        coalesce(classifier_complaint(classifier, scan), heads_complaint(heads, scan)),
         CASE
             WHEN typeof("by") LIKE '%]' THEN TRY_CAST("by" AS VARCHAR[])
             ELSE ["by"::VARCHAR]
-        END AS names
+        END
 ),
 
 keyed AS (
@@ -16,7 +17,8 @@ keyed AS (
             END
         ) AS members
     FROM images AS i
-    CROSS JOIN asked AS a
+    JOIN asked AS a ON a.scan = i.scan_id
+    -- the same again, for the files of the other scans
     WHERE i.scan_id = scan
 ),
 
@@ -57,21 +59,21 @@ answer AS (
 
 complaint AS (
     SELECT coalesce(
-        classifier_complaint(classifier, scan),
-        heads_complaint(heads, scan),
+        a.text,
         CASE
-            WHEN (SELECT a.names FROM asked AS a) IS NULL
+            WHEN a.names IS NULL
             THEN 'no columns to group by; expected names, as ''place'' or [''label'', ''place'']'
             WHEN NOT EXISTS (SELECT 1 FROM grouped AS g)
-            THEN 'no picture of scan ''' || scan || ''' has a label that classifier '''
-                || classifier || ''' knows; SELECT label FROM classifiers lists them'
+            THEN 'no picture of scan ''' || a.scan || ''' has a label that classifier '''
+                || a.classifier || ''' knows; SELECT label FROM classifiers lists them'
             WHEN (SELECT u.name FROM unknown AS u) IS NOT NULL
-            THEN 'no picture of scan ''' || scan || ''' has a column '''
+            THEN 'no picture of scan ''' || a.scan || ''' has a column '''
                 || (SELECT u.name FROM unknown AS u) || '''; there is label, '
                 || (
                     SELECT array_to_string(json_keys(i.metadata), ', ') FROM images AS i
-                    WHERE i.scan_id = scan LIMIT 1
+                    WHERE i.scan_id = a.scan LIMIT 1
                 )
         END
     ) AS text
+    FROM asked AS a
 )

@@ -3,12 +3,14 @@
 -- Centring is done on sums: with q the centred query, <v - mean, q> = <v, q> - <mean, q>, and
 -- |v - mean| is a distance; so no centred vector is made.
 -- The picture itself is among the first k + 1 or not; to filter it out before makes a join of it.
-WITH asked_picture AS (
+WITH given(key, scan) AS (SELECT key, scan),
+
+asked_picture AS (
     SELECT
         any_value(i.image_id) AS image_id,
         contribution_file(scan, any_value(i.shard), layer_of(layer, head)) AS file
     FROM image_index AS i
-    WHERE i.scan_id = scan AND i.key = key
+    JOIN given AS g ON g.scan = i.scan_id AND g.key = i.key
 ),
 
 asked_mean AS (
@@ -93,9 +95,10 @@ complaint AS (
         head_complaint(layer, head, scan),
         CASE
             WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
-            THEN 'no picture ''' || coalesce(key, 'NULL') || ''' in scan ''' || scan
+            THEN 'no picture ''' || coalesce(g.key, 'NULL') || ''' in scan ''' || g.scan
                 || '''; SELECT key FROM images lists them'
         END,
         search_complaint(metric, k)
     ) AS text
+    FROM given AS g
 )

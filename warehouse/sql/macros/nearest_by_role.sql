@@ -1,10 +1,12 @@
 -- As nearest_by_head, with the coordinates of all heads of the role laid end to end: dot products
 -- and squares are added up over heads, so each head costs one reading, and one picture one row.
 -- A head is read from unit_vectors where it is there; its branch of the role's view then is none.
-WITH asked_picture AS (
+WITH given(key, scan) AS (SELECT key, scan),
+
+asked_picture AS (
     SELECT any_value(i.image_id) AS image_id, any_value(i.shard) AS shard
     FROM image_index AS i
-    WHERE i.scan_id = scan AND i.key = key
+    JOIN given AS g ON g.scan = i.scan_id AND g.key = i.key
 ),
 
 asked_heads AS (
@@ -98,9 +100,10 @@ complaint AS (
         role_complaint(role, scan, basis),
         CASE
             WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
-            THEN 'no picture ''' || coalesce(key, 'NULL') || ''' in scan ''' || scan
+            THEN 'no picture ''' || coalesce(g.key, 'NULL') || ''' in scan ''' || g.scan
                 || '''; SELECT key FROM images lists them'
         END,
         search_complaint(metric, k)
     ) AS text
+    FROM given AS g
 )

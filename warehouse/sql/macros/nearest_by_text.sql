@@ -1,11 +1,13 @@
 -- As nearest_by_head, with a text's direction in the head frame in place of a picture's vector.
 -- The direction is not centred: <v - mean, t> is what the head adds to the cosine with the text.
-WITH asked_basis AS (SELECT basis_of(basis, scan) AS basis),
+WITH asked_basis(text, basis, complaint) AS (
+    SELECT text, basis_of(basis, scan), basis_complaint(basis, scan)
+),
 
 asked_text AS (
     SELECT any_value(t.vector) AS vector FROM textspan AS t
-    WHERE t.scan_id = scan AND t.basis = (SELECT a.basis FROM asked_basis AS a)
-        AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head) AND t.text = text
+    JOIN asked_basis AS a ON a.basis = t.basis AND a.text = t.text
+    WHERE t.scan_id = scan AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head)
 ),
 
 asked AS (
@@ -67,14 +69,15 @@ answer AS (
 complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),
-        basis_complaint(basis, scan),
+        a.complaint,
         CASE
             WHEN (SELECT t.vector FROM asked_text AS t) IS NULL
             THEN 'head ' || layer::VARCHAR || coalesce(', ' || head::VARCHAR, '')
-                || ' has no text ''' || coalesce(text, 'NULL') || ''' in basis '''
-                || coalesce((SELECT a.basis FROM asked_basis AS a), 'NULL')
+                || ' has no text ''' || coalesce(a.text, 'NULL') || ''' in basis '''
+                || coalesce(a.basis, 'NULL')
                 || '''; SELECT text FROM head_texts(''L22H11'') lists a head''s texts'
         END,
         search_complaint(metric, k)
     ) AS text
+    FROM asked_basis AS a
 )

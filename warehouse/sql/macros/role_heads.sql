@@ -1,11 +1,16 @@
--- Parameters are not called as the table's columns are: a scalar macro cannot tell them apart.
-CASE
-    WHEN role_complaint(asked_role, scan, asked_basis) IS NULL
-    THEN (
-        SELECT list(DISTINCT 'L' || r.layer || 'H' || r.head)
-        FROM head_roles AS r
-        WHERE r.scan_id = scan AND r.role = asked_role
-            AND (asked_basis IS NULL OR r.basis = asked_basis)
-    )
-    ELSE error(role_complaint(asked_role, scan, asked_basis))
-END
+(
+    SELECT
+        CASE
+            WHEN given.complaint IS NULL
+            THEN (
+                SELECT list(DISTINCT 'L' || r.layer || 'H' || r.head)
+                FROM head_roles AS r
+                WHERE r.scan_id = given.scan AND r.role = given.role
+                    AND (given.basis IS NULL OR r.basis = given.basis)
+            )
+            ELSE error(given.complaint)
+        END
+    FROM (
+        SELECT asked_role, scan, asked_basis, role_complaint(asked_role, scan, asked_basis)
+    ) AS given(role, scan, basis, complaint)
+)
