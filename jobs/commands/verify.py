@@ -17,6 +17,11 @@ class VerifyConfig(Config):
 
     warehouse: Path = Field(description="Folder of the warehouse.")
     scan: str | None = Field(default=None, description="Only this scan; default, all.")
+    sample: int | None = Field(
+        default=None,
+        ge=0,
+        description="Read the contributions of so many shards, drawn at random; default, of all.",
+    )
     quick: bool = Field(default=False, description="Leave out checksums and the vectors' values.")
 
 
@@ -56,7 +61,10 @@ def check(config: VerifyConfig) -> Verified:
     """
     warehouse = Warehouse(config.warehouse)
     names = [warehouse.scan(config.scan).name] if config.scan is not None else warehouse.scans()
-    reports = tuple(verify.verify(warehouse.scan(name), deep=not config.quick) for name in names)
+    reports = tuple(
+        verify.verify(warehouse.scan(name), deep=not config.quick, sample=config.sample)
+        for name in names
+    )
     runs = verify.verify_shared(warehouse, deep=not config.quick) if config.scan is None else []
     return Verified(reports, tuple(runs))
 

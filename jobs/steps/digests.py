@@ -24,24 +24,38 @@ def _named_or_bytes(given: str) -> str:
 
 
 def data_digest(data: Labelled) -> str:
-    """Return the digest of a data set with masks: of all files at the paths that it holds."""
-    paths = [value for value in vars(data).values() if isinstance(value, Path)]
+    """Return the digest of a data set with masks: of all files at the paths that it holds.
+
+    Raises:
+        ValueError: it holds none, so that nobody could tell whether its masks have changed.
+    """
+    paths = [path for value in vars(data).values() for path in _paths(value)]
+    if not paths:
+        raise ValueError(f"{type(data).__name__} holds no path: what its masks are is not known")
     return digest([files_digest(paths), data.keys, data.labels, data.classes])
+
+
+def _paths(value: object) -> list[Path]:
+    """Return the paths in a value: itself, or those of a tuple or list."""
+    if isinstance(value, Path):
+        return [value]
+    return (
+        [path for one in value for path in _paths(one)] if isinstance(value, (tuple, list)) else []
+    )
 
 
 def files_digest(paths: list[Path]) -> str:
     """Return the digest of files, and of folders with all that is in them, by name and bytes.
 
-    Names count from the folder, so that a folder may be moved.
+    Names count from the folder, and single files by their order, so that all may be moved.
     """
     found: list[tuple[str, Path]] = []
     for path in paths:
         if path.is_dir():
-            inside = [p for p in path.rglob("*") if p.is_file()]
+            inside = sorted(p for p in path.rglob("*") if p.is_file())
             found += [(p.relative_to(path).as_posix(), p) for p in inside]
         else:
             found.append(("", path))
-    found.sort()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         sums = list(pool.map(sha256_file, [path for _, path in found]))
     return hashlib.sha256(

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from jobs.commands import refresh
+from jobs.commands.pool import import_
+from jobs.commands.pool.import_ import PoolImportConfig
 from jobs.commands.refresh import RefreshConfig
 from schemas.errors import TooManyRejects, UsageError
 from warehouse.database.query import query
@@ -37,9 +39,6 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
     }
     path = tmp_path / "night.yaml"
     path.write_text(yaml.safe_dump(plan))
-    from jobs.commands.pool import import_
-    from jobs.commands.pool.import_ import PoolImportConfig
-
     import_.run(PoolImportConfig(file=texts, warehouse=tmp_path / "w", name="mine"))
     return path
 
@@ -80,3 +79,57 @@ def test_a_plan_that_is_wrong_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text("warehouse: w\nscna: {}\n")
     with pytest.raises(UsageError, match="scan"):
         refresh.run(RefreshConfig(plan=path))
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_changed_plan_is_made_anew_and_says_why(night: Path) -> None:
+    def changed(**parts: object) -> refresh.RefreshResult:
+        night.write_text(yaml.safe_dump({**yaml.safe_load(night.read_text()), **parts}))
+        return refresh.run(RefreshConfig(plan=night))
+
+    refresh.run(RefreshConfig(plan=night))
+    done = changed(textspan=[{"pool": "mine", "m": 3}])
+    assert done.why == {"textspan/mine": "option m 2 -> 3"}
+    done = changed(textspan=[{"pool": "mine", "m": 3, "template": ["a photo of {}"]}])
+    assert list(done.why) == ["textspan/mine"] and "option templates" in done.why["textspan/mine"]
+    (night.parent / "texts.txt").write_text("a red bird\na green car\nsnow\n")
+    done = changed()
+    assert done.why == {"classifiers/things": "classes changed"} and done.scan.scanned == 0
+    texts = night.parent / "texts.txt"
+    import_.run(PoolImportConfig(file=texts, warehouse=night.parent / "w", name="mine"))
+    assert changed().why == {"textspan/mine": "pool mine changed"}
+    done = changed(roles=[{"basis": "mine", "turns": 0, "permutations": 100}])
+    assert list(done.why) == ["roles/mine"]
+    done = changed(roles=[{"basis": "mine", "turns": 0, "permutations": 100, "level": 0.1}])
+    assert done.why == {"roles/mine": "option level 0.05 -> 0.1"}
+    assert (changed().why, changed().published) == ({}, None)
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ({"textspan": [{"pool": "none"}]}, "no pool 'none'"),
+        ({"textspan": [{"pool": "mine", "template": ["nothing"]}]}, "template 'nothing'"),
+        ({"textspan": [{"pool": "mine", "where": "colour = 'x'"}]}, "condition"),
+        ({"roles": [{"basis": "other"}]}, "no TextSpan basis 'other'"),
+        ({"zeroshot": [{"classes": "absent.txt"}]}, "absent.txt"),
+        ({"zeroshot": [{"classes": "labels"}]}, "0 labels"),
+        ({"zeroshot": [{"classes": "0=a,1=b", "label_column": "hue"}]}, "called 'hue'"),
+    ],
+)
+def test_what_a_plan_names_is_checked_before_any_work(
+    night: Path, part: dict[str, object], error: str
+) -> None:
+    night.write_text(yaml.safe_dump({**yaml.safe_load(night.read_text()), **part}))
+    with pytest.raises(UsageError, match=error):
+        refresh.run(RefreshConfig(plan=night))
+    assert not (night.parent / "w" / "scans").exists()
+
+
+def test_layers_of_a_plan_are_checked_before_any_work(night: Path) -> None:
+    plan = yaml.safe_load(night.read_text())
+    plan["scan"]["layers"] = "last:9"
+    night.write_text(yaml.safe_dump(plan))
+    with pytest.raises(UsageError, match="layers 0 to 2"):
+        refresh.run(RefreshConfig(plan=night))
+    assert not (night.parent / "w" / "scans").exists()
