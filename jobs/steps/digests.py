@@ -57,7 +57,15 @@ def files_digest(paths: list[Path]) -> str:
         else:
             found.append(("", path))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sums = list(pool.map(sha256_file, [path for _, path in found]))
+        sums = list(pool.map(_sum, [path for _, path in found]))
     return hashlib.sha256(
         digest([[name, one] for (name, _), one in zip(found, sums, strict=True)]).encode()
     ).hexdigest()
+
+
+def _sum(path: Path) -> str:
+    """Return a file's sha256; of one that is missing, which becomes a reject, that."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return "cannot be read"
