@@ -1,9 +1,22 @@
 """A budget of bytes that threads share: what is decoded at once, however many decode."""
 
+import ctypes
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_C = ctypes.CDLL(None)
+
+
+def give_back() -> None:
+    """Give freed memory back to the system, where the C library can.
+
+    glibc keeps what a thread has freed for that thread alone: two threads that decode a large
+    picture in turn would hold the memory of both.
+    """
+    if hasattr(_C, "malloc_trim"):
+        _C.malloc_trim(0)
 
 
 class Budget:

@@ -11,13 +11,14 @@ transparent is laid on white, or shows the colour stored under it, as `Decoding`
 import io
 import re
 import warnings
+import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.pictures.mended import without_ancillary, without_end
-from pipeline.pictures.modes import converted
+from pipeline.pictures.modes import bands, converted
 from schemas.manifest import Preprocessing
 
 # A picture of more pixels than this is rejected, not decoded.
@@ -140,18 +141,22 @@ class Opened:
             )
 
     def load(self) -> Decoded:
-        """Decode the first frame.
+        """Decode the first frame; once, for the picture is given up to the caller.
 
         Damage that the format does not reveal (a JPEG whose middle was overwritten) goes unnoticed.
 
         Raises:
             Rejected: corrupt or truncated; nothing else.
         """
+        picture = self._picture
+        del self._picture
         try:
-            rgb, orientation = _load(self._picture, self._how)
+            rgb, orientation = _load(picture, self._how)
         except Rejected:
             raise
         except Exception as error:  # noqa: BLE001
+            # what was decoded so far is not kept beside another try
+            picture.close()
             found = self._mended(error)
             if found is None:
                 raise _verdict(error) from None
@@ -169,8 +174,10 @@ class Opened:
                 return _load(_open(mended, self._how), self._how)
             if isinstance(error, OSError) and (ends := without_end(self._data)) is not None:
                 # whatever follows the last pixel changes none, if all of them are there
-                one, other = (_load(_open(data, self._how), self._how) for data in ends)
-                return one if one[0].tobytes() == other[0].tobytes() else None
+                prints = [_print(_load(_open(data, self._how), self._how)[0]) for data in ends]
+                return (
+                    _load(_open(ends[0], self._how), self._how) if len(set(prints)) == 1 else None
+                )
         except Exception:  # noqa: BLE001  the first verdict stands
             return None
         return None
@@ -198,6 +205,14 @@ def _load(opened: Image.Image, how: Decoding) -> tuple[Image.Image, int]:
     opened.load()
     orientation = _orientation(opened)
     return converted(opened, on_white=how.on_white), orientation
+
+
+def _print(picture: Image.Image) -> int:
+    """Return a checksum of all pixels."""
+    found = 0
+    for _, band in bands(picture):
+        found = zlib.crc32(band.tobytes(), found)
+    return found
 
 
 def _verdict(error: Exception) -> Rejected:

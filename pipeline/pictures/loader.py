@@ -14,13 +14,15 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from pipeline.pictures.budget import Budget
+from pipeline.pictures.budget import Budget, give_back
 from pipeline.pictures.decode import EXACT, Decoding, Opened, Rejected
 from pipeline.sources.reader import Reader
 from schemas.members import Member, Reject
 
 # Bytes of pixels that the threads of one worker hold at once while they decode.
 BUDGET = 1 << 30
+# Above so many bytes a picture's memory is given back to the system at once.
+LARGE = 64 << 20
 # Threads that read when pictures come over the network; no more than asked for decode at once.
 REMOTE_THREADS = 16
 
@@ -103,6 +105,9 @@ def batches(
             with budget.held(opened.cost), decoding:
                 picture, width, height = opened.load()
                 pixels = _pixels(picture, transform)
+                del picture
+                if opened.cost > LARGE:
+                    give_back()
             return _Picture(member, pixels, width, height)
         except Rejected as verdict:
             return Reject(member, verdict.stage, verdict.reason)

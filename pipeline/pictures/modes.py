@@ -28,7 +28,7 @@ def converted(picture: Image.Image, *, on_white: bool) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _bands(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+def bands(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
     """Yield the picture in bands of about a million pixels, each with its first row."""
     rows = max(1, _BAND // max(1, picture.width))
     for top in range(0, picture.height, rows):
@@ -38,7 +38,7 @@ def _bands(picture: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 def _on_white(picture: Image.Image) -> Image.Image:
     white = Image.new("RGB", picture.size, "white")
     transparency = picture.info.get("transparency")
-    for top, band in _bands(picture):
+    for top, band in bands(picture):
         if transparency is not None:
             band.info["transparency"] = transparency
         rgba = band.convert("RGBA")
@@ -53,14 +53,14 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         ValueError: a value is not finite.
     """
     low, high, kind = math.inf, -math.inf, "i"
-    for _, band in _bands(picture):
+    for _, band in bands(picture):
         values = np.asarray(band)
         kind = values.dtype.kind
         if not np.isfinite(values).all():
             raise ValueError("a grey value is not finite")
         low, high = min(low, float(values.min())), max(high, float(values.max()))
     grey = Image.new("L", picture.size)
-    for top, band in _bands(picture):
+    for top, band in bands(picture):
         grey.paste(Image.fromarray(_scaled(np.asarray(band), low, high, kind)), (0, top))
     return grey
 
