@@ -174,7 +174,7 @@ def _chosen(
 def _strongest(
     scene: _Scene, text: str, chosen: Bool[Tensor, "n_layers n_heads"] | None
 ) -> tuple[tuple[str, ...], Float[Tensor, "panel grid_h grid_w"]]:
-    """Return the maps of the heads whose tokens add most to the text's cosine, strongest first."""
+    """Return the maps of the heads that move the text's cosine most, up or down."""
     record = scene.loaded.record
     every = [
         (layer, head)
@@ -186,7 +186,7 @@ def _strongest(
         :, 0, 0
     ]
     total = maps.sum(dim=(1, 2))
-    order = total.argsort(descending=True)[:STRONGEST].tolist()
+    order = total.abs().argsort(descending=True)[:STRONGEST].tolist()
     titles = tuple(f"{head_name(*every[i])}  {float(total[i]):+.4f}" for i in order)
     return titles, maps[order]
 

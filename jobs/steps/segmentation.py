@@ -97,7 +97,7 @@ def score(config: SegmentConfig) -> SegmentResult:
     do_missing("Scoring maps", chunks, config, lambda cpus: SegmentWorker(replace(spec, cpus=cpus)))
     rows = pa.concat_tables([pq.read_table(c.path) for c in chunks])
     run_name = _run_name(config, model, identities)
-    result = _result(config, methods, rows, run_name, time.perf_counter() - started)
+    result = _result(config, spec, rows, run_name, time.perf_counter() - started)
     _store(config, model, result, partial(now.provenance, claim))
     if config.examples and result.images:
         _page(config, spec, count)
@@ -195,15 +195,17 @@ def _hold(config: SegmentConfig, claim: Claim) -> None:
 
 
 def _result(
-    config: SegmentConfig, methods: tuple[str, ...], rows: pa.Table, run: str, seconds: float
+    config: SegmentConfig, spec: SegmentSpec, rows: pa.Table, run: str, seconds: float
 ) -> SegmentResult:
     """Add up the rows of all pictures."""
     records = rows.to_pylist()
-    by_method: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
+    by_method: dict[str, list[dict[str, Any]]] = {method: [] for method in spec.methods}
+    # the background is the last class, where it is one
+    classes = len(spec.data.classes) + (config.background is not None)
     for row in records:
         if row["method"] is not None:
             by_method[row["method"]].append(row)
-    scores = [_summary(method, found) for method, found in by_method.items() if found]
+    scores = [_summary(method, found, classes) for method, found in by_method.items() if found]
     labelled = [row for row in records if row["present"] is not None]
     plain, by_surgery = (_multilabel(labelled, name) for name in ("plain", "surgery"))
     return SegmentResult(
@@ -218,7 +220,7 @@ def _result(
     )
 
 
-def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
+def _summary(method: str, rows: list[dict[str, Any]], classes: int) -> MethodScores:
     def column(name: str) -> np.ndarray:
         return np.array([row[name] for row in rows])
 
@@ -232,11 +234,12 @@ def _summary(method: str, rows: list[dict[str, Any]]) -> MethodScores:
         column("at_threshold").reshape(len(rows), 2, -1),
         column("class"),
     )
-    counts = [row["confusion"] for row in rows if row["confusion"] is not None]
+    pairs = [(row["cells"], row["cell_pixels"]) for row in rows if row["cells"] is not None]
     semantic = None
-    if counts:
-        total = np.sum(counts, axis=0)
-        semantic = scoring.mean_iou(total.reshape(int(len(total) ** 0.5), -1))
+    if pairs:
+        cells, pixels = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        counts = scoring.Confusion(cells.astype(np.int64), pixels.astype(np.int64), classes)
+        semantic = scoring.mean_iou(counts.dense())
     return MethodScores(
         method,
         **asdict(found),
@@ -297,6 +300,12 @@ def _store(
         segmentation.write_run(warehouse, result.run, table, provenance(**said))
 
 
+def _name(spec: SegmentSpec, number: int, asked: int) -> str:
+    """Return the class whose map is drawn; where it is predicted and wrong, the true one too."""
+    name, true = spec.data.classes[asked], spec.data.labels[number]
+    return name if true in (None, name) else f"{name} (true: {true})"
+
+
 def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     """Draw pictures spread over the data set, every method side by side."""
     worker = SegmentWorker(replace(spec, cpus=2))
@@ -312,6 +321,6 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
         each = [values[i, asked[i][0] if spec.data.by_class else 0] for i in shown]
         rows.append((worker.methods[method].heading, each))
     masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
-    names = [spec.data.classes[asked[i][0]] for i in shown]
+    names = [_name(spec, batch.numbers[i], asked[i][0]) for i in shown]
     pictures = [worker.picture_of(batch, i) for i in shown]
     save_figure(draw_page(pictures, names, masks, rows), config.output / "examples.png")

@@ -47,8 +47,9 @@ SCORES = pa.schema(
         pa.field("contrast", pa.float64()),
         pa.field("at_threshold", pa.list_(pa.int64(), 2 * len(scoring.THRESHOLDS))),
         pa.field(
-            "confusion", pa.list_(pa.int64()), metadata={"comment": "First row of a picture."}
+            "cells", pa.list_(pa.int64()), metadata={"comment": "Confusion: true · n + predicted."}
         ),
+        pa.field("cell_pixels", pa.list_(pa.int64()), metadata={"comment": "Pixels of each."}),
         pa.field("milliseconds", pa.float64(), metadata={"comment": "Of its share of a batch."}),
         pa.field("peak_bytes", pa.int64(), metadata={"comment": "Of its batch."}),
         pa.field("device", pa.string(), metadata={"comment": "What the maps were made on."}),
@@ -189,17 +190,23 @@ class SegmentWorker:
         }
         for i, classes in enumerate(self.asked(batch)):
             mask = batch.masks[i]
-            full = _full_size(values[i], (mask.shape[0], mask.shape[1]))
+            size = (mask.shape[0], mask.shape[1])
             key = self.spec.data.keys[batch.numbers[i]]
             for j, c in enumerate(classes):
                 row = {"key": key, "method": method, "class": c, **cost}
                 if self.spec.data.by_class:
-                    row |= _picture_row(full[c], mask == c + 1, mask == IGNORE)
+                    (one,) = next(_full_size(values[i, [c]], size))
+                    row |= _picture_row(one, mask == c + 1, mask == IGNORE)
                     if j == 0:
+                        full = _full_size(values[i], size)
                         counts = scoring.semantic_counts(full, mask, self.spec.config.background)
-                        row["confusion"] = counts.ravel().tolist()
+                        row |= {
+                            "cells": counts.cells.tolist(),
+                            "cell_pixels": counts.pixels.tolist(),
+                        }
                 else:
-                    row |= _picture_row(full[0], mask == 1, mask == IGNORE)
+                    (one,) = next(_full_size(values[i], size))
+                    row |= _picture_row(one, mask == 1, mask == IGNORE)
                 yield row
 
     def _labels(self, batch: _Batch) -> Iterator[dict[str, Any]]:
@@ -229,11 +236,11 @@ class SegmentWorker:
 
 def _full_size(
     values: Float[Tensor, "text grid_h grid_w"], size: tuple[int, int]
-) -> Float[np.ndarray, "text height width"]:
+) -> Iterator[Float[np.ndarray, "some height width"]]:
+    """Yield maps at the mask's size, some at a time: never those of all classes at once."""
     step = max(1, CELLS // (size[0] * size[1]))
-    parts = [resize(values[None, i : i + step], size)[0] for i in range(0, len(values), step)]
-    full: np.ndarray = torch.cat(parts).double().cpu().numpy()
-    return full
+    for start in range(0, len(values), step):
+        yield resize(values[None, start : start + step], size)[0].double().cpu().numpy()
 
 
 def _picture_row(values: np.ndarray, foreground: np.ndarray, ignored: np.ndarray) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Foreground and background (METHODS: ImageNet-Segmentation's protocol), best thre
 a picture are integers, so the totals do not depend on the order of pictures or on workers.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,11 +45,11 @@ def score_picture(
     ignored: Bool[np.ndarray, "height width"] | None = None,
 ) -> PictureScore:
     """Score one map, already at the mask's size; predicted foreground is above the map's mean."""
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    above = scaled > scaled.mean()
     keep = np.ones_like(foreground) if ignored is None else ~ignored
-    s, predicted, truth = scaled[keep], above[keep], foreground[keep]
+    kept, truth = values[keep], foreground[keep]
+    low, high = float(kept.min(initial=np.inf)), float(kept.max(initial=-np.inf))
+    s = (kept - low) / (high - low) if high > low else np.zeros_like(kept)
+    predicted = s > s.mean() if len(s) else s > 0
     both = (truth & predicted).sum()
     neither = (~truth & ~predicted).sum()
     bins = np.searchsorted(THRESHOLDS, s, side="left")
@@ -140,34 +141,67 @@ def _iou(
     return intersection / np.maximum(union, 1)
 
 
+@dataclass(frozen=True)
+class Confusion:
+    """Pixels by (true class, predicted class): only the pairs that there are.
+
+    With ImageNet-S's 919 classes a picture has a few of 844,561 pairs.
+
+    Attributes:
+        cells: true class · n + predicted class, ascending.
+        pixels: how many of each.
+        n: classes.
+    """
+
+    cells: Int[np.ndarray, " pair"]
+    pixels: Int[np.ndarray, " pair"]
+    n: int
+
+    def dense(self) -> Int[np.ndarray, "n n"]:
+        """Return all pairs."""
+        found = np.zeros(self.n * self.n, dtype=np.int64)
+        np.add.at(found, self.cells, self.pixels)
+        return found.reshape(self.n, self.n)
+
+
 def confusion(
     predicted: Int[np.ndarray, "height width"], truth: Int[np.ndarray, "height width"], n: int
-) -> Int[np.ndarray, "n n"]:
+) -> Confusion:
     """Count pixels by (true class, predicted class); those whose true class is `IGNORE` are out."""
     keep = truth != IGNORE
-    flat = truth[keep].astype(np.int64) * n + predicted[keep]
-    return np.bincount(flat, minlength=n * n).reshape(n, n)
+    cells, pixels = np.unique(
+        truth[keep].astype(np.int64) * n + predicted[keep], return_counts=True
+    )
+    return Confusion(cells, pixels.astype(np.int64), n)
 
 
 def semantic_counts(
-    values: Float[np.ndarray, "n height width"],
+    values: Iterable[Float[np.ndarray, "some height width"]],
     mask: Int[np.ndarray, "height width"],
     background: float | None = None,
-) -> Int[np.ndarray, "all all"]:
+) -> Confusion:
     """Count one picture's pixels by (true class, class whose map is highest).
 
     Args:
-        values: a map for each class.
+        values: a map for each class, some classes at a time, in their order.
         mask: 0 background, `IGNORE`, or a class, from 1 on.
         background: None, and the mask's background is ignored. Else the background is a class, the
             last one, and predicted where no map reaches this share of the way from the lowest
-            value of all the picture's maps to the highest.
+            value of all the picture's maps to the highest, ignored pixels left out.
     """
-    n = len(values)
-    predicted = values.argmax(axis=0)
+    keep, n = mask != IGNORE, 0
+    low, highest = np.inf, np.full(mask.shape, -np.inf)
+    predicted = np.zeros(mask.shape, dtype=np.int64)
+    for some in values:
+        best = some.max(axis=0)
+        higher = best > highest
+        predicted[higher] = (n + some.argmax(axis=0))[higher]
+        highest[higher] = best[higher]
+        low = min(low, float(some[:, keep].min(initial=np.inf)))
+        n += len(some)
     if background is not None:
-        low, high = float(values.min()), float(values.max())
-        predicted[values.max(axis=0) - low < background * (high - low)] = n
+        high = float(highest[keep].max(initial=-np.inf))
+        predicted[highest - low < background * (high - low)] = n
     behind = IGNORE if background is None else n
     truth = np.where(mask == IGNORE, IGNORE, np.where(mask == 0, behind, mask.astype(int) - 1))
     return confusion(predicted, truth, n if background is None else n + 1)

@@ -50,18 +50,26 @@ class Points:
 def points(values: Float[Tensor, "grid_h grid_w"], width: int, height: int) -> Points:
     """Choose points from one map that covers a picture of `width` x `height` pixels.
 
-    The map is averaged over 2 x 2 cells and min-maxed; n cells reach the threshold, at most half
-    of all; the n highest and n lowest become points at their centres (CLIP Surgery, section 4).
+    The map is averaged over windows of 2 x 2 cells, which share out the grid: on an odd side the
+    last window is 1 cell wide. Then it is min-maxed; n windows reach the threshold, at most half of
+    all; the n highest and n lowest become points at their centres (CLIP Surgery, section 4). Of a
+    window whose cells differ, the point is at the centre of the one that stands out most, so that
+    one hot cell gives a point on it.
     """
-    rows, columns = (max(1, side // 2) for side in values.shape)
-    small = F.adaptive_avg_pool2d(values[None, None], (rows, columns))
+    rows, columns = values.shape
+    # windows at the border average the cells that there are
+    small = F.avg_pool2d(values[None, None], 2, ceil_mode=True, count_include_pad=False)
     flat = min_max(small)[0, 0].flatten()
     n = min(int((flat >= POINT_THRESHOLD).sum()), len(flat) // 2)
     order = flat.argsort(descending=True, stable=True).tolist()
 
-    def centre(cell: int) -> tuple[float, float]:
-        row, column = divmod(cell, columns)
+    def centre(window: int, sign: int) -> tuple[float, float]:
+        down, across = divmod(window, small.shape[-1])
+        cells = sign * values[2 * down : 2 * down + 2, 2 * across : 2 * across + 2]
+        found = (cells == cells.max()).nonzero().double()
+        # all that stand out alike: a window of one value gives its own centre
+        row, column = (found.mean(dim=0) + found.new_tensor([2 * down, 2 * across])).tolist()
         return (column + 0.5) * width / columns, (row + 0.5) * height / rows
 
-    lowest = order[::-1][:n]
-    return Points(tuple(map(centre, order[:n])), tuple(map(centre, lowest)))
+    highest = tuple(centre(window, 1) for window in order[:n])
+    return Points(highest, tuple(centre(window, -1) for window in order[::-1][:n]))

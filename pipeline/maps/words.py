@@ -93,4 +93,5 @@ def each_image(
         rows = torch.stack([row(found, score).detach() for score in scores])
     place = torch.arange(tokens.shape[1], device=rows.device)
     words = (place >= 1) & (place < found.ends[:, None])
-    return WordMaps(rows * words, found.ends, found.embedding.detach())
+    # a number, and never −0, where there is no word
+    return WordMaps(torch.where(words, rows, 0) + 0.0, found.ends, found.embedding.detach())

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from demo.model import CONFIG
+from demo.world import materialise
 from jobs.commands import map as job
 from jobs.commands.map import MapConfig
 from jobs.steps.map_picture import STRONGEST
@@ -22,6 +23,13 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (64, 128, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def world_picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn") / "data"
+    materialise("test", root, 1)
+    return next((root / "images").iterdir())
 
 
 def config(picture: Path, *texts: str, **options: object) -> MapConfig:
@@ -48,6 +56,9 @@ def test_heads_of_a_sheet_sum_to_the_map_of_all(picture: Path) -> None:
     layers = [job.run(config(picture, "a cat", layers=str(i))).values for i in range(6)]
     torch.testing.assert_close(sum(layers), whole.values, atol=1e-6, rtol=1e-4)
     name, _ = sheet.titles[0].split()
+    # what works against the text is shown too, by how much it does
+    amounts = [float(title.split()[1]) for title in sheet.titles]
+    assert amounts == sorted(amounts, key=abs, reverse=True) and min(amounts) < 0 < max(amounts)
     alone = job.run(config(picture, "a cat", heads=name))
     torch.testing.assert_close(alone.values[0], sheet.values[0], atol=1e-7, rtol=1e-4)
 
@@ -116,6 +127,25 @@ def test_wrong_names_and_pictures_are_refused(picture: Path, tmp_path: Path) -> 
         job.run(config(tmp_path / "bad.png", "a"))
     with pytest.raises(UsageError, match="no model"):
         job.run(MapConfig(image=picture, texts=("a",)))
+
+
+def test_a_lone_word_has_weight_and_nothing_is_minus_zero(world_picture: Path) -> None:
+    model = {"pretrained": str(CONFIG.with_suffix(".safetensors"))}
+    for method in ("grad-eclip", "chefer-bimodal"):
+        done = job.run(config(world_picture, "octopus", method=method, words=True, **model))
+        ((_, value),) = done.words[0]
+        assert value > 0
+        done = job.run(config(world_picture, "a red bird", method=method, words=True, **model))
+        assert all(str(value)[0] != "-" for _, value in done.words[0])
+
+
+def test_two_texts_are_compared_with_everyday_ones_and_are_no_mirror_image(picture: Path) -> None:
+    for method in ("contribution", "surgery-features", "traced-contribution"):
+        first, second = job.run(config(picture, "a cat", "a boat", method=method)).values
+        mirrored = (first - first.mean()) + (second - second.mean())
+        assert float(mirrored.abs().max()) > 0.05 * float(first.abs().max())
+    given = job.run(config(picture, "a cat", "a boat", against=("a cat", "a boat"))).values
+    torch.testing.assert_close(given[0], -given[1], atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["contribution", "grad-eclip"])

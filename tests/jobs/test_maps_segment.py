@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+import shutil
 from pathlib import Path
 
 import h5py
@@ -15,10 +16,11 @@ from demo.model import CONFIG
 from demo.world import materialise
 from jobs.commands import segment
 from jobs.commands.segment import SegmentConfig
+from jobs.steps import segmentation
 from jobs.steps.chunks import Chunk
 from jobs.workers.segment import SegmentSpec, SegmentWorker
 from pipeline.maps.registry import METHODS
-from pipeline.maps.scoring import mean_iou, score_picture
+from pipeline.maps.scoring import Confusion, mean_iou, score_picture
 from pipeline.maps.shared import resize
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, open_data
@@ -188,7 +190,11 @@ def test_class_masks_score_each_class_and_their_argmax(voc: Path, tmp_path: Path
         mask = mask_for_model(example.mask, loaded.record.preprocessing, "aligned")
         for c in (3, 12):
             counts[c - 1] += np.bincount(best[mask == c], minlength=20)
-    found = sum(np.array(r["confusion"]) for r in tokens if r["confusion"]).reshape(20, 20)
+    found = sum(
+        Confusion(np.array(r["cells"]), np.array(r["cell_pixels"]), 20).dense()
+        for r in tokens
+        if r["cells"]
+    )
     assert np.abs(found - counts).sum() <= 8
     assert mean_iou(found) == pytest.approx(mean_iou(counts), abs=1e-3)
     labelled = [r for r in rows if r["present"] is not None]
@@ -220,6 +226,32 @@ def test_a_rerun_goes_on_and_other_options_are_refused(ray_session: None, tmp_pa
         assert page.size[1] > page.size[0]
     with pytest.raises(StaleScan, match="option protocol aligned -> reference"):
         segment.run(options.model_copy(update={"protocol": "reference"}))
+
+
+def test_nine_hundred_classes_take_no_more_than_their_pixels(voc: Path, tmp_path: Path) -> None:
+    names = tuple(f"class {i}" for i in range(919))
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    shutil.copy(voc / "JPEGImages" / "a.jpg", tmp_path / "data" / "images" / "a.jpg")
+    shutil.copy(voc / "SegmentationClass" / "a.png", tmp_path / "data" / "masks" / "a.png")
+    options = config(tmp_path / "data", tmp_path / "out", labels=None, classes=",".join(names))
+    data = open_data(tmp_path / "data", classes=names, class_masks=True)
+    worker = SegmentWorker(SegmentSpec(options, data, ("tokens",), str(CONFIG), "none", "fp32", 1))
+    path = worker(Chunk(0, 1, tmp_path / "x.parquet"))
+    row = next(r for r in pq.read_table(path).to_pylist() if r["cells"])
+    assert len(row["cells"]) == len(row["cell_pixels"]) <= sum(row["cell_pixels"]) <= 64 * 64
+    # dense it would be 919² numbers of 8 bytes, in each row
+    assert path.stat().st_size < 200_000
+
+
+def test_the_page_of_examples_says_both_classes_where_they_differ(world: Path) -> None:
+    data = open_data(world, "kind")
+    spec = SegmentSpec(config(world, world), data, ("tokens",), str(CONFIG), "none", "fp32", 1)
+    true = data.classes.index(data.labels[0])
+    other = (true + 1) % len(data.classes)
+    assert segmentation._name(spec, 0, true) == data.labels[0]
+    found = segmentation._name(spec, 0, other)
+    assert found == f"{data.classes[other]} (true: {data.labels[0]})"
 
 
 def test_wrong_options_are_refused(world: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.maps.base import Maps
 from pipeline.maps.registry import METHODS, method_named, methods_named
@@ -93,6 +95,34 @@ def test_points_are_the_strongest_and_weakest_cells_in_pixels_of_the_picture() -
     assert found.negative[0] == (350.0, 175.0)
     assert len(found.negative) == 2
     assert len(points(torch.ones(8, 8), 10, 10).positive) == 0
+    # a hot cell beside a warm one: the point is on the hot one
+    values[0, 6] = 0.5
+    assert (325.0, 12.5) not in points(values, width=400, height=200).positive
     flat_top = torch.ones(8, 8)
     flat_top[0, 0] = 0.0
     assert len(points(flat_top, 10, 10).positive) == 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 9), st.integers(2, 9), st.data())
+def test_one_hot_cell_gives_one_point_on_it_on_every_grid(
+    rows: int, columns: int, data: st.DataObject
+) -> None:
+    row, column = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
+    values = torch.zeros(rows, columns)
+    values[row, column] = 1.0
+    found = points(values, width=10 * columns, height=10 * rows)
+    if rows * columns > 4:
+        assert found.positive == (((column + 0.5) * 10, (row + 0.5) * 10),)
+        (x, y), *_ = found.negative
+        assert (int(x // 10), int(y // 10)) != (column, row)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1000))
+def test_points_lie_in_windows_that_share_out_the_grid(rows: int, columns: int, seed: int) -> None:
+    values = torch.rand(rows, columns, generator=torch.Generator().manual_seed(seed))
+    found = points(values, width=10 * columns, height=10 * rows)
+    cells = [(int(x // 20), int(y // 20)) for x, y in (*found.positive, *found.negative)]
+    assert len(set(cells)) == len(cells)
+    assert len(found.positive) == len(found.negative) <= -(-rows // 2) * -(-columns // 2) // 2

@@ -12,7 +12,7 @@ from torchmetrics.classification import (
 )
 
 from pipeline.maps import scoring
-from pipeline.maps.scoring import THRESHOLDS, score_picture, summarise
+from pipeline.maps.scoring import THRESHOLDS, score_picture, semantic_counts, summarise
 
 
 def random_case(seed: int, n: int = 5, levels: int = 0):
@@ -63,8 +63,9 @@ def test_foreground_scores_are_their_definitions(seed: int, levels: int) -> None
     precisions, contrasts = [], []
     per_class = {c: np.zeros((len(THRESHOLDS), 2)) for c in set(classes)}
     for m, g, out, c in zip(maps, masks, ignored, classes, strict=True):
-        s = (m - m.min()) / (m.max() - m.min())
-        p, keep = s > s.mean(), ~out
+        keep = ~out
+        s = (m - m[keep].min()) / (m[keep].max() - m[keep].min())
+        p = s > s[keep].mean()
         hits += ((p == g) & keep).sum()
         total += keep.sum()
         for value in (0, 1):
@@ -106,6 +107,38 @@ def test_torchmetrics_agrees_on_pooled_miou_accuracy_and_average_precision() -> 
     assert np.mean(each) == pytest.approx(found.map)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), extreme=st.sampled_from([-1e6, 1e6]))
+def test_ignored_pixels_enter_nothing_whatever_their_values(seed: int, extreme: float) -> None:
+    (m,), (g,), (out,) = random_case(seed, n=1)
+    wild = np.where(out, extreme, m)
+    for name, value in vars(score_picture(m, g, out)).items():
+        np.testing.assert_array_equal(vars(score_picture(wild, g, out))[name], value)
+    rng = np.random.default_rng(seed)
+    values, mask = (
+        rng.normal(size=(4, 6, 7)),
+        np.where(out, scoring.IGNORE, rng.integers(0, 5, (6, 7))),
+    )
+    for background in (None, 0.6):
+        plain = semantic_counts([values], mask, background).dense()
+        odd = semantic_counts([np.where(out, extreme, values)], mask, background).dense()
+        np.testing.assert_array_equal(plain, odd)
+    nothing = score_picture(m, g, np.ones_like(out))
+    assert nothing.pixels == 0 and np.isnan(nothing.average_precision)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), step=st.integers(1, 8))
+def test_classes_at_a_time_and_pairs_alone_count_the_same(seed: int, step: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, mask = np.round(rng.normal(size=(8, 5, 6)), 1), rng.integers(-1, 9, (5, 6))
+    for background in (None, 0.5):
+        whole = semantic_counts([values], mask, background)
+        parts = semantic_counts([values[i : i + step] for i in range(0, 8, step)], mask, background)
+        np.testing.assert_array_equal(whole.dense(), parts.dense())
+        assert len(whole.cells) <= 30 and whole.pixels.sum() == whole.dense().sum()
+
+
 def test_a_perfect_map_and_a_flat_one() -> None:
     mask = np.zeros((4, 4), dtype=bool)
     mask[1:3, 1:3] = True
@@ -123,7 +156,7 @@ def test_semantic_segmentation_and_multilabel_are_their_definitions(seed: int) -
     rng = np.random.default_rng(seed)
     truth, predicted = rng.integers(0, 4, (2, 9, 8))
     truth[rng.random((9, 8)) < 0.1] = scoring.IGNORE
-    counts = scoring.confusion(predicted, truth, 5)
+    counts = scoring.confusion(predicted, truth, 5).dense()
     keep = truth != scoring.IGNORE
     each = [
         (keep & (predicted == c) & (truth == c)).sum()

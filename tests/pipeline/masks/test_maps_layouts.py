@@ -13,7 +13,7 @@ from PIL import Image
 from demo.model import CONFIG
 from jobs.commands.segment import SegmentConfig
 from jobs.workers.segment import Chunk, SegmentSpec, SegmentWorker
-from pipeline.maps.scoring import mean_iou, semantic_counts
+from pipeline.maps.scoring import Confusion, mean_iou, semantic_counts
 from pipeline.masks.coco import instance_mask
 from pipeline.masks.registry import IGNORE, open_data
 from schemas.errors import SourceError, UsageError
@@ -290,8 +290,9 @@ def test_a_background_threshold_makes_the_background_a_class(coco: Path, tmp_pat
     _, ignored = rows_of(coco, tmp_path)
     _, counted = rows_of(coco, tmp_path, background=0.7)
     first, second = (
-        np.array(next(r["confusion"] for r in rows if r["confusion"]))
-        for rows in (ignored, counted)
+        Confusion(*(np.array(r[name]) for name in ("cells", "cell_pixels")), n).dense()
+        for n, rows in ((3, ignored), (4, counted))
+        for r in [next(r for r in rows if r["cells"])]
     )
     # 40 x 40 pixels of instances in the first picture of 64 x 64
     assert (first.size, first.sum(), second.size, second.sum()) == (9, 1600, 16, 4096)
@@ -311,6 +312,6 @@ def test_semantic_counts_are_their_definition(background: float | None) -> None:
         if background is not None and scaled[:, y, x].max() < background:
             best = 3
         expected[3 if true == 0 else true - 1, best] += 1
-    found = semantic_counts(values, truth, background)
+    found = semantic_counts([values], truth, background).dense()
     np.testing.assert_array_equal(found, expected)
     assert 0 <= mean_iou(found) <= 1
