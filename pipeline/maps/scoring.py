@@ -176,7 +176,7 @@ def confusion(
 
 
 def semantic_counts(
-    values: Iterable[Float[np.ndarray, "some height width"]],
+    values: Iterable[Float[np.ndarray, "_ height width"]],
     mask: Int[np.ndarray, "height width"],
     background: float | None = None,
 ) -> Confusion:

@@ -18,8 +18,8 @@ def grad_eclip_words(
 ) -> words.WordMaps:
     """Return Grad-ECLIP of the prompts, at the end-of-text token of the last layer.
 
-    λ is min-maxed over all positions of the text that the end-of-text token sees, itself and the
-    start among them, as the published code does: a word alone keeps its weight.
+    λ is min-maxed over all positions of the context, padding among them, as the published code
+    does: the only word, or the one least like the query, keeps its weight.
 
     Args:
         clip: open_clip's model, with a plain text transformer.
@@ -42,7 +42,7 @@ def grad_eclip_words(
                     last.q[one, :, end],
                     last.k[one],
                     last.v[one],
-                    slice(0, end + 1),
+                    slice(None),
                 )
             )
         return torch.cat(rows)
