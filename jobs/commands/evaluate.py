@@ -1,17 +1,20 @@
 """Measure how well each head retrieves by each attribute of the pictures, and store it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int
+from jaxtyping import Float32
 from pydantic import Field
 
 from jobs import console
-from pipeline.heads.retrieval import Precision, precision_of
+from jobs.steps.codes import read_codes
+from pipeline.heads.ranking import Precision, precision_of, precision_streamed
 from schemas.config import Config
-from schemas.errors import UnknownName, UsageError
+from schemas.errors import UsageError
 from schemas.kinds import Part
 from schemas.names import head_name, parse_head
 from schemas.results import KINDS
@@ -24,9 +27,8 @@ from schemas.results.retrieval_scores import (
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import write_result
-from warehouse.store import snapshots
-from warehouse.store.columns import LABEL, plain, values_of
-from warehouse.store.reading import iterate_layer, matrix, read_images
+from warehouse.store.opened import OpenedScan, open_snapshot
+from warehouse.store.reading import matrix, read_head, stored_heads
 
 PUBLISHES = True
 
@@ -44,8 +46,6 @@ class EvaluateConfig(Config):
 
 
 SEED = 0
-# An attribute with more values than this is a name, not a property.
-MOST_VALUES = 200
 
 
 @dataclass(frozen=True)
@@ -95,40 +95,53 @@ def run(config: EvaluateConfig) -> Evaluation:
         UsageError: there is no such column.
     """
     warehouse = Warehouse(config.warehouse)
-    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
-    shards = [live.shard for live in snapshot.shards]
-    rows = read_images(scan, shards, ["image_id", "label", "metadata", "embedding"])
-    if len(rows) < 3:
-        raise UsageError(
-            f"scan {scan.name} has {len(rows)} pictures; retrieval needs three or more"
-        )
-    values = _attributes(rows["label"].to_pylist(), rows["metadata"].to_pylist(), config.attribute)
+    opened = open_snapshot(warehouse, config.scan)
+    scan, n = opened.scan, opened.snapshot.images
+    if n < 3:
+        raise UsageError(f"scan {scan.name} has {n} pictures; retrieval needs three or more")
+    values = read_codes(opened, config.attribute)
     rng = np.random.default_rng(SEED)
-    count = min(config.queries, len(rows))
-    queries = np.sort(rng.choice(len(rows), size=count, replace=False))
-    baseline = precision_of(matrix(rows["embedding"]), values, queries, config.k)
+    count = min(config.queries, n)
+    queries = np.sort(rng.choice(n, size=count, replace=False))
+    baseline = precision_streamed(partial(_embeddings, opened), values, queries, config.k)
     found: list[HeadPrecision] = []
-    record = scan.load_record()
-    total = len(record.layers) * record.model.n_heads
-    with console.progress("Evaluating heads", total, "heads") as advance:
-        for layer in record.layers:
-            heads = np.concatenate(
-                [block.vectors for block in iterate_layer(scan, shards, layer)], axis=1
-            )
-            for head, vectors in enumerate(heads):
-                scores = precision_of(vectors, values, queries, config.k)
-                found += [
-                    HeadPrecision(head_name(layer, head), name, score)
-                    for name, score in scores.items()
-                ]
-                advance(len(found) // len(values))
+    heads = [(layer, head) for layer in opened.record.layers for head in _heads(opened, layer)]
+    with console.progress("Evaluating heads", len(heads), "heads") as advance:
+        for done, head in enumerate(heads, 1):
+            scores = precision_of(_vectors(opened, *head), values, queries, config.k)
+            found += [
+                HeadPrecision(head_name(*head), name, score) for name, score in scores.items()
+            ]
+            advance(done)
     path = scan.results(RETRIEVAL_SCORES) / f"{RETRIEVAL_SCORES}.parquet"
-    done = Evaluation(scan.name, config.k, count, baseline, tuple(found), path)
-    now = Now(warehouse, scan, record, snapshot)
+    evaluated = Evaluation(scan.name, config.k, count, baseline, tuple(found), path)
+    now = Now(warehouse, scan, opened.record, opened.snapshot)
     options = {"seed": SEED, **config.model_dump(mode="json", exclude={"warehouse", "scan"})}
     claim = now.claim(KINDS[RETRIEVAL_SCORES], {Part.OPTIONS: options})
-    write_result(path, _table(done), now.provenance(claim, **options))
-    return done
+    write_result(path, _table(evaluated), now.provenance(claim, **options))
+    return evaluated
+
+
+def _embeddings(opened: OpenedScan) -> Iterator[Float32[np.ndarray, "image d_joint"]]:
+    for shard in opened.shards:
+        yield matrix(opened.images_of(shard, ["embedding"])["embedding"])
+
+
+def _heads(opened: OpenedScan, layer: int) -> range:
+    """Return the heads that are stored of a layer, by the first shard."""
+    return range(stored_heads(opened.scan, opened.shards[0], layer))
+
+
+def _vectors(opened: OpenedScan, layer: int, head: int) -> Float32[np.ndarray, "image _"]:
+    """Read one head of all pictures, held once, in float32."""
+    found, start = np.empty((0, 0), np.float32), 0
+    for shard in opened.shards:
+        _, rows = read_head(opened.scan, [shard], layer, head)
+        if not start:
+            found = np.empty((opened.snapshot.images, rows.shape[1]), np.float32)
+        found[start : start + len(rows)] = rows
+        start += len(rows)
+    return found
 
 
 def say(config: EvaluateConfig, done: Evaluation) -> None:
@@ -179,26 +192,3 @@ def _table(done: Evaluation) -> pa.Table:
         ],
         schema=retrieval_scores_schema(),
     )
-
-
-def _attributes(
-    labels: list[str | None], metadata: list[str], wanted: tuple[str, ...]
-) -> dict[str, Int[np.ndarray, " image"]]:
-    """Return codes by attribute, -1 where a picture has no value."""
-    rows = [values_of(text) for text in metadata]
-    names = sorted({name for row in rows for name in row})
-    columns = {name: [row.get(name) for row in rows] for name in names}
-    columns[LABEL] = [None if label is None else plain(label) for label in labels]
-    for name in wanted:
-        if name not in columns:
-            raise UnknownName.among("attribute", name, sorted(columns))
-    found = {}
-    for name in wanted or sorted(columns):
-        texts = columns[name]
-        known = sorted({t for t in texts if t is not None})
-        if wanted or 2 <= len(known) <= min(MOST_VALUES, len(texts) // 2):
-            index = {text: i for i, text in enumerate(known)}
-            found[name] = np.array([-1 if t is None else index[t] for t in texts])
-    if not found:
-        raise UsageError("no attribute with 2 to 200 values; give --attribute, or scan with labels")
-    return found

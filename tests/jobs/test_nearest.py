@@ -9,7 +9,8 @@ from PIL import Image
 from jobs.commands import nearest
 from jobs.commands.nearest import NearestConfig
 from jobs.steps.neighbour_sheets import write_sheets
-from pipeline.heads.retrieval import Scores, best, precision_of
+from pipeline.heads.ranking import _ranking, precision_of, precision_streamed
+from pipeline.heads.retrieval import Scores, best
 from schemas.errors import HeadAtlasError
 from tests.jobs.test_scan import everything
 from warehouse.database.query import query
@@ -146,3 +147,36 @@ def test_precision_and_map_equal_their_definitions() -> None:
         average.append(np.mean(ranked) if ranked else 0)
     np.testing.assert_allclose(found.precision, np.mean(at_5))
     np.testing.assert_allclose(found.average_precision, np.mean(average))
+
+
+def test_streamed_rankings_with_ties_equal_the_sorted_ones() -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.integers(-1, 2, size=(60, 3)).astype(np.float32)  # many equal scores, and zeros
+    codes = {"a": rng.integers(-1, 3, size=60), "b": rng.integers(0, 2, size=60)}
+    queries = np.sort(rng.choice(60, 20, replace=False))
+    found = precision_streamed(lambda: iter(np.split(vectors, [7, 30])), codes, queries, 5)
+    v = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    length = np.linalg.norm(v, axis=1, keepdims=True)
+    v = np.divide(v, length, out=np.zeros_like(v), where=length > 0)
+    for name, code in codes.items():
+        precision, average, chance = [], [], []
+        for i in queries[code[queries] >= 0]:
+            scores = (v @ v[i] + 0.0).round(5)
+            order = [j for j in np.argsort(-scores, kind="stable") if j != i]
+            hits = code[order] == code[i]
+            precision.append(hits[:5].mean())
+            average.append((np.cumsum(hits) / np.arange(1, 60))[hits].mean() if hits.any() else 0)
+            chance.append(hits.mean())
+        assert abs(found[name].chance - np.mean(chance)) < 1e-12
+        # equal cosines may differ in their last bit: within ties the order is then another
+        assert abs(found[name].precision - np.mean(precision)) < 0.1
+        assert abs(found[name].average_precision - np.mean(average)) < 0.05
+    together = precision_of(vectors.copy(), codes, queries, 5)
+    for name, score in together.items():
+        assert abs(score.average_precision - found[name].average_precision) < 0.05
+
+
+def test_equal_scores_rank_by_row_and_zeros_are_one() -> None:
+    scores = np.array([0.5, -0.0, 0.0, -1.0, 0.5, -0.25], np.float32)
+    assert _ranking(scores, 3).tolist() == [0, 4, 1, 2, 5]
+    assert _ranking(scores, 0).tolist() == [4, 1, 2, 5, 3]

@@ -56,6 +56,10 @@ class OpenedScan:
         """Read the image rows of all pictures, in the order of `shards`."""
         return read_images(self.scan, self.shards, columns)
 
+    def images_of(self, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the image rows of one shard."""
+        return read_images(self.scan, [shard], columns)
+
 
 def open_snapshot(warehouse: Warehouse, name: str | None) -> OpenedScan:
     """Open a scan's newest snapshot; without a name, that of the default scan.

@@ -73,6 +73,16 @@ def read_head(
     return np.concatenate(ids), np.concatenate(rows)
 
 
+def stored_heads(scan: ScanDir, shard: str, layer: int) -> int:
+    """Return how many heads of a layer a shard stores.
+
+    Raises:
+        UnknownName: the scan does not store that layer.
+    """
+    path = _layer_file(scan, shard, layer)
+    return 0 if path is None else int(pq.read_metadata(path).num_row_groups)
+
+
 def iterate_layer(scan: ScanDir, shards: Sequence[str], layer: int) -> Iterator[LayerBlock]:
     """Read one layer with all its heads, one shard in memory at a time.
 
