@@ -12,8 +12,9 @@ from pydantic import Field
 from jobs import console
 from jobs.steps.models import load_for
 from jobs.steps.neighbour_sheets import write_sheets
+from jobs.steps.opened import open_scan
 from pipeline.heads.retrieval import Scores, best
-from pipeline.heads.stored_frames import Frames, load_frames
+from pipeline.heads.stored_frames import Frames
 from pipeline.pictures.decode import Decoding, Rejected, decode
 from schemas.config import Config, Metric
 from schemas.errors import UnknownName, UsageError
@@ -21,7 +22,6 @@ from schemas.names import head_name, parse_head
 from warehouse.database.query import query
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import read_result
-from warehouse.store import snapshots
 from warehouse.store.reading import read_head, read_images
 from warehouse.store.select import select_images
 
@@ -104,11 +104,9 @@ def run(config: NearestConfig) -> NearestResult:
     if (config.query is None) == (config.text is None):
         raise UsageError("give either a picture (a key or a file) or --text, one of them")
     warehouse = Warehouse(config.warehouse)
-    scan, snapshot = snapshots.open_scan(warehouse, config.scan)
-    record = scan.load_record()
-    frames = load_frames(scan.frames, record.frames_sha256)
+    opened = open_scan(warehouse, config.scan)
+    scan, frames, shards = opened.scan, opened.frames, opened.shards
     heads = _heads(config, warehouse, scan, frames)
-    shards = [live.shard for live in snapshot.shards]
     asked = _ask(config, scan, shards, frames, heads)
     means = _means(scan) if config.centred else {}
     scores, ids = Scores(config.metric), np.empty(0, np.int64)

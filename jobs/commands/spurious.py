@@ -368,7 +368,8 @@ def _store(
     default = safe_name(f"{config.classifier}-{config.attribute}")
     name = check_name(config.name or default, "spurious")
     path = scene.scan.results(SPURIOUS_HEADS) / f"{name}.parquet"
-    now = Now.of(scene.scan)
+    opened = scene.opened
+    now = Now(opened.warehouse, opened.scan, opened.record, opened.snapshot)
     decide = {"attribute", "select", "most", "candidates", "tolerance"}
     options = {**config.model_dump(mode="json", include=decide), "target": scene.label_column}
     claim = now.claim(
