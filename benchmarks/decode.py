@@ -25,7 +25,7 @@ SIZE = (4000, 3000)
 MODELS = ((str(CONFIG), str(WEIGHTS)), ("ViT-B-32", "none"))
 MARGINS = (1, 1.5, 2, 3)
 # Of the time that exact decoding takes, at the margin that scans use.
-BAR = 0.75
+BAR = 0.4
 
 
 def run(pictures: int = 8) -> list[Row]:
