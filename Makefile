@@ -43,10 +43,13 @@ picture: setup ## Make the pictures of the README (after make demo)
 	$(BIN)/headatlas map headatlas-demo/pictures/images/000001.png "an octopus" "a lawn" \
 		--warehouse headatlas-demo -o docs/images/map.png
 
+screenshots: setup ## Take the explorer's pictures of the README (after make demo; needs Chromium)
+	$(BIN)/python -m docs.screenshots headatlas-demo docs/images
+
 demo-model: setup ## Train the small CLIP that ships (up to two hours on two cores)
 	$(BIN)/python -m demo.train --out demo/small_clip.safetensors
 
 demo-card: setup ## Measure the small CLIP and write its model card
 	$(BIN)/python -m demo.card
 
-.PHONY: help setup demo test test-slow lint bench docs architecture picture demo-model demo-card
+.PHONY: help setup demo test test-slow lint bench docs architecture picture screenshots demo-model demo-card

@@ -245,3 +245,4 @@ def say(config: DemoConfig, done: DemoResult) -> None:
     for question, text, answer in done.answers:
         console.out.print(f"\n{text}", style="cyan", soft_wrap=True, markup=False)
         console.show(question, answer)
+    console.note(f"look at it: headatlas explore --warehouse {config.warehouse}")

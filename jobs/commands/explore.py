@@ -1,18 +1,12 @@
 """Look at the published database as pages, on this machine; or write them as static files."""
 
-import ipaddress
-import socket
 from pathlib import Path
-from typing import Final
 
 from pydantic import Field
 
 from jobs import console
 from schemas.config import Config
-from schemas.errors import UsageError
 from warehouse.files.layout import Warehouse
-
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 class ExploreConfig(Config):
@@ -40,6 +34,7 @@ def run(config: ExploreConfig) -> int | None:
         UsageError: nothing is published, or the port is taken.
     """
     from jobs.explore.app import Explorer, application, new_token
+    from jobs.explore.serving import LOOPBACK, is_loopback, listen, server
 
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
     explorer = Explorer.over(warehouse)
@@ -49,18 +44,15 @@ def run(config: ExploreConfig) -> int | None:
         from jobs.explore.export import export
 
         return export(explorer, config.export, most_pictures=config.pictures)
-    import uvicorn
-
-    alone = _is_loopback(config.host)
+    alone = is_loopback(config.host)
     token = None if alone else new_token()
-    listener = _listen(config.host, config.port)
+    listener = listen(config.host, config.port)
     port = listener.getsockname()[1]
     shown = f"[{config.host}]" if ":" in config.host else config.host
     address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
     console.note(f"the atlas is at {address} (Ctrl-C ends it)")
     app = application(explorer, hosts=LOOPBACK if alone else (), token=token)
-    settings = uvicorn.Config(app, log_level="error", access_log=False, server_header=False)
-    uvicorn.Server(settings).run(sockets=[listener])
+    server(app).run(sockets=[listener])
     return None
 
 
@@ -68,25 +60,3 @@ def say(config: ExploreConfig, done: int | None) -> None:
     """Say what was written."""
     if done is not None and config.export is not None:
         console.note(f"{done:,} pages in {config.export}: open {config.export / 'index.html'}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"cannot listen on {host} port {port}: {error.strerror}; give another --port, or 0"
-        ) from None
-    listener.listen()
-    return listener

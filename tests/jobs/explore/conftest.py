@@ -1,13 +1,9 @@
 """A small warehouse with every result, and an explorer over it."""
 
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
 from demo.world import materialise
@@ -68,22 +64,6 @@ def serve() -> Callable[[Warehouse], TestClient]:
         return TestClient(app, base_url="http://127.0.0.1")
 
     return client
-
-
-@contextmanager
-def served(warehouse: Warehouse) -> Iterator[str]:
-    """Serve an explorer on a real socket; give its address."""
-    app = application(Explorer.over(warehouse), hosts=("127.0.0.1",), token=None)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.jobs.explore.conftest import served
+from jobs.explore.serving import serving
 from warehouse.files.layout import Warehouse
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -34,7 +34,7 @@ PAGES = (
 
 @pytest.fixture(scope="module")
 def address(explored: Warehouse) -> Iterator[str]:
-    with served(explored) as found:
+    with serving(explored) as found:
         yield found
 
 

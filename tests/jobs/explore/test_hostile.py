@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
-from tests.jobs.explore.conftest import served
+from jobs.explore.serving import serving
 from tests.jobs.explore.reading import elements
 from tests.synthetic import Shape, write_basis, write_scan
 from warehouse.database.publish import publish
@@ -110,7 +110,7 @@ ALLOWED = {
 
 def test_links_lead_where_they_say(hostile: Warehouse) -> None:
     # over a socket: a test client without one decodes paths twice
-    with served(hostile) as address:
+    with serving(hostile) as address:
         for number, name in enumerate(HOSTILE):
             page = httpx.get(f"{address}/picture/{quote(f'{number} {name}', safe='')}")
             assert f"/large/s/{number}.jpg" in page.text, name
