@@ -89,6 +89,7 @@ def images(
     d_joint: int,
     rng: np.random.Generator,
     metadata: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> pa.Table:
     """Draw the rows of `count` pictures with image_id from `first`."""
     ids = np.arange(first, first + count)
@@ -101,11 +102,11 @@ def images(
     ]
     columns = [
         pa.array(ids),
-        pa.array([f"birds/{i:07d}.png" for i in ids], pa.string()),
-        pa.array([f"/pictures/birds/{i:07d}.png" for i in ids], pa.string()),
+        pa.array(names or [f"birds/{i:07d}.png" for i in ids], pa.string()),
+        pa.array(names or [f"/pictures/birds/{i:07d}.png" for i in ids], pa.string()),
         pa.array(np.full(count, 32, np.int32)),
         pa.array(np.full(count, 24, np.int32)),
-        pa.array([f"kind {i % 3}" for i in ids], pa.string()),
+        pa.array(names or [f"kind {i % 3}" for i in ids], pa.string()),
         pa.array(listed, pa.string()),
         pa.array(np.full(count, 1.5, np.float32)),
         pa.array(np.full(count, 10.0, np.float32)),
@@ -145,10 +146,11 @@ def add_shard(
     *,
     first: int,
     metadata: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> ShardManifest:
     """Write a shard of pictures with image_id from `first`, and one reject."""
     count = next(iter(contributions.values())).shape[1]
-    rows = images(first, count, shape.d_joint, rng, metadata)
+    rows = images(first, count, shape.d_joint, rng, metadata, names)
     members = {
         i: (k, f)
         for i, k, f in zip(
@@ -182,10 +184,12 @@ def write_scan(
     seed: int = 0,
     created_at: str = CREATED,
     metadata: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
 ) -> ScanDir:
     """Write a whole scan of drawn pictures, its heads' means included, and commit it.
 
-    `metadata` has a JSON object per picture, in place of those drawn; one shard only.
+    `metadata` has a JSON object per picture, `names` its key, URI and label, in place of those
+    drawn; one shard only.
     """
     shape = shape or Shape()
     rng = np.random.default_rng(seed)
@@ -195,7 +199,9 @@ def write_scan(
     for number, first in enumerate(range(0, pictures, shape.shard_size)):
         count = min(shape.shard_size, pictures - first)
         drawn = {layer: draw(shape, count, rng) for layer in shape.layers}
-        manifests.append(add_shard(scan, shape, number, drawn, rng, first=first, metadata=metadata))
+        manifests.append(
+            add_shard(scan, shape, number, drawn, rng, first=first, metadata=metadata, names=names)
+        )
     commit(scan, manifests, pictures)
     write_heads(scan)
     return scan

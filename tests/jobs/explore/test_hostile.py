@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 import httpx
-import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
@@ -38,26 +36,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     root = tmp_path_factory.mktemp("hostile")
     shape = Shape((0, 1), 2, 3, 8, 12, shard_size=64)
     metadata = [json.dumps({"note <b>": text, "place": text}) for text in HOSTILE]
-    scan = write_scan(root, "s", len(HOSTILE), shape, metadata=metadata)
-    _rename(scan.path, HOSTILE)
+    names = [f"{i} {name}" for i, name in enumerate(HOSTILE)]
+    scan = write_scan(root, "s", len(HOSTILE), shape, metadata=metadata, names=names)
     warehouse = Warehouse(root)
     write_pool(warehouse, "words", list(HOSTILE), list(HOSTILE), source="drawn", provenance={})
     write_basis(scan, HOSTILE)
     publish(warehouse)
     return warehouse
-
-
-def _rename(scan: Path, names: tuple[str, ...]) -> None:
-    """Give the pictures hostile keys, uris and labels, in the shard's own file."""
-    import pyarrow.parquet as pq
-
-    for path in scan.glob("shards/*/images.parquet"):
-        table = pq.read_table(path, partitioning=None)
-        texts = pa.array([f"{i} {name}" for i, name in enumerate(names)], pa.string())
-        for column in ("key", "uri", "label"):
-            index = table.schema.get_field_index(column)
-            table = table.set_column(index, table.schema.field(index), texts)
-        pq.write_table(table, path)
 
 
 def pages() -> list[str]:
