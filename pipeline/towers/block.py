@@ -115,7 +115,9 @@ class Block:
         """Return o of the first `queries` tokens (None: of all), gated."""
         y = self.norm(x)
         q, k, v = self.project(y, queries)
-        o = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias(queries))
+        bias = self.bias(queries)
+        mask = None if bias is None else bias.to(q.dtype)
+        o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.gated(o, y)
 
     def gated(

@@ -141,6 +141,10 @@ class Readout:
             t = linear(t, weight, bias)
         return t
 
+    def width(self, width: int) -> int:
+        """Return d_joint, given the width of what is pooled."""
+        return self.project[-1][0].shape[0] if self.project else width
+
     def last_map(self, width: int) -> Float[Tensor, "d_pool d_joint"]:
         """Return C diag(γ_post) W in float64, for a pool whose output has `width`."""
         matrix = torch.eye(width, dtype=torch.float64)

@@ -35,8 +35,9 @@ def tower_of(visual: Any, name: str = "this model") -> Tower:
                 return family.tower(visual)
     except Refused as error:
         raise UnsupportedModel(f"{name}: {error}") from None
-    known = ", ".join(family.name for family in all_families())
+    known = ", ".join(family.name for family in all_families() if family.name != "refused")
+    what = type(getattr(visual, "trunk", visual)).__name__
     raise UnsupportedModel(
-        f"{name}: {type(visual).__name__} is no image encoder whose heads write linearly into the "
-        f"embedding; families that do: {known}"
+        f"{name}: no head of {what} is known to write linearly into the embedding; families of "
+        f"which it is: {known}"
     )

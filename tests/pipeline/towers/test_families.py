@@ -1,0 +1,70 @@
+"""Invariant 10: for every read-out and block, the parts sum to the tower's own output."""
+
+import pytest
+import torch
+
+from pipeline.heads.decompose import Decomposer
+from pipeline.heads.frames import head_frames
+from pipeline.towers.registry import tower_of
+from pipeline.towers.tower import Tower
+from tests.timm_towers import FAMILIES, pictures, small_visual
+from tests.towers import pixels, small_clip
+
+OWN = {
+    "average after the last LayerNorm": {"pool_type": "avg"},
+    "token output": {"output_tokens": True},
+    "CoCa's pooler": {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 5},
+    "CoCa's pooler as wide as the trunk": {
+        "attentional_pool": True,
+        "attn_pooler_heads": 4,
+        "d_joint": 24,
+    },
+    "custom block": {"block_type": "custom"},
+    "all of the custom block": {
+        "qk_norm": True,
+        "scale_heads": True,
+        "scale_attn_inner": True,
+        "scale_attn": True,
+        "scale_fc": True,
+        "ls_init_value": 0.3,
+    },
+    "scaled heads, average before": {"scale_heads": True, "scale_attn": True, "pool_type": "avg"},
+    "custom block, CoCa's pooler": {
+        "scale_attn": True,
+        "scale_attn_inner": True,
+        "attentional_pool": True,
+        "attn_pooler_heads": 4,
+    },
+}
+
+
+def own_tower(name: str, seed: int = 0) -> tuple[Tower, torch.Tensor]:
+    clip = small_clip(seed=seed, **OWN[name])
+    with torch.no_grad():
+        for key, parameter in clip.visual.named_parameters():
+            if parameter.ndim == 3 and "scale" in key:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return tower_of(clip.visual), pixels(clip)
+
+
+def other_tower(name: str, seed: int = 0) -> tuple[Tower, torch.Tensor]:
+    visual = small_visual(name, seed)
+    return tower_of(visual), pictures(visual)
+
+
+TOWERS = [pytest.param(own_tower, name, id=name) for name in OWN]
+TOWERS += [pytest.param(other_tower, name, id=name) for name in FAMILIES]
+
+
+def all_layers(tower: Tower) -> tuple[int, ...]:
+    return tuple(range(tower.n_layers + (tower.pool_layer is not None)))
+
+
+@pytest.mark.parametrize(("made", "name"), TOWERS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_parts_sum_to_the_towers_own_output(made: object, name: str, seed: int) -> None:
+    tower, images = made(name, seed)
+    torch.testing.assert_close(tower.encode(images), tower.own(images), atol=1e-10, rtol=1e-10)
+    every = all_layers(tower)
+    for layers in {every, every[-1:], every[:1], every[:-1] or every}:
+        assert Decomposer(tower, head_frames(tower, layers)).check(images) < 1e-10
