@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from schemas.names import parse_layers
+
 
 class _Record(BaseModel):
     """A frozen JSON document that refuses fields it does not know."""
@@ -85,6 +87,18 @@ class ModelRecord(_Record):
     def total_layers(self) -> int:
         """Return how many layers have heads, the pool's included."""
         return self.n_layers + (self.pool_layer is not None)
+
+    def layers_of(self, spec: str | None) -> tuple[int, ...]:
+        """Read which layers are asked for; without a word, all that write into the embedding.
+
+        Those are all layers, or behind an attention pool the pool's heads, which `pool` names too.
+
+        Raises:
+            UsageError: the text names no layers, or layers that the model does not have.
+        """
+        if self.pool_layer is not None and spec in (None, "pool"):
+            return (self.pool_layer,)
+        return parse_layers(spec or "all", self.total_layers)
 
 
 class ScanRecord(_Record):

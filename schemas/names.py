@@ -43,7 +43,10 @@ def parse_layers(spec: str, n_layers: int) -> tuple[int, ...]:
     elif match := re.fullmatch(r"(\d+)(?:-(\d+))?", text):
         first, last = int(match[1]), int(match[2] or match[1])
     else:
-        raise UsageError(f"layers {spec!r}: expected all, last:N, A-B or A, as in last:4 or 18-23")
+        raise UsageError(
+            f"layers {spec!r}: expected all, last:N, A-B or A, as in last:4 or 18-23; or pool, for "
+            "a model that pools by attention"
+        )
     if not 0 <= first <= last < n_layers:
         raise UsageError(f"layers {spec!r}: this model has layers 0 to {n_layers - 1}")
     return tuple(range(first, last + 1))

@@ -145,7 +145,7 @@ def _heads(
     config: NearestConfig, warehouse: Warehouse, scan: ScanDir, frames: Frames
 ) -> list[Head]:
     """Return the heads asked for, each stored by the scan."""
-    stored = {(int(layer), h) for layer in frames.layers for h in range(frames.q.shape[1])}
+    stored = {(layer, h) for layer, (q, _) in frames.pairs.items() for h in range(len(q))}
     if (config.role is None) == (not config.head):
         raise UsageError("give either --head L22H11 (again for more) or --role, one of them")
     if config.role is not None:
@@ -178,11 +178,10 @@ def _ask(
     frames: Frames,
     heads: Sequence[Head],
 ) -> _Asked:
-    at = {int(layer): i for i, layer in enumerate(frames.layers)}
     if config.text is not None:
         loaded = load_for(scan.load_record(), config.model, config.pretrained)
         text = loaded.encode_text([config.text])[0].double().numpy()
-        return _Asked({(la, h): frames.q[at[la], h].T @ text for la, h in heads}, is_text=True)
+        return _Asked({(la, h): frames.of(la)[h].T @ text for la, h in heads}, is_text=True)
     found = read_images(scan, shards, ["image_id", "key"])
     match = found.filter(pc.equal(found["key"], config.query))
     if len(match):

@@ -37,7 +37,11 @@ class ScanConfig(Config):
     warehouse: Path = Field(description="Folder of the warehouse; every worker must see it.")
     dataset: str | None = Field(default=None, description="Name of the data set.")
     scan: str | None = Field(default=None, description="Name of the scan.")
-    layers: str = Field(default="all", description="all, last:N, A-B or A; 0-based.")
+    layers: str | None = Field(
+        default=None,
+        description="all, last:N, A-B, A or pool; 0-based. Default: every layer that writes into "
+        "the embedding: all, or the pool's heads (layer n_layers) behind an attention pool.",
+    )
     labels: str | None = Field(default=None, description="`folder`, or the label column.")
     path_column: str | None = Field(default=None, description="Column that holds the path.")
     root: str | None = Field(default=None, description="Folder that listed paths start from.")

@@ -306,9 +306,9 @@ def _read_effects(
     out: Float[np.ndarray, "head image class"],
 ) -> None:
     at = 0
-    for i, layer in enumerate(scene.frames.layers.tolist()):
+    for layer, (q, _) in scene.frames.pairs.items():
         block = read_layer(scene.scan, shard, layer)
-        projected = project(scene.frames.q[i], scene.classifier.weights)
+        projected = project(q, scene.classifier.weights)
         for head, frame in enumerate(projected):
             mean = scene.means.of(layer, head)
             out[at] = shift(block.vectors[head : head + 1, rows], mean[None], frame[None])

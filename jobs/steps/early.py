@@ -12,7 +12,7 @@ from schemas.names import NO_WEIGHTS, parse_layers
 SCHEMES = ("local-dir:", "hf-hub:")
 
 
-def check_model(model: str, layers: str = "all") -> None:
+def check_model(model: str, layers: str | None = None) -> None:
     """Refuse a model name that nothing is known of, and layers that the model does not have.
 
     What cannot be known without loading the model is left to `load_model`.
@@ -23,8 +23,8 @@ def check_model(model: str, layers: str = "all") -> None:
     """
     path = _config_file(model)
     depth = None if path is None else _layers(path)
-    if depth is not None:
-        parse_layers(layers, depth)
+    if depth is not None and layers not in (None, "pool"):
+        parse_layers(str(layers), depth)
 
 
 def weights_given(model: str, pretrained: str | None) -> str:
@@ -62,7 +62,11 @@ def _config_file(model: str) -> Path | None:
 def _layers(path: Path) -> int | None:
     """Return the depth of the image encoder; None where its config does not say it in a number."""
     try:
-        depth = json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]["layers"]
+        vision = json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]
+        depth = vision["layers"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return depth if isinstance(depth, int) and depth > 0 else None
+    if not isinstance(depth, int) or depth <= 0:
+        return None
+    # behind an attention pool, the pool's own heads are one layer more
+    return depth + bool(vision.get("attentional_pool"))

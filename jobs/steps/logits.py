@@ -121,7 +121,7 @@ def _writer(
 
 
 def _parts(
-    scan: ScanDir, shard: str, projected: Mapping[int, Float[np.ndarray, "n_heads d_head class"]]
+    scan: ScanDir, shard: str, projected: Mapping[int, Float[np.ndarray, "_ _ class"]]
 ) -> Iterator[tuple[slice, Float[np.ndarray, "image class head"]]]:
     """Yield runs of a shard's pictures with every stored head's part of their logits."""
     blocks = [read_layer(scan, shard, layer) for layer in projected]

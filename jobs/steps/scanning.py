@@ -30,7 +30,7 @@ from pipeline.sources import Listing
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import RunFailed
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot, Timing
-from schemas.names import NO_WEIGHTS, check_name, parse_layers, safe_name, scan_name
+from schemas.names import NO_WEIGHTS, check_name, safe_name, scan_name
 from warehouse.files.atomic import write_bytes
 from warehouse.files.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.files.lock import scan_lock
@@ -51,7 +51,7 @@ def scan_listed(config: ScanConfig, listing: Listing, *, dry_run: bool) -> ScanR
     model = load_model(
         config.model, config.pretrained, config.precision, device=torch.device("cpu")
     )
-    layers = parse_layers(config.layers, model.record.n_layers)
+    layers = model.record.layers_of(config.layers)
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
     dataset = check_name(config.dataset or safe_name(Path(config.source).stem), "dataset")
     name = config.scan or scan_name(dataset, model.record.model, model.record.weights_sha256)

@@ -21,8 +21,9 @@ def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
         return
     moments = found.moments
     shares = component_shares(moments)
+    names = {key[0] for key in shares}
     by_kind = {
         kind: sum(share for key, share in shares.items() if key[0] == kind)
-        for kind in ("head", "mlp", "bias", "init", "const")
+        for kind in dict.fromkeys(["head", "mlp", "bias", "init", "const", *sorted(names)])
     }
     write_result(scan.heads, heads_table(moments), now.provenance(claim, variance_shares=by_kind))

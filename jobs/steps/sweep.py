@@ -59,7 +59,7 @@ def sweep(scene: Scene) -> tuple[int, tuple[SweepRow, ...]]:
     cases += [("last", n) for n in range(n_layers + 1)]
     mlp_means = scene.opened.means("mlp")
     space = scene.space()
-    projected = [project(q, space) for q in scene.frames.q]
+    projected = [project(q, space) for q, _ in scene.frames.pairs.values()]
     tally = Tally(len(cases))
     with console.progress("Sweeping", len(scene.shards), "shards") as advance:
         for done, shard in enumerate(scene.shards, 1):

@@ -74,7 +74,7 @@ class ScanWorker:
         self.record: ScanRecord = self.scan.load_record()
         self.model = load_checked(spec.model, spec.pretrained, self.record)
         frames = load_frames(self.scan.frames, self.record.frames_sha256)
-        self.decomposer = Decomposer(self.model.tower, frames)
+        self.decomposer = Decomposer(self.model.tower, frames, mlp="mlp" in self.record.stored)
         self.frames_q = frames.narrow()
         self.checked = False
         self.done = 0

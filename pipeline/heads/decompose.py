@@ -56,7 +56,7 @@ class Decomposition:
     embedding: Float[Tensor, "image d_joint"]
     norm: Float[Tensor, " image"]
     sigma: Float[Tensor, " image"]
-    vectors: Mapping[int, Float[Tensor, "image n_heads width"]]
+    vectors: Mapping[int, Float[Tensor, "image _ _"]]
     mlp: Float[Tensor, "image n_layers d_joint"]
     init: Float[Tensor, "image d_joint"] | None
     others: Mapping[Component, Float[Tensor, "image d_joint"]] = field(default_factory=dict)
@@ -77,9 +77,12 @@ class Decomposer:
         bias: directions that only vary in length, as 1 / (σ norm); a row for each of `bias_keys`.
     """
 
-    def __init__(self, tower: Tower, frames: Frames) -> None:
-        """Take the frames of the layers to store; constants follow from the weights."""
-        self.tower = tower
+    def __init__(self, tower: Tower, frames: Frames, *, mlp: bool = False) -> None:
+        """Take the frames of the layers to store; constants follow from the weights.
+
+        Behind a pool, MLPs are looked at only with `mlp` or when trunk heads are stored.
+        """
+        self.tower, self.mlp = tower, mlp
         self.dtype = torch.float64 if tower.dtype == torch.float64 else torch.float32
         self.layers = [int(layer) for layer in frames.layers]
         self.trunk = [layer for layer in self.layers if layer != tower.pool_layer]
@@ -98,7 +101,7 @@ class Decomposer:
     @property
     def looks_at_trunk(self) -> bool:
         """Whether parts of the trunk are wanted, and not the pool's heads alone."""
-        return self.tower.readout.pool is None or bool(self.trunk)
+        return self.tower.readout.pool is None or bool(self.trunk) or self.mlp
 
     @torch.inference_mode()
     def __call__(self, pixels: Float[Tensor, "image 3 height width"]) -> Decomposition:

@@ -39,8 +39,7 @@ class Moments:
             return self
         delta, shift = other.mean - self.mean, other.embedding_mean - self.embedding_mean
         weight = self.n * other.n / n
-        full = self.m2.shape[0] > 1 or self.mean.shape[0] == 1
-        spread = np.outer(delta, delta) if full else np.array([[delta @ delta]])
+        spread = np.array([[delta @ delta]]) if self.traced else np.outer(delta, delta)
         return Moments(
             n=n,
             mean=self.mean + delta * (other.n / n),
@@ -48,6 +47,11 @@ class Moments:
             embedding_mean=self.embedding_mean + shift * (other.n / n),
             comoment=self.comoment + other.comoment + float(delta @ shift) * weight,
         )
+
+    @property
+    def traced(self) -> bool:
+        """Whether of m2 the trace alone is kept."""
+        return self.m2.shape[0] == 1 < self.mean.shape[0]
 
     @property
     def covariance(self) -> Float[np.ndarray, "k k"]:
@@ -112,10 +116,10 @@ def _moments(
 
 
 def shard_moments(
-    contributions: Mapping[int, Float16[np.ndarray, "n_heads image d_head"]],
+    contributions: Mapping[int, Float16[np.ndarray, "_ image _"]],
     embedding: Float32[np.ndarray, "image d_joint"],
     mlp: Mapping[int, np.ndarray],
-    frames_q: Mapping[int, Float[np.ndarray, "n_heads d_joint d_head"]],
+    frames_q: Mapping[int, Float[np.ndarray, "_ d_joint _"]],
 ) -> dict[Key, Moments]:
     """Return the moments of what a shard stores: its heads, its stored MLPs, and the embedding.
 

@@ -12,8 +12,8 @@ from safetensors.numpy import load_file, save
 from schemas.errors import CorruptStore, UsageError
 
 Pair = tuple[
-    Float[np.ndarray, "n_heads d_joint width"],
-    Float[np.ndarray, "n_heads width width"],
+    Float[np.ndarray, "_ d_joint _"],
+    Float[np.ndarray, "_ _ _"],
 ]
 
 
@@ -78,7 +78,7 @@ class Frames:
         """Return Q of one stored layer's heads."""
         return self.pairs[layer][0]
 
-    def narrow(self) -> dict[int, Float[np.ndarray, "n_heads d_joint width"]]:
+    def narrow(self) -> dict[int, Float[np.ndarray, "_ d_joint _"]]:
         """Return Q by layer, of the layers that are not stored in the joint space itself."""
         return {layer: q for layer, (q, _) in self.pairs.items() if not _is_identity(q)}
 

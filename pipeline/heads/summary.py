@@ -26,7 +26,7 @@ def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
                 "mean_norm": float(np.linalg.norm(found.mean)),
                 "variance": found.variance,
                 "variance_share": share(found, embedding),
-                "effective_rank": effective_rank(found.covariance),
+                "effective_rank": None if found.traced else effective_rank(found.covariance),
             }
         )
     return pa.Table.from_pylist(rows, schema=heads_schema())

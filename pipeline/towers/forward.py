@@ -32,7 +32,7 @@ class Parts:
         tokens: the last states of all tokens; None where `read` is 1.
     """
 
-    heads: Mapping[int, Float[Tensor, "image read n_heads d_head"]]
+    heads: Mapping[int, Float[Tensor, "image read _ _"]]
     bias: Mapping[int, Float[Tensor, "image read"]]
     mlp: tuple[Float[Tensor, "image read d_model"], ...]
     init: Float[Tensor, "image read d_model"]

@@ -33,7 +33,9 @@ def heads_schema() -> pa.Schema:
             field(
                 "effective_rank",
                 pa.float64(),
-                "Directions in use: exp of the entropy of the covariance's eigenvalues.",
+                "Directions in use: exp of the entropy of the covariance's eigenvalues; NULL for "
+                "trunk heads behind a pool, whose covariance is not kept.",
+                null=True,
             ),
         ]
     )

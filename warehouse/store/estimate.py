@@ -13,11 +13,14 @@ ROW_GROUP = 400
 
 def bytes_to_store(record: ScanRecord, shards: list[int]) -> int:
     """Estimate the bytes of shards with these numbers of pictures."""
-    m, layers = record.model, len(record.layers)
+    m = record.model
     mlp_layers = m.n_layers if "mlp" in record.stored else 0
-    picture = layers * m.n_heads * m.d_head * HALF + mlp_layers * m.d_joint * HALF
-    picture += m.d_joint * SINGLE + IMAGE_ROW
-    head_moments = (m.d_head**2 + 2 * m.d_head + 1) * DOUBLE
-    other_moments = (2 * m.n_layers + 3) * 2 * m.d_joint * DOUBLE
-    shard = layers * m.n_heads * (head_moments + ROW_GROUP) + other_moments
+    picture = mlp_layers * m.d_joint * HALF + m.d_joint * SINGLE + IMAGE_ROW
+    shard = (2 * m.n_layers + 3) * 2 * m.d_joint * DOUBLE
+    for layer in record.layers:
+        heads, width = m.heads_of(layer), m.width_of(layer)
+        # of trunk heads behind a pool, stored in the joint space, the trace alone is kept
+        square = 1 if m.pool_layer is not None and layer != m.pool_layer else width**2
+        picture += heads * width * HALF
+        shard += heads * ((square + 2 * width + 1) * DOUBLE + ROW_GROUP)
     return sum(pictures * picture + shard for pictures in shards)

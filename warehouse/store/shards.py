@@ -69,7 +69,7 @@ class ShardPayload:
     images: pa.Table
     rejects: pa.Table
     moments: pa.Table
-    contributions: Mapping[int, Float16[np.ndarray, "head image d_head"]]
+    contributions: Mapping[int, Float16[np.ndarray, "_ image _"]]
     mlp: Mapping[int, Float16[np.ndarray, "image d_joint"]]
 
 
@@ -234,12 +234,11 @@ def _checked(payload: ShardPayload, name: str) -> dict[str, pa.Table]:
     )
     if len(pc.unique(keys)) != len(keys):
         raise StoreError(f"shard {name}: a key occurs twice among its images and rejects")
-    n_heads = _n_heads(payload)
     for layer, heads in payload.contributions.items():
-        if heads.dtype != np.float16 or heads.shape[:2] != (n_heads, len(ids)):
+        if heads.dtype != np.float16 or heads.shape[1] != len(ids):
             raise StoreError(
                 f"shard {name}, layer {layer}: contributions are {heads.dtype} {heads.shape}, "
-                f"expected float16 ({n_heads} heads, {len(ids)} images, d_head)"
+                f"expected float16 (heads, {len(ids)} images, width)"
             )
     for layer, rows in payload.mlp.items():
         if rows.dtype != np.float16 or rows.shape != (len(ids), d_joint):

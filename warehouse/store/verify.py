@@ -219,12 +219,12 @@ def _layer_problems(
 ) -> Iterator[Problem]:
     name = contributions_path(layer)
     with pq.ParquetFile(scan.shard(manifest.shard) / name) as file:
-        if file.num_row_groups != record.model.n_heads:
+        if file.num_row_groups != record.model.heads_of(layer):
             yield Problem(
                 manifest.shard,
                 name,
                 f"{file.num_row_groups} row groups, expected one for each of "
-                f"{record.model.n_heads} heads",
+                f"{record.model.heads_of(layer)} heads",
             )
             return
         for head in range(file.num_row_groups):

@@ -44,8 +44,8 @@ def run(config: RoleSetConfig) -> ByHand:
     layer, head = parse_head(config.head)
     scan, _ = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
     now, record = Now.of(scan), scan.load_record()
-    if layer not in record.layers or head >= record.model.n_heads:
-        known = [f"L{i}H0 to L{i}H{record.model.n_heads - 1}" for i in record.layers]
+    if layer not in record.layers or head >= record.model.heads_of(layer):
+        known = [f"L{i}H0 to L{i}H{record.model.heads_of(i) - 1}" for i in record.layers]
         raise UnknownName.among(f"head in scan {scan.name!r}", config.head, known)
     roles = read_manual(now)
     name = head_name(layer, head)

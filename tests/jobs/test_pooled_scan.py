@@ -1,0 +1,129 @@
+"""Scans of towers that pool by attention: the pool's heads are a layer like any other."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.commands import publish, textspan, verify
+from jobs.commands.pool import import_ as pool_import
+from jobs.commands.scan import ScanConfig, run
+from pipeline.heads.stored_frames import load_frames
+from schemas.errors import UsageError
+from warehouse.database.query import query
+from warehouse.files.layout import Warehouse
+from warehouse.store import snapshots
+from warehouse.store.reading import iterate_moments, read_images, read_layer
+
+PICTURES = 20
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A warehouse with three scans by one tiny CoCa: of the pool, of everything, of the trunk."""
+    root = tmp_path_factory.mktemp("pooled")
+    rng = np.random.default_rng(0)
+    (root / "pictures").mkdir()
+    for i in range(PICTURES):
+        pixels = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "pictures" / f"{i}.png")
+    vision = {"image_size": 16, "patch_size": 4, "width": 24, "head_width": 8, "layers": 2}
+    vision |= {"attentional_pool": True, "attn_pooler_heads": 4, "attn_pooler_queries": 3}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+    (root / "tiny-coca.json").write_text(json.dumps(config))
+    for name, layers in (("pool", None), ("all", "all"), ("trunk", "0-1")):
+        run(scan_config(root, name, layers))
+    return root
+
+
+def scan_config(root: Path, name: str, layers: str | None) -> ScanConfig:
+    return ScanConfig(
+        source=str(root / "pictures"),
+        model=str(root / "tiny-coca.json"),
+        pretrained="none",
+        warehouse=root / "atlas",
+        scan=name,
+        layers=layers,
+        store=("mlp",),
+        workers=0,
+        shard_size=8,
+    )
+
+
+def stored(root: Path, name: str, layer: int) -> np.ndarray:
+    """Return c / norm of a layer's heads in the joint space, in order of image_id."""
+    scan, snapshot = snapshots.open_scan(Warehouse(root / "atlas"), name)
+    frames = load_frames(scan.frames, scan.load_record().frames_sha256)
+    parts = [read_layer(scan, live.shard, layer).vectors for live in snapshot.shards]
+    vectors = np.concatenate(parts, axis=1).astype(np.float64)
+    return np.einsum("hiw,hjw->ihj", vectors, frames.of(layer))
+
+
+def test_the_pool_is_what_is_stored_without_a_word(made: Path) -> None:
+    record = Warehouse(made / "atlas").scan("pool").load_record()
+    assert record.layers == (2,) == (record.model.pool_layer,)
+    assert (record.model.heads_of(2), record.model.width_of(2)) == (4, 8)
+    assert stored(made, "pool", 2).shape == (PICTURES, 4, 32)
+
+
+def test_the_pools_heads_are_the_same_whatever_else_is_stored(made: Path) -> None:
+    np.testing.assert_allclose(stored(made, "pool", 2), stored(made, "all", 2), atol=1e-6)
+    np.testing.assert_allclose(stored(made, "trunk", 1), stored(made, "all", 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pool", "all", "trunk"])
+def test_shares_of_each_sum_are_one(made: Path, name: str) -> None:
+    """Both sums of the embedding: by the pool's heads, and by the trunk's parts."""
+    from pipeline.heads import moments as mo
+    from pipeline.heads.summary import component_shares
+
+    scan, snapshot = snapshots.open_scan(Warehouse(made / "atlas"), name)
+    moments = mo.merge_all(iterate_moments(scan, [live.shard for live in snapshot.shards]))
+    shares = component_shares(moments)
+    of_pool = {k: v for k, v in shares.items() if k[1] == 2 or k[0] == "const"}
+    of_trunk = {k: v for k, v in shares.items() if k[:2] != ("head", 2)}
+    if name != "trunk":
+        total = sum(v for k, v in of_pool.items() if k[0] != "pool_bias")
+        assert total == pytest.approx(1, abs=2e-3)
+    if name != "pool":
+        assert sum(of_trunk.values()) == pytest.approx(1, abs=2e-3)
+
+
+def test_what_is_stored_verifies_and_is_asked_in_sql(made: Path) -> None:
+    warehouse = made / "atlas"
+    verify.run(verify.VerifyConfig(warehouse=warehouse))
+    publish.run(publish.PublishConfig(warehouse=warehouse))
+    house = Warehouse(warehouse)
+    rows = query(house, "SELECT scan_id, pool_layer, pool_heads FROM scans ORDER BY 1").to_pylist()
+    assert [(r["scan_id"], r["pool_layer"], r["pool_heads"]) for r in rows] == [
+        ("all", 2, 4),
+        ("pool", 2, 4),
+        ("trunk", 2, 4),
+    ]
+    widths = query(
+        house,
+        "SELECT layer, max(len(vector)) AS width FROM contributions WHERE scan_id = 'all' "
+        "GROUP BY layer ORDER BY layer",
+    ).to_pylist()
+    assert [(r["layer"], r["width"]) for r in widths] == [(0, 32), (1, 32), (2, 8)]
+
+
+def test_texts_span_the_pools_heads_and_a_trunk_alone_is_refused(made: Path) -> None:
+    (made / "words.txt").write_text("red\nblue\na bird\na dog\n")
+    importing = pool_import.PoolImportConfig(file=made / "words.txt", warehouse=made / "atlas")
+    pool_import.run(importing)
+    options = {"warehouse": made / "atlas", "pool": "words", "m": 2}
+    assert textspan.run(textspan.TextSpanConfig(scan="pool", **options)).heads == 4
+    assert textspan.run(textspan.TextSpanConfig(scan="all", **options)).heads == 4
+    with pytest.raises(UsageError, match="scan the pool's layer"):
+        textspan.run(textspan.TextSpanConfig(scan="trunk", **options))
+
+
+def test_a_rerun_scans_nothing(made: Path) -> None:
+    done = run(scan_config(made, "all", "all"))
+    assert done.scanned == 0
+    scan, snapshot = snapshots.open_scan(Warehouse(made / "atlas"), "all")
+    assert len(read_images(scan, [live.shard for live in snapshot.shards])) == PICTURES
