@@ -78,9 +78,10 @@ def _check_layers(asked: ScanConfig) -> None:
     """Check the layers against the model's config, where that says how many it has."""
     path = Path(asked.model)
     found = json.loads(path.read_text()) if path.is_file() else get_model_config(asked.model)
-    layers = (found or {}).get("vision_cfg", {}).get("layers")
-    if isinstance(layers, int):
-        parse_layers(asked.layers, layers)
+    vision = (found or {}).get("vision_cfg", {})
+    layers = vision.get("layers")
+    if isinstance(layers, int) and asked.layers not in (None, "pool"):
+        parse_layers(asked.layers, layers + bool(vision.get("attentional_pool")))
 
 
 def _check_columns(
