@@ -10,12 +10,14 @@ from PIL import Image
 from jobs.commands import publish, textspan, verify
 from jobs.commands.pool import import_ as pool_import
 from jobs.commands.scan import ScanConfig, run
+from jobs.steps.opened import open_scan
 from pipeline.heads.stored_frames import load_frames
+from pipeline.heads.summary import component_shares
 from schemas.errors import UsageError
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
-from warehouse.store.reading import iterate_moments, read_images, read_layer
+from warehouse.store.reading import read_images, read_layer
 
 PICTURES = 20
 
@@ -77,12 +79,7 @@ def test_the_pools_heads_are_the_same_whatever_else_is_stored(made: Path) -> Non
 @pytest.mark.parametrize("name", ["pool", "all", "trunk"])
 def test_shares_of_each_sum_are_one(made: Path, name: str) -> None:
     """Both sums of the embedding: by the pool's heads, and by the trunk's parts."""
-    from pipeline.heads import moments as mo
-    from pipeline.heads.summary import component_shares
-
-    scan, snapshot = snapshots.open_scan(Warehouse(made / "atlas"), name)
-    moments = mo.merge_all(iterate_moments(scan, [live.shard for live in snapshot.shards]))
-    shares = component_shares(moments)
+    shares = component_shares(open_scan(Warehouse(made / "atlas"), name).moments)
     of_pool = {k: v for k, v in shares.items() if k[1] == 2 or k[0] == "const"}
     of_trunk = {k: v for k, v in shares.items() if k[:2] != ("head", 2)}
     if name != "trunk":
