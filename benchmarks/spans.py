@@ -96,7 +96,7 @@ def run(work: Path, shards: int = SHARDS) -> list[Row]:
     return [
         Row("TextSpan from moments", seconds["textspan"], "s", 2.0, texts_note),
         Row("a night's results, but the rotation null", night, "s", 10.0, split),
-        Row("old shards that were opened", len(others), "", 1, "the neighbour's moments"),
+        Row("old shards that were opened", len(others), "", 0, "moments of lone neighbours"),
         Row("roles' rotation null", null, "s", None, null_note),
         Row("first merge of all shards", first, "s", None, size),
     ]

@@ -3,8 +3,8 @@
 The tree is a binary trie over the digests of the shards' names and manifests: its shape follows
 from the set of shards alone, and a shard that comes or goes changes the nodes on one path, about
 log2 of the shards. A node's file is named by the set of shards below it and never changes; one that
-is absent or damaged is made again from what lies below. The leaves are the shards' own moments, of
-which a new shard's path reads at most one beside its own.
+is absent or damaged is made again from what lies below. The leaves are the shards' own moments; a
+new shard's path reads those of the few shards that stand alone beside it.
 
 Only the root is read by those who ask for a snapshot's moments.
 """
