@@ -17,6 +17,7 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.accuracies import SHOWN
+from jobs.steps.embedding_atlas import write_head
 from jobs.steps.opened import open_scan
 from pipeline.heads.ablation import project, shift
 from schemas.config import Config, Names
@@ -47,6 +48,11 @@ class ExportConfig(Config):
         default=False,
         description="Make the ablated embeddings unit-norm again; default, they stay as they are, "
         "so that dot products with class weights are ablated logits.",
+    )
+    embedding_atlas: str | None = Field(
+        default=None,
+        description="Instead: one head, as L22H11, as the tool embedding-atlas opens it: places, "
+        "neighbours, thumbnails.",
     )
     scan: str | None = Field(default=None, description="Scan; default, the newest.")
 
@@ -82,11 +88,16 @@ def run(config: ExportConfig) -> ExportResult:
         UnknownName: no such scan, head or role.
         UsageError: not exactly one of heads and role, or no such folder or suffix to write to.
     """
-    if bool(config.heads) == bool(config.role):
-        raise UsageError("give one of --heads L22H12,L23H6 and --role NAME")
+    if sum(map(bool, (config.heads, config.role, config.embedding_atlas))) != 1:
+        raise UsageError("give one of --heads L22H12,L23H6, --role NAME and --embedding-atlas HEAD")
     _check_path(config.output)
     started = time.perf_counter()
     opened = open_scan(Warehouse(config.warehouse), config.scan)
+    if config.embedding_atlas is not None:
+        head = parse_head(config.embedding_atlas)
+        count = write_head(opened, *head, config.output)
+        seconds = time.perf_counter() - started
+        return ExportResult(opened.name, config.output, (), False, count, seconds)
     scan, record, snapshot = opened.scan, opened.record, opened.snapshot
     means = opened.means()
     ablated = _ablated(config, scan, means)
@@ -127,6 +138,12 @@ def run(config: ExportConfig) -> ExportResult:
 
 def say(config: ExportConfig, done: ExportResult) -> None:
     """Say what was written, and whether it is unit-norm."""
+    if config.embedding_atlas is not None:
+        console.note(
+            f"{done.images:,} pictures of {done.scan} by {config.embedding_atlas}; open them with "
+            f"embedding-atlas {done.path} --x x --y y --neighbors neighbors --image image"
+        )
+        return
     names = ", ".join(done.ablated[:SHOWN]) + (", ..." if len(done.ablated) > SHOWN else "")
     length = "unit-norm" if done.unit else "not made unit-norm again"
     console.note(
