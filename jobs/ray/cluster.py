@@ -18,7 +18,7 @@ from ray._private import ray_constants, services
 from jobs.ray.nodes import Node
 from schemas.errors import UsageError
 
-PACKAGES = ("schemas", "pipeline", "warehouse", "demo", "jobs")
+PACKAGES = ("schemas", "pipeline", "warehouse", "demo", "jobs", "headatlas")
 HOME = Path(__file__).resolve().parents[2]
 HEAPS = {"MALLOC_ARENA_MAX": "2"}
 LOCAL_OBJECT_STORE = 256 * 2**20

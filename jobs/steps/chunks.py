@@ -1,15 +1,15 @@
 """A data set in chunks, each done by a worker and kept as one file: what a rerun goes on from."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from jobs import console
 from jobs.commands.map_statistics import MapStatisticsConfig
 from jobs.commands.segment import SegmentConfig
 from jobs.ray.choose import open_pool
-from jobs.ray.tasks import Worker
+from jobs.ray.tasks import Cut, Worker
 from schemas.errors import RunFailed
 
 
@@ -20,6 +20,24 @@ class Chunk:
     start: int
     stop: int
     path: Path
+
+    def piece(self, start: int, stop: int) -> Self:
+        """Return some of its pictures as a task of their own, its file named after the whole's."""
+        whole = self.path.name.split(".")[0]
+        path = self.path.with_name(f"{whole}.{start:08d}-{stop:08d}.parquet")
+        return replace(self, start=start, stop=stop, path=path)
+
+    def done(self) -> list[Path]:
+        """Return the files of its pictures: its own, or those of all its pieces; none yet."""
+        if self.path.is_file():
+            return [self.path]
+        found, upto = [], self.start
+        for path in sorted(self.path.parent.glob(f"{self.path.stem}.*-*.parquet")):
+            start, _, stop = path.name.split(".")[1].partition("-")
+            if int(start) == upto:
+                found.append(path)
+                upto = int(stop)
+        return found if upto == self.stop else []
 
 
 C = TypeVar("C", bound=Chunk)
@@ -33,30 +51,61 @@ def split(count: int, size: int, folder: Path) -> list[Chunk]:
     ]
 
 
+def _halves(chunk: C) -> tuple[C, ...]:
+    middle = (chunk.start + chunk.stop) // 2
+    if middle == chunk.start:
+        return ()
+    return chunk.piece(chunk.start, middle), chunk.piece(middle, chunk.stop)
+
+
 def do_missing(
     title: str,
     chunks: Sequence[C],
     config: SegmentConfig | MapStatisticsConfig,
     make: Callable[[int], Worker[C, Path]],
-) -> None:
-    """Do the chunks whose file is not there; `make` makes a worker with so many cores.
+    reject: Callable[[C, str], Path],
+) -> list[Path]:
+    """Do the chunks that are not there; return the files of all, in the pictures' order.
+
+    A chunk that kills its worker each time is done in pieces, each with a file of its own.
+
+    Args:
+        title: of the progress.
+        chunks: all of them.
+        config: who does them.
+        make: makes a worker with so many cores.
+        reject: writes the file of a chunk none of whose pictures could be had, with the reason.
 
     Raises:
         RunFailed: some failed for good; the others are kept.
     """
-    missing = [chunk for chunk in chunks if not chunk.path.is_file()]
-    if not missing:
-        return
+    missing = [chunk for chunk in chunks if not chunk.done()]
+    if missing:
+        _do(title, chunks, missing, config, make, reject)
+    return [path for chunk in chunks for path in chunk.done()]
+
+
+def _do(
+    title: str,
+    chunks: Sequence[C],
+    missing: Sequence[C],
+    config: SegmentConfig | MapStatisticsConfig,
+    make: Callable[[int], Worker[C, Path]],
+    reject: Callable[[C, str], Path],
+) -> None:
     count = sum(chunk.stop - chunk.start for chunk in chunks)
     sizes = {chunk.path: chunk.stop - chunk.start for chunk in missing}
-    finished = count - sum(sizes.values())
+    todo = sum(sizes.values())
+    finished = count - todo
+
+    def cut(chunk: C) -> tuple[C, ...]:
+        pieces = _halves(chunk)
+        sizes.update((piece.path, piece.stop - piece.start) for piece in pieces)
+        return pieces
+
     with (
         open_pool(
-            config.ray_address,
-            config.workers,
-            config.gpus_per_worker,
-            len(missing),
-            units=sum(sizes.values()),
+            config.ray_address, config.workers, config.gpus_per_worker, len(missing), units=todo
         ) as pool,
         console.progress(title, count) as advance,
     ):
@@ -71,6 +120,7 @@ def do_missing(
             missing,
             finished=done,
             advanced=lambda running: advance(min(finished + running, count)),
+            cut=Cut(cut, reject),
         )
     if failures:
         raise RunFailed(

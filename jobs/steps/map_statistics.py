@@ -22,7 +22,7 @@ from jobs.steps.chosen import chosen_heads
 from jobs.steps.chunks import do_missing, split
 from jobs.steps.digests import data_digest
 from jobs.steps.models import load_for, pool_embeddings
-from jobs.workers.map_statistics import Pictures, StatisticsSpec, StatisticsWorker
+from jobs.workers.map_statistics import Pictures, StatisticsSpec, StatisticsWorker, reject_chunk
 from pipeline.maps.background import BACKGROUND
 from pipeline.maps.pooled import EVERY, Pooled
 from pipeline.masks.registry import Labelled, open_data
@@ -96,8 +96,8 @@ def measure(config: MapStatisticsConfig) -> MapStatisticsResult:
     reused = now.why_not(path, claim) is None
     if not reused:
         made = _encode(config, record, texts, against)
-        _measure(config, record, heads, data, made, parts)
-        _finish(config, data, heads, made, partial(now.provenance, claim), parts, path)
+        files = _measure(config, record, heads, data, made, parts)
+        _finish(config, data, heads, made, partial(now.provenance, claim), files, path)
     shutil.rmtree(parts, ignore_errors=True)
     there = read_provenance(path)
     return MapStatisticsResult(
@@ -248,7 +248,7 @@ def _measure(
     data: _Data,
     texts: _Texts,
     parts: Path,
-) -> None:
+) -> list[Path]:
     def make(cpus: int) -> StatisticsWorker:
         return StatisticsWorker(
             StatisticsSpec(
@@ -269,7 +269,7 @@ def _measure(
         Pictures(c.start, c.stop, c.path, data.members[c.start : c.stop])
         for c in split(data.count, config.shard_size, parts)
     ]
-    do_missing("Measuring maps", chunks, config, make)
+    return do_missing("Measuring maps", chunks, config, make, partial(reject_chunk, data.masked))
 
 
 def _finish(
@@ -278,14 +278,14 @@ def _finish(
     heads: Bool[np.ndarray, "n_layers n_heads"],
     texts: _Texts,
     provenance: Callable[..., dict[str, Any]],
-    parts: Path,
+    files: Sequence[Path],
     path: Path,
 ) -> None:
     """Make the table from the sums of all chunks."""
     pooled, rejects = Pooled(), list[tuple[str, str]]()
-    for chunk in split(data.count, config.shard_size, parts):
-        pooled.merge(Pooled.from_table(pq.read_table(chunk.path)))
-        rejects += read_provenance(chunk.path)["rejects"]
+    for file in files:
+        pooled.merge(Pooled.from_table(pq.read_table(file)))
+        rejects += read_provenance(file)["rejects"]
     if EVERY not in pooled.groups:
         raise RunFailed(
             f"none of {data.count:,} pictures could be used, the first: {rejects[0][1]}; "

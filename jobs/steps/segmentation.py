@@ -24,7 +24,7 @@ from jobs.steps.chunks import do_missing, split
 from jobs.steps.digests import checkpoint_digest, data_digest, files_digest
 from jobs.steps.early import weights_given
 from jobs.steps.figures import save_figure
-from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker
+from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker, reject_chunk
 from pipeline.maps import scoring
 from pipeline.maps.drawing import draw_page
 from pipeline.maps.registry import given_by, methods_named
@@ -94,8 +94,14 @@ def score(config: SegmentConfig) -> SegmentResult:
     _hold(config, claim)
     count = min(len(data.keys), config.limit or len(data.keys))
     chunks = split(count, config.shard_size, _parts(config))
-    do_missing("Scoring maps", chunks, config, lambda cpus: SegmentWorker(replace(spec, cpus=cpus)))
-    rows = pa.concat_tables([pq.read_table(c.path) for c in chunks])
+    files = do_missing(
+        "Scoring maps",
+        chunks,
+        config,
+        lambda cpus: SegmentWorker(replace(spec, cpus=cpus)),
+        partial(reject_chunk, data),
+    )
+    rows = pa.concat_tables([pq.read_table(path) for path in files])
     run_name = _run_name(config, model, identities)
     result = _result(config, spec, rows, run_name, time.perf_counter() - started)
     _store(config, model, result, partial(now.provenance, claim))

@@ -1,9 +1,9 @@
 """The worker of `headatlas map-statistics`: from some pictures to a file of sums. No Ray here."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -39,6 +39,11 @@ class Pictures(Chunk):
     """
 
     members: tuple[Member, ...] = ()
+
+    def piece(self, start: int, stop: int) -> Self:
+        """Return some of its pictures as a task of their own."""
+        members = self.members[start - self.start : stop - self.start]
+        return replace(super().piece(start, stop), members=members)
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,14 @@ class StatisticsWorker:
         planes = np.stack([foreground, *(mask == c for c in there)]).astype(np.float32)
         names = self.spec.data.classes
         return planes, {EVERY: 0, **{names[c - 1]: i for i, c in enumerate(there, 1)}}
+
+
+def reject_chunk(data: Labelled | None, task: Pictures, reason: str) -> Path:
+    """Write a chunk none of whose pictures could be had, as a worker would."""
+    numbers = range(task.start, task.stop)
+    keys = [m.key for m in task.members] if data is None else [data.keys[n] for n in numbers]
+    write_result(task.path, Pooled().to_table(), {"rejects": [(key, reason) for key in keys]})
+    return task.path
 
 
 def _finite(found: HeadMapStatistics) -> list[bool]:

@@ -234,6 +234,13 @@ class SegmentWorker:
         return Image.fromarray((seen.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy())
 
 
+def reject_chunk(data: Labelled, task: Chunk, reason: str) -> Path:
+    """Write a chunk none of whose pictures could be had, as a worker would."""
+    rows = [{"key": data.keys[n], "reason": reason} for n in range(task.start, task.stop)]
+    write_table(task.path, pa.Table.from_pylist(rows, schema=SCORES))
+    return task.path
+
+
 def _full_size(
     values: Float[Tensor, "text grid_h grid_w"], size: tuple[int, int]
 ) -> Iterator[Float[np.ndarray, "some height width"]]:

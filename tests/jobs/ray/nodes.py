@@ -106,7 +106,7 @@ HEADATLAS = "from jobs.cli import main; main()"
 # A scan whose worker dies whenever it meets a picture of that name, and is slow.
 DYING = """
 import os, sys, time
-import jobs.commands.scan as scan
+import jobs.steps.scanning as scan
 from jobs.cli import main
 from jobs.workers.scan import ScanWorker
 
