@@ -22,6 +22,7 @@ from benchmarks import (
     nearest,
     nights,
     roles,
+    scheduling,
     spans,
     world,
 )
@@ -40,6 +41,7 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "evaluate": evaluation.run,
     "nights": nights.run,
     "maps": lambda work: maps.run(),
+    "scheduling": lambda work: scheduling.run(),
     "world": lambda work: world.run(),
 }
 

@@ -28,9 +28,9 @@ class Nodes:
         )
         self.address = self._answer()
 
-    def add(self, cores: int) -> None:
-        """Start one more node."""
-        self._ask(f"add {cores}")
+    def add(self, cores: int, gpus: int = 0) -> None:
+        """Start one more node; its GPUs are believed, not looked for."""
+        self._ask(f"add {cores} {gpus}")
 
     def remove(self) -> None:
         """Kill the first node, with all that runs on it."""
@@ -75,7 +75,8 @@ def _hold(cores: Sequence[int]) -> None:
         _tell(cluster.address)
         for line in sys.stdin:
             if line.startswith("add"):
-                nodes.append(cluster.add_node(num_cpus=int(line.split()[1])))
+                cpus, gpus = map(int, line.split()[1:])
+                nodes.append(cluster.add_node(num_cpus=cpus, num_gpus=gpus))
             else:
                 cluster.remove_node(nodes.pop(0), allow_graceful=False)
             _tell("done")

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demo.world import materialise
 from jobs.commands import scan
 from tests.conftest import scan_config
-from tests.jobs.ray.nodes import DYING, program, several_nodes
+from tests.jobs.ray.nodes import DYING, program, said, several_nodes
 from tests.jobs.test_scan import assert_equal, everything
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
@@ -81,7 +82,123 @@ def test_a_node_lost_for_good_and_one_added_leave_the_scan_of_an_undisturbed_run
     assert verify(Warehouse(tmp_path / "w").scan("s")).problems == ()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("slowly", "ray_session")
+def test_three_nodes_and_600_pictures_one_node_lost_and_one_added(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    """rc 0, every shard there, and every number that of a run that nothing befell."""
+    listing = materialise("test", tmp_path / "pictures", 600)
+    options = {"shard_size": 12, "batch_size": 4, "workers": 2, "pretrained": "none"}
+    scan.run(scan_config(listing, tiny_config, tmp_path / "calm", **options))
+    with several_nodes(1, 1, 1) as nodes:
+        command = arguments(
+            listing, tiny_config, tmp_path / "w", "--ray-address", nodes.address, "--workers", "3"
+        )
+        process = program(DYING, *command, folder=tmp_path)
+        wait_for(tmp_path / "w", 10, process)
+        nodes.remove()
+        wait_for(tmp_path / "w", shards_done(tmp_path / "w") + 8, process)
+        nodes.add(1)
+        _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    assert shards_done(tmp_path / "w") == 50
+    assert_equal(everything(tmp_path / "calm"), everything(tmp_path / "w"))
+    assert verify(Warehouse(tmp_path / "w").scan("s")).problems == ()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("slowly")
+def test_a_killed_driver_is_followed_by_one_elsewhere_and_our_packages_travel(
+    world: Path, tiny_config: Path, tmp_path: Path, undisturbed: Path
+) -> None:
+    """Workers import the packages that travelled with the driver, not what is installed."""
+    where = """
+import sys
+from jobs.ray.cluster import cluster
+from jobs.ray.pool import RayPool
+
+class Where:
+    done = 0
+    def __init__(self, cpus): pass
+    def __call__(self, task):
+        import jobs, pipeline, warehouse
+        return [m.__file__ for m in (jobs, pipeline, warehouse)]
+
+found = []
+with cluster(sys.argv[1]) as session:
+    failures = RayPool(session, 1, None, 1).run(
+        Where, [1], finished=found.extend, advanced=lambda n: None
+    )
+assert not failures, failures
+assert len(found) == 3 and all("py_modules" in path for path in found), found
+"""
+    with several_nodes(1, 1) as nodes:
+        command = arguments(
+            world, tiny_config, tmp_path / "w", "--ray-address", nodes.address, "--workers", "2"
+        )
+        first = program(DYING, *command, folder=tmp_path)
+        wait_for(tmp_path / "w", 5, first)
+        first.kill()
+        first.communicate()
+        (tmp_path / "elsewhere").mkdir()
+        second = program(DYING, *command, folder=tmp_path / "elsewhere")
+        _, told = second.communicate(timeout=200)
+        third = program(where, nodes.address, folder=tmp_path)
+        _, why = third.communicate(timeout=100)
+    assert second.returncode == 0, told
+    assert any("resuming" in note["text"] for note in said(told, "note"))
+    assert third.returncode == 0, why
+    assert_equal(everything(undisturbed), everything(tmp_path / "w"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_late_nodes_are_waited_for_aloud_and_nodes_without_gpu_hold_no_task(tmp_path: Path) -> None:
+    """Wanted: GPUs. There is a node of two cores, then one with a GPU, then a second such one."""
+    code = """
+import sys, time
+from jobs.ray import pool
+from jobs.ray.cluster import cluster
+
+pool.SILENCE = 3.0
+
+class Where:
+    done = 0
+    def __init__(self, cpus): self.cpus = cpus
+    def __call__(self, task):
+        import ray
+        time.sleep(0.5)
+        return ray.get_runtime_context().get_node_id(), self.cpus
+
+found = []
+with cluster(sys.argv[1]) as session:
+    workers = pool.RayPool(session, None, 1.0, 40)
+    failures = workers.run(
+        Where, range(40), finished=found.append, advanced=lambda n: None
+    )
+assert not failures, failures
+assert len(found) == 40
+assert {cpus for _, cpus in found} == {1, 3}, found
+assert len({node for node, _ in found}) == 2, found
+"""
+    with several_nodes(2) as nodes:
+        driver = program(code, nodes.address, folder=tmp_path)
+        time.sleep(15)
+        assert driver.poll() is None
+        nodes.add(3, gpus=1)
+        time.sleep(8)
+        nodes.add(1, gpus=1)
+        _, told = driver.communicate(timeout=120)
+    assert driver.returncode == 0, told
+    waits = [line["text"] for line in said(told, "warning")]
+    assert any("wait for a node" in text and "each needs 1 GPU" in text for text in waits), told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_picture_that_kills_its_worker_is_one_reject_and_all_others_are_stored(
     world: Path,
     tiny_config: Path,
