@@ -5,6 +5,8 @@ import importlib.util
 import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,7 +84,8 @@ def cluster(address: str | None) -> Iterator[Session]:
             "object_store_memory": LOCAL_OBJECT_STORE,
         }
     try:
-        with _own_signals(), _own_folder(), _on_loopback(alone=address is None):
+        alone = address is None
+        with _own_signals(), _own_folder(alone=alone), _on_loopback(alone=alone):
             ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
         raise _none_there(named if address else "this machine", str(error)) from error
@@ -96,6 +99,8 @@ def _prepare_environment() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # accelerators stay visible to actors that take none: a worker itself says what it runs on
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # a submitted job may have an environment of its own beside ours
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     # decoding threads would each keep a heap of their own, which grows with the data set
     for name, value in HEAPS.items():
         os.environ.setdefault(name, value)
@@ -176,14 +181,22 @@ def _own_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _own_folder() -> Iterator[None]:
-    """Start Ray in our packages' parent folder.
+def _own_folder(*, alone: bool) -> Iterator[None]:
+    """Start a local Ray in our packages' parent folder; connect to a cluster from an empty one.
 
-    Workers import from the folder that Ray was started in before all others: a `jobs.py` beside
-    the person's pictures would be taken for ours.
+    Workers import from the driver's current folder before all others, then from its script's: a
+    `jobs.py` beside the person's pictures would be taken for ours, and on a cluster whatever lies
+    under the same path there for the packages that travel.
     """
-    with contextlib.chdir(HOME):
-        yield
+    script = sys.argv[:1]
+    with tempfile.TemporaryDirectory(prefix="headatlas-") as empty:
+        folder = HOME if alone else Path(empty)
+        sys.argv[:1] = [str(folder / "headatlas" / "headatlas")]
+        try:
+            with contextlib.chdir(folder):
+                yield
+        finally:
+            sys.argv[:1] = script
 
 
 @contextmanager

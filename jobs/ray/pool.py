@@ -6,22 +6,19 @@ that has cost its worker's life several times is cut in parts, until the picture
 """
 
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Generic
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs import console
 from jobs.ray.cluster import Session
 from jobs.ray.nodes import Node, Place, Share, described, gpus_each, places, require_room, usual
-from jobs.ray.tasks import Cut, Failure, R, T, Worker, reason_of
+from jobs.ray.seats import Job, Scout, Seat, said, take_seat
+from jobs.ray.tasks import Cut, Failure, R, T, Worker, out_of_memory, reason_of
 from schemas.errors import RunFailed
 
 IN_FLIGHT = 2
@@ -83,58 +80,6 @@ class RayPool:
             run.close()
 
 
-class _Actor(Generic[T, R]):
-    """Hosts one worker; how far it is can be asked while it works."""
-
-    def __init__(self, folder: str) -> None:
-        self._worker: Worker[T, R] | None = None
-        with contextlib.suppress(OSError):
-            os.chdir(folder)
-
-    def start(self, make: Callable[[int], Worker[T, R]], cpus: int) -> None:
-        self._worker = make(cpus)
-
-    def run(self, task: T) -> R:
-        assert self._worker is not None
-        return self._worker(task)
-
-    def status(self) -> int:
-        return 0 if self._worker is None else self._worker.done
-
-
-class _Scout:
-    """Wants what a worker wants, so that an autoscaler brings a node; it does nothing there."""
-
-    def here(self) -> None: ...
-
-
-@dataclass(eq=False)
-class _Job(Generic[T]):
-    """A task, and the processes that it has cost."""
-
-    task: T
-    part: bool = False
-    losses: int = 0
-    nodes: set[str] = field(default_factory=set)
-
-    @property
-    def suspect(self) -> bool:
-        return self.part or self.losses > 0
-
-
-@dataclass(eq=False)
-class _Seat(Generic[T]):
-    """One worker's process: where it is, and the tasks that it holds, in their order."""
-
-    place: Place
-    actor: Any
-    starting: Any
-    asked: Any = None
-    placed: bool = False
-    units: int = 0
-    jobs: dict[Any, _Job[T]] = field(default_factory=dict)
-
-
 class _Run(Generic[T, R]):
     """One list of tasks, until each is done, cut, given up or failed."""
 
@@ -149,10 +94,10 @@ class _Run(Generic[T, R]):
     ) -> None:
         self.pool, self.make, self.cut = pool, make, cut
         self.finished, self.advanced = finished, advanced
-        self.waiting = deque(_Job(task) for task in tasks)
-        self.suspects: deque[_Job[T]] = deque()
+        self.waiting = deque(Job(task) for task in tasks)
+        self.suspects: deque[Job[T]] = deque()
         self.failures: list[Failure[T]] = []
-        self.seats: list[_Seat[T]] = []
+        self.seats: list[Seat[T]] = []
         self.shares: dict[str, list[Share]] = {}
         self.nodes: dict[str, Node] = {}
         self.bad: dict[str, int] = {}
@@ -209,23 +154,8 @@ class _Run(Generic[T, R]):
             taken = sum(seat.place.node.id == node_id for seat in self.seats)
             for share in shares[taken:]:
                 if wanted > 0 and self.bad.get(node_id, 0) < STARTS:
-                    self._start(Place(self.nodes[node_id], share))
+                    self.seats.append(take_seat(Place(self.nodes[node_id], share), self.make))
                     wanted -= 1
-
-    def _start(self, place: Place) -> None:
-        affinity = NodeAffinitySchedulingStrategy(place.node.id, soft=False)
-        options: dict[str, Any] = {
-            "num_cpus": place.share.cpus,
-            "num_gpus": place.share.gpus,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-            "concurrency_groups": {"work": 1, "status": 1},
-            "scheduling_strategy": affinity,
-        }
-        hosted: Any = ray.remote(**options)(_Actor)
-        actor = hosted.remote(str(Path.cwd()))
-        started = actor.start.options(concurrency_group="work").remote(self.make, place.share.cpus)
-        self.seats.append(_Seat(place, actor, started))
 
     def _scout(self, usable: Sequence[Node]) -> None:
         """Let an autoscaler know what is missing; stop when no worker can be started at all."""
@@ -251,7 +181,7 @@ class _Run(Generic[T, R]):
         if time.monotonic() < self.next_scout:
             return
         for _ in range(missing - len(self.scouts)):
-            asked: Any = ray.remote(num_cpus=1, num_gpus=pool.gpu, max_restarts=0)(_Scout)
+            asked: Any = ray.remote(num_cpus=1, num_gpus=pool.gpu, max_restarts=0)(Scout)
             scout = asked.remote()
             self.scouts.append((scout, scout.here.remote()))
 
@@ -274,7 +204,7 @@ class _Run(Generic[T, R]):
             idle.remove(seat)
             self._give(seat, job)
 
-    def _give(self, seat: _Seat[T], job: _Job[T]) -> None:
+    def _give(self, seat: Seat[T], job: Job[T]) -> None:
         ref = seat.actor.run.options(concurrency_group="work").remote(job.task)
         seat.jobs[ref] = job
 
@@ -310,13 +240,16 @@ class _Run(Generic[T, R]):
                 continue
             return
 
-    def _end(self, seat: _Seat[T], ref: Any) -> None:
+    def _end(self, seat: Seat[T], ref: Any) -> None:
         try:
             result = ray.get(ref)
         except RayTaskError as error:
+            if out_of_memory(error.cause):
+                self._lose(seat, f"{type(error.cause).__name__}")
+                return
             self.failures.append(Failure(seat.jobs.pop(ref).task, reason_of(error.cause)))
         except RayError as error:
-            self._lose(seat, _said(error))
+            self._lose(seat, said(error))
             return
         else:
             del seat.jobs[ref]
@@ -324,11 +257,11 @@ class _Run(Generic[T, R]):
         seat.units, self.lost_in_succession = 0, 0
         self._progress()
 
-    def _started(self, seat: _Seat[T]) -> None:
+    def _started(self, seat: Seat[T]) -> None:
         try:
             ray.get(seat.starting)
         except RayError as error:
-            why = reason_of(error.cause) if isinstance(error, RayTaskError) else _said(error)
+            why = reason_of(error.cause) if isinstance(error, RayTaskError) else said(error)
             self._drop(seat)
             node = seat.place.node
             self.bad[node.id] = self.bad.get(node.id, 0) + 1
@@ -343,12 +276,12 @@ class _Run(Generic[T, R]):
 
     # who is lost
 
-    def _drop(self, seat: _Seat[T]) -> None:
+    def _drop(self, seat: Seat[T]) -> None:
         self.seats.remove(seat)
         with contextlib.suppress(RayError, ValueError):
             ray.kill(seat.actor)
 
-    def _lose(self, seat: _Seat[T], why: str) -> None:
+    def _lose(self, seat: Seat[T], why: str) -> None:
         """A process is gone: what it had finished counts, what it was at is blamed."""
         self._drop(seat)
         self.last_loss, self.next_look = why, 0.0
@@ -361,8 +294,9 @@ class _Run(Generic[T, R]):
                     self.lost_in_succession = 0
                     continue
             except RayTaskError as error:
-                self.failures.append(Failure(job.task, reason_of(error.cause)))
-                continue
+                if not out_of_memory(error.cause):
+                    self.failures.append(Failure(job.task, reason_of(error.cause)))
+                    continue
             except RayError:
                 pass
             if blamed:
@@ -372,7 +306,7 @@ class _Run(Generic[T, R]):
                 self._blame(job, seat.place.node, why)
         self._progress()
 
-    def _blame(self, job: _Job[T], node: Node, why: str) -> None:
+    def _blame(self, job: Job[T], node: Node, why: str) -> None:
         job.losses += 1
         job.nodes.add(node.id)
         self.lost_in_succession += 1
@@ -382,16 +316,17 @@ class _Run(Generic[T, R]):
                 "finished is kept; look at memory there, and run the same command again"
             )
         parts = self.cut.split(job.task) if self.cut and (job.part or job.losses >= LOSSES) else ()
+        why = f"its worker was lost {job.losses} times: {why}"
         if parts:
             if not job.part:
-                console.warn(f"a task has cost {job.losses} workers; it is tried in parts: {why}")
-            self.suspects.extend(_Job(part, part=True) for part in parts)
+                console.warn(f"a task is tried in parts: {why}")
+            self.suspects.extend(Job(part, part=True) for part in parts)
         elif job.losses < LOSSES:
             self.suspects.append(job)
         elif self.cut:
-            self.finished(self.cut.give_up(job.task, f"its worker died {job.losses} times: {why}"))
+            self.finished(self.cut.give_up(job.task, why))
         else:
-            self.failures.append(Failure(job.task, f"its worker died {job.losses} times: {why}"))
+            self.failures.append(Failure(job.task, why))
 
     # what is said
 
@@ -439,10 +374,3 @@ class _Run(Generic[T, R]):
         gpu = self.pool.gpu
         there = ", ".join(f"{n.name}: {n.cpus} cores, {n.gpus:g} GPUs" for n in self.nodes.values())
         return f"each needs {f'{gpu:g} GPU and ' if gpu else ''}a core; there is {there or 'none'}"
-
-
-def _said(error: Exception) -> str:
-    """Return the first line of what Ray says of a lost process."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    wanted = [line for line in lines if "exit" in line.lower() or "memory" in line.lower()]
-    return f"{type(error).__name__}: {(wanted or lines or ['no message'])[0]}"[:200]

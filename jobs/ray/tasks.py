@@ -81,6 +81,11 @@ class Pool(Protocol):
         """
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a worker lives on but had no memory, its own or its GPU's: as good as lost."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def reason_of(error: BaseException) -> str:
     """Return why a task failed, or raise what stops the whole run.
 

@@ -49,7 +49,7 @@ def test_every_picture_is_in_one_file_and_what_kills_a_worker_is_a_reject(tmp_pa
     rows = pa.concat_tables([pq.read_table(path) for path in files]).to_pylist()
     assert [row["n"] for row in rows] == list(range(10))
     assert [row["n"] for row in rows if row["reason"]] == [7]
-    assert "died 3 times" in rows[7]["reason"]
+    assert "lost 3 times" in rows[7]["reason"]
     assert len(files) > 2
     before = {path: path.stat().st_mtime_ns for path in files}
     again = do_missing("Counting", chunks, OPTIONS, Numbers, write)  # type: ignore[arg-type]

@@ -220,7 +220,7 @@ def test_a_picture_that_kills_its_worker_is_one_reject_and_all_others_are_stored
     assert (newest.images, newest.rejects) == (239, 1)
     rejects = read_rejects(stored_scan, [live.shard for live in newest.shards]).to_pylist()
     assert [(r["key"], r["stage"]) for r in rejects] == [(key, "worker")]
-    assert "died 3 times" in rejects[0]["reason"]
+    assert "lost 3 times" in rejects[0]["reason"]
     assert verify(stored_scan).problems == ()
     stored, whole = everything(tmp_path / "w"), everything(undisturbed)
     others = whole["key"] != key

@@ -51,6 +51,8 @@ class Fragile:
 
     def __call__(self, task: Sequence[int]) -> list[int]:
         for number in task:
+            if number < -100:
+                raise MemoryError
             if number < 0:
                 os._exit(1)
         return list(task)
@@ -133,7 +135,7 @@ def test_what_kills_its_worker_is_cut_until_it_is_alone_and_given_up() -> None:
         middle = len(task) // 2
         return [task[:middle], task[middle:]] if middle else []
 
-    tasks = [[0, 1], [2, 3, -4, 5], [6]]
+    tasks = [[0, 1], [2, 3, -4, 5], [6, -107]]
     failures = one_worker(3).run(
         Fragile,
         tasks,
@@ -143,9 +145,10 @@ def test_what_kills_its_worker_is_cut_until_it_is_alone_and_given_up() -> None:
     )
     assert not failures
     assert sorted(found) == [0, 1, 2, 3, 5, 6]
-    ((number, why),) = given_up
-    assert number == -4
-    assert "died 3 times" in why
+    whys = dict(given_up)
+    assert whys.keys() == {-4, -107}
+    assert "lost 3 times: MemoryError" in whys[-107]
+    assert "lost 3 times" in whys[-4]
 
 
 def test_without_a_way_to_cut_it_such_a_task_fails_and_says_so() -> None:
@@ -155,7 +158,7 @@ def test_without_a_way_to_cut_it_such_a_task_fails_and_says_so() -> None:
     )
     assert found == [[2]]
     assert [f.task for f in failures] == [[-1]]
-    assert "died 3 times" in failures[0].reason
+    assert "lost 3 times" in failures[0].reason
 
 
 def test_workers_that_cannot_start_are_one_line() -> None:
