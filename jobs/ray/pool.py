@@ -272,6 +272,7 @@ class _Run(Generic[T, R]):
             self.next_look = 0.0
             return
         seat.starting = None
+        self.bad.pop(seat.place.node.id, None)
         self._progress()
 
     # who is lost
