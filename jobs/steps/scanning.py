@@ -51,6 +51,8 @@ def scan_listed(config: ScanConfig, listing: Listing, *, dry_run: bool) -> ScanR
     model = load_model(
         config.model, config.pretrained, config.precision, device=torch.device("cpu")
     )
+    for line in model.warnings:
+        console.warn(line)
     layers = model.record.layers_of(config.layers)
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
     dataset = check_name(config.dataset or safe_name(Path(config.source).stem), "dataset")
@@ -122,6 +124,8 @@ def _record(
 
 def _absolute(given: str) -> str:
     """Return a file's absolute path; names, tags and `none` as they are."""
+    if given.startswith("local-dir:"):
+        return f"local-dir:{Path(given.removeprefix('local-dir:')).resolve()}"
     return str(Path(given).resolve()) if given != NO_WEIGHTS and Path(given).is_file() else given
 
 

@@ -1,7 +1,9 @@
 """CLIP models: loading one, naming its parts, and refusing what has no exact decomposition."""
 
 import hashlib
+import json
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
 
+from pipeline.towers.checkpoints import load_into, offline_when_unreachable
 from pipeline.towers.registry import tower_of
 from pipeline.towers.tower import Tower
 from schemas.config import Precision
@@ -39,6 +42,7 @@ class LoadedModel:
         transform: a picture to the model's input, open_clip's own evaluation transform.
         tokenizer: texts to token ids; `context_length` stands in for the model's.
         record: what is written in scan.json.
+        warnings: what a person should be told about the weights.
     """
 
     clip: Any
@@ -47,6 +51,7 @@ class LoadedModel:
     record: ModelRecord
     device: torch.device
     dtype: torch.dtype
+    warnings: tuple[str, ...] = ()
 
     @property
     def visual(self) -> Any:
@@ -104,35 +109,115 @@ def load_model(
     device = device or pick_device()
     name = _register(model)
     tag = None if pretrained == NO_WEIGHTS else _checkpoint(name, pretrained)
-    with torch.random.fork_rng(), _quiet(logging.getLogger()):
+    file = Path(pretrained) if tag is not None and Path(pretrained).is_file() else None
+    told: list[str] = []
+    with torch.random.fork_rng(), _quiet(logging.getLogger(), told), offline_when_unreachable():
         torch.manual_seed(SEED)
-        try:
-            clip, _, transform = open_clip.create_model_and_transforms(
-                name, pretrained=tag, precision=precision, device=device
-            )
-        except (RuntimeError, OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise UsageError(
-                f"cannot load {pretrained!r} into {model}: {type(error).__name__}: {reason}; "
-                "give a tag of this model, a checkpoint file that fits it, or none"
-            ) from error
+        clip, transform = _create(name, model, tag if file is None else None, precision, device)
+    if file is not None:
+        load_into(clip, file, model)
     clip.eval().requires_grad_(False)
     tower = tower_of(clip.visual, model)
     check_supported(tower, model)
     record = _record(clip, tower, name, Path(pretrained).name)
-    tokenizer = open_clip.get_tokenizer(name, context_length=clip.context_length)
-    return LoadedModel(clip, transform, tokenizer, record, device, DTYPES[precision])
+    tokenizer = Tokenizer(name, clip.context_length)
+    dtype = DTYPES[precision]
+    return LoadedModel(clip, transform, tokenizer, record, device, dtype, tuple(told))
+
+
+class Tokenizer:
+    """A model's tokenizer, loaded when it is first asked: a scan needs none.
+
+    SigLIP's and those of Hugging Face's text towers are fetched from a hub.
+    """
+
+    def __init__(self, model: str, context_length: int) -> None:
+        """Take open_clip's name of the model."""
+        self.model, self.context_length = model, context_length
+
+    @cached_property
+    def loaded(self) -> Callable[..., Tensor]:
+        """The tokenizer itself.
+
+        Raises:
+            UsageError: it is not on this machine and cannot be fetched.
+        """
+        try:
+            with _quiet(logging.getLogger(), []), offline_when_unreachable():
+                found: Callable[..., Tensor] = open_clip.get_tokenizer(
+                    self.model, context_length=self.context_length
+                )
+        except (ImportError, OSError, RuntimeError, ValueError, AttributeError) as error:
+            raise UsageError(
+                f"texts of {self.model} need its tokenizer, which is not here "
+                f"({type(error).__name__}): install the extra `transformers`, and have the "
+                "tokenizer's files in Hugging Face's cache or the network"
+            ) from error
+        return found
+
+    def __call__(self, texts: list[str], **options: Any) -> Tensor:
+        """Return token ids [text, place]."""
+        return self.loaded(texts, **options)
+
+
+def _create(
+    name: str, model: str, tag: str | None, precision: Precision, device: torch.device
+) -> tuple[Any, Callable[[Image.Image], Tensor]]:
+    """Build the model, with a tag's weights or random ones.
+
+    Raises:
+        UsageError: the config is none, or the weights cannot be had.
+    """
+    try:
+        clip, _, transform = open_clip.create_model_and_transforms(
+            name,
+            pretrained=None if name.startswith("local-dir:") else tag,
+            load_weights=tag is not None,
+            require_pretrained=tag is not None,
+            pretrained_text=False,
+            precision=precision,
+            device=device,
+        )
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200]
+        if tag is None:
+            raise UsageError(
+                f"the config of {model} makes no model: {type(error).__name__}: {reason}; see "
+                "open_clip's model_configs for what is expected"
+            ) from error
+        raise UsageError(
+            f"the weights {tag!r} of {model} cannot be had: {type(error).__name__}: {reason}; they "
+            "are neither in Hugging Face's cache nor to be fetched; or give a checkpoint file"
+        ) from error
+    return clip, transform
 
 
 @contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Hold back open_clip's warnings on the root logger: what they say is said by name here."""
+def _quiet(logger: logging.Logger, told: list[str]) -> Iterator[None]:
+    """Hold back what open_clip logs: it is said by name here; add to `told` what it warns of."""
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
     finally:
         logger.setLevel(level)
+    if any("QuickGELU mismatch" in str(warning.message) for warning in caught):
+        told.append(
+            "these weights were trained with the other activation (QuickGELU against GELU): "
+            "results will be off; use the model's name with -quickgelu, or without it"
+        )
 
 
 def _register(model: str) -> str:
@@ -141,8 +226,11 @@ def _register(model: str) -> str:
         path = Path(model)
         if not path.is_file():
             raise UsageError(f"no model config {model}")
+        check_config(path)
         open_clip.add_model_config(path)
         return path.stem
+    if model.startswith("local-dir:"):
+        return model
     if "/" not in model and model not in open_clip.list_models():
         near = [m for m in open_clip.list_models() if m.lower()[:5] == model.lower()[:5]][:12]
         raise UsageError(
@@ -152,8 +240,52 @@ def _register(model: str) -> str:
     return model
 
 
+def check_config(path: Path) -> None:
+    """Refuse a model config whose sizes are no sizes.
+
+    Raises:
+        UsageError: with one line that names the first that is wrong.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no JSON: {' '.join(str(error).split())}") from None
+    vision = config.get("vision_cfg") if isinstance(config, dict) else None
+    if not isinstance(vision, dict) or not isinstance(config.get("text_cfg"), dict):
+        raise UsageError(f"{path}: expected embed_dim, vision_cfg and text_cfg, as open_clip has")
+    _need_size(path, "embed_dim", config.get("embed_dim"))
+    for part in ("vision_cfg", "text_cfg"):
+        for key in ("width", "layers", "heads", "head_width", "patch_size", "image_size"):
+            value = config[part].get(key)
+            for one in value if isinstance(value, list) else [value]:
+                if key in config[part]:
+                    _need_size(path, f"{part}.{key}", one)
+    if "timm_model_name" in vision or isinstance(vision.get("layers"), list):
+        return
+    size, patch = (_pair(vision.get(k, d)) for k, d in (("image_size", 224), ("patch_size", 16)))
+    if size[0] < patch[0] or size[1] < patch[1]:
+        raise UsageError(f"{path}: image_size {size} is smaller than patch_size {patch}")
+    width, head = vision.get("width", 768), vision.get("head_width", 64)
+    if width % head:
+        raise UsageError(f"{path}: width {width} is no multiple of head_width {head}")
+
+
+def _need_size(path: Path, name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{path}: {name} is {value!r}, expected a whole number from 1")
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value[0], value[-1]) if isinstance(value, list) else (value, value)
+
+
 def _checkpoint(name: str, pretrained: str) -> str:
-    """Return `pretrained` when it is a file or a tag of the model."""
+    """Return `pretrained` when it is a file or a tag of the model.
+
+    A model that brings its weights along (`local-dir:`) has no tag of its own.
+    """
+    if name.startswith("local-dir:"):
+        return pretrained
     if Path(pretrained).is_file():
         return pretrained
     tags = open_clip.list_pretrained_tags_by_model(name)
