@@ -24,12 +24,14 @@ from benchmarks import (
     roles,
     scheduling,
     spans,
+    towers,
     world,
 )
 from benchmarks.rows import Row
 
 ALL: dict[str, Callable[[Path], list[Row]]] = {
     "encode": lambda work: encode.run(),
+    "towers": lambda work: towers.run(),
     "decode": lambda work: decode.run(),
     "mutated": mutated.run,
     "textspan": spans.run,

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.towers.checkpoints import load_into, offline_when_unreachable
-from pipeline.towers.registry import tower_of
+from pipeline.towers.registry import all_families, tower_of
 from pipeline.towers.tower import Tower
 from schemas.config import Precision
 from schemas.errors import UnsupportedModel, UsageError
@@ -168,6 +168,8 @@ def _create(
     Raises:
         UsageError: the config is none, or the weights cannot be had.
     """
+    # a family may bring a trunk of its own, registered with timm when its file is imported
+    all_families()
     try:
         clip, _, transform = open_clip.create_model_and_transforms(
             name,
