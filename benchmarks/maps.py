@@ -37,7 +37,7 @@ def _work(name: str, batch: int) -> tuple[Callable[[], object], Callable[[], obj
     )
     return (
         lambda: decomposer(pixels),
-        lambda: contribution(loaded.visual, pixels, texts, texts),
+        lambda: contribution(loaded.tower, pixels, texts, texts),
     )
 
 

@@ -8,6 +8,8 @@ from docs import architecture
 from jobs import console
 from jobs.command import Command, commands
 from jobs.options import ENVIRONMENT
+from pipeline.maps.method import KINDS
+from pipeline.maps.registry import DECLARED
 from schemas import tables
 from schemas.macros import MACROS
 from schemas.relations import Macro, Table
@@ -191,11 +193,42 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+METHODS_START = "<!-- made by docs.generate from pipeline/maps/methods -->"
+METHODS_END = "<!-- end -->"
+
+
+def method() -> str:
+    """Return docs/method.md with its tables of map methods made anew."""
+    text = (FOLDER / "method.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(METHODS_START)
+    _, _, after = rest.partition(METHODS_END)
+    return before + "\n".join([METHODS_START, *_methods(), METHODS_END]) + after
+
+
+def _methods() -> list[str]:
+    """Return the table of methods, and which image encoders each holds for."""
+    lines = ["| method | map | source | options |", "|---|---|---|---|"]
+    for one in DECLARED.values():
+        options = "; ".join(
+            f"`{o.name}`" + (f" = {o.default}" if o.default else "") + f": {o.meaning}"
+            for o in one.options
+        )
+        cells = (f"`{one.name}`", one.shows, one.source, options)
+        lines.append("| " + " | ".join(map(_cell, cells)) + " |")
+    lines += ["", "Image encoders that each holds for; the others it refuses by name:", ""]
+    lines += ["| method | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
+    for one in DECLARED.values():
+        marks = ["yes" if one.towers.holds(traits) else "" for traits in KINDS.values()]
+        lines.append(f"| `{one.name}` | " + " | ".join(marks) + " |")
+    return lines
+
+
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
     return {
         FOLDER / "cli.md": cli(),
         FOLDER / "python.md": python(),
+        FOLDER / "method.md": method(),
         FOLDER / "warehouse.md": warehouse(),
         **architecture.pages(),
     }

@@ -13,6 +13,7 @@ from jobs.steps.chosen import chosen_heads
 from jobs.steps.early import weights_given
 from jobs.steps.figures import save_figure
 from jobs.steps.models import load_for
+from pipeline.maps.base import any_size, own_size, patch_of
 from pipeline.maps.drawing import Panel, draw_panels
 from pipeline.maps.method import MapMethod, logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
@@ -80,13 +81,13 @@ def draw_maps(config: MapConfig) -> MapResult:
     _check(config, method)
     picture = read_picture(config.image)
     loaded, role_heads = _model(config)
-    method.check(loaded.visual)
+    method.check(loaded.tower)
     scene = _scene(config, method, picture, loaded)
     chosen = _chosen(config, loaded, role_heads)
     scale = logit_scale_of(loaded.clip)
-    narrowed = {} if chosen is None else {"heads": chosen}
+    narrowed: dict[str, Any] = {} if chosen is None else {"heads": chosen}
     result = method.run(
-        *(loaded.visual, scene.pixels, scene.texts, scene.labels), logit_scale=scale, **narrowed
+        *(loaded.tower, scene.pixels, scene.texts, scene.labels), logit_scale=scale, **narrowed
     )
     if config.per_head:
         titles, values = _strongest(scene, config.texts[0], chosen)
@@ -142,8 +143,7 @@ def _scene(
     config: MapConfig, method: MapMethod, picture: Image.Image, loaded: LoadedModel
 ) -> _Scene:
     """Encode the picture and the texts, and what they are compared with."""
-    patch = (loaded.visual.patch_size[0], loaded.visual.patch_size[1])
-    pixels = whole_picture(picture, loaded.record.preprocessing, patch, config.size)
+    pixels = _pixels(config, picture, loaded)
     against = config.against
     if not against and len(config.texts) < 3:
         # two texts against their own mean would be each other's mirror image
@@ -160,11 +160,32 @@ def _scene(
     )
 
 
+def _pixels(
+    config: MapConfig, picture: Image.Image, loaded: LoadedModel
+) -> Float[Tensor, "1 3 height width"]:
+    """Return the whole picture; squeezed to the tower's own size where it takes no other."""
+    if any_size(loaded.tower):
+        patch = patch_of(loaded.tower)
+        return whole_picture(picture, loaded.record.preprocessing, patch, config.size)
+    height, width = own_size(loaded.tower)
+    if config.size not in (None, min(height, width)):
+        raise UsageError(f"size {config.size}: {loaded.tower.family} takes {height} alone")
+    return whole_picture(picture.resize((width, height)), loaded.record.preprocessing, (1, 1))
+
+
+def _heads_of(loaded: LoadedModel) -> tuple[int, int]:
+    """Return how many layers and heads maps are made of: of the trunk, or with the pool's."""
+    pool, record = loaded.tower.readout.pool, loaded.record
+    return (
+        (record.n_layers, record.n_heads) if pool is None else (record.n_layers + 1, pool.n_heads)
+    )
+
+
 def _chosen(
     config: MapConfig, loaded: LoadedModel, role_heads: tuple[tuple[int, int], ...]
 ) -> Bool[Tensor, "n_layers n_heads"] | None:
     """Return the heads that --layers, --heads and --role leave; None for all."""
-    n_layers, n_heads = loaded.record.n_layers, loaded.record.n_heads
+    n_layers, n_heads = _heads_of(loaded)
     if config.layers == "all" and not config.heads and config.role is None:
         return None
     keep = chosen_heads(config.layers, config.heads, role_heads, n_layers, n_heads)
@@ -175,14 +196,15 @@ def _strongest(
     scene: _Scene, text: str, chosen: Bool[Tensor, "n_layers n_heads"] | None
 ) -> tuple[tuple[str, ...], Float[Tensor, "panel grid_h grid_w"]]:
     """Return the maps of the heads that move the text's cosine most, up or down."""
-    record = scene.loaded.record
+    n_layers, n_heads = _heads_of(scene.loaded)
+    pool_layer = scene.loaded.tower.pool_layer
     every = [
         (layer, head)
-        for layer in range(record.n_layers)
-        for head in range(record.n_heads)
+        for layer in range(n_layers)[slice(pool_layer, None)]
+        for head in range(n_heads)
         if chosen is None or bool(chosen[layer, head])
     ]
-    maps = head_contributions(scene.loaded.visual, scene.pixels, scene.texts, scene.labels, every)[
+    maps = head_contributions(scene.loaded.tower, scene.pixels, scene.texts, scene.labels, every)[
         :, 0, 0
     ]
     total = maps.sum(dim=(1, 2))

@@ -118,7 +118,7 @@ class StatisticsWorker:
     def _add(self, batch: _Batch, pooled: Pooled, rejects: list[tuple[str, str]]) -> None:
         with torch.inference_mode():
             found = head_map_statistics(
-                self.loaded.visual,
+                self.loaded.tower,
                 batch.pixels.to(self.loaded.device, self.loaded.dtype),
                 self.texts,
                 self.against,

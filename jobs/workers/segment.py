@@ -147,7 +147,7 @@ class SegmentWorker:
         record = self.loaded.record.preprocessing
         masks = [mask_for_model(e.mask, record, self.spec.config.protocol) for e in examples]
         with torch.inference_mode():
-            embedding = torch.nn.functional.normalize(self.loaded.visual(pixels).float(), dim=-1)
+            embedding = torch.nn.functional.normalize(self.loaded.tower.own(pixels).float(), dim=-1)
         return _Batch(kept, examples, pixels, masks, embedding)
 
     def asked(self, batch: _Batch) -> list[list[int]]:
@@ -171,7 +171,7 @@ class SegmentWorker:
             texts = self.labels[[c for (c,) in self.asked(batch)]].unsqueeze(1)
         with torch.inference_mode():
             found = self.methods[method].run(
-                *(self.loaded.visual, batch.pixels, texts, self.labels), logit_scale=self.scale
+                *(self.loaded.tower, batch.pixels, texts, self.labels), logit_scale=self.scale
             )
         return found.values
 

@@ -1,13 +1,16 @@
 """What all maps share: the interface, the picture's tokens at any size, and the checks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.towers.registry import tower_of
+from pipeline.towers.tower import Tower
 from schemas.errors import UsageError
 
 
@@ -26,15 +29,50 @@ class Maps:
     embedding: Float[Tensor, "image d_joint"]
 
 
-def grid_of(
-    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
-) -> tuple[int, int]:
+def as_tower(visual: Tower | nn.Module) -> Tower:
+    """Return the tower of an image encoder, or the tower itself.
+
+    Raises:
+        UnsupportedModel: no family claims it, or its family refuses it.
+    """
+    return visual if isinstance(visual, Tower) else tower_of(visual)
+
+
+def patch_of(tower: Tower) -> tuple[int, int]:
+    """Return the height and width in pixels that one image token stands for."""
+    visual: Any = tower.visual
+    if isinstance(visual, VisionTransformer):
+        return visual.patch_size[0], visual.patch_size[1]
+    height, width = own_size(tower)
+    return height // tower.grid[0], width // tower.grid[1]
+
+
+def own_size(tower: Tower) -> tuple[int, int]:
+    """Return the height and width of the pictures that a tower was made for."""
+    size: Any = tower.visual.image_size
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def any_size(tower: Tower) -> bool:
+    """Whether pictures of other sizes can be embedded: open_clip's own ViT, by its positions."""
+    return isinstance(tower.visual, VisionTransformer)
+
+
+def grid_of(tower: Tower, pixels: Float[Tensor, "image 3 height width"]) -> tuple[int, int]:
     """Return the rows and columns of image tokens.
 
     Raises:
-        UsageError: a side is no multiple of the patch's.
+        UsageError: a side is no multiple of the patch's, or the tower takes its own size alone.
     """
-    sides, patches = pixels.shape[-2:], visual.patch_size
+    sides = (pixels.shape[-2], pixels.shape[-1])
+    if not any_size(tower):
+        if sides != own_size(tower):
+            raise UsageError(
+                f"pictures of {sides[1]} x {sides[0]} pixels: {tower.family} takes "
+                f"{own_size(tower)[1]} x {own_size(tower)[0]} alone; resize them first"
+            )
+        return tower.grid
+    patches = patch_of(tower)
     if any(side % patch or not side for side, patch in zip(sides, patches, strict=True)):
         raise UsageError(
             f"pictures of {sides[1]} x {sides[0]} pixels: expected multiples of the patch's "
@@ -44,22 +82,29 @@ def grid_of(
 
 
 def first_tokens(
-    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
+    tower: Tower | nn.Module, pixels: Float[Tensor, "image 3 height width"]
 ) -> Float[Tensor, "image token d_model"]:
     """Return the tokens that the first block receives, for pictures of any size.
 
-    At the model's own size this is what `encode_image` computes; at another one the position
-    embedding is interpolated here, and the model's is left as it is.
+    At the model's own size this is what the tower computes; at another one the position
+    embedding of open_clip's own ViT is interpolated here, and the model's is left as it is.
     """
-    grid = grid_of(visual, pixels)
+    tower = as_tower(tower)
+    grid = grid_of(tower, pixels)
+    if grid == tuple(tower.grid):
+        return tower.embed(pixels)
+    visual: Any = tower.visual
     patches = visual.conv1(pixels).flatten(2).mT
     first = visual.class_embedding.to(patches.dtype).expand(len(pixels), 1, -1)
     x = torch.cat([first, patches], dim=1) + positions(visual, grid).to(patches.dtype)
     return visual.ln_pre(x)
 
 
-def positions(visual: VisionTransformer, grid: tuple[int, int]) -> Float[Tensor, "token d_model"]:
-    """Return the position embedding for a grid: bicubic, antialiased, the class token's kept."""
+def positions(visual: Any, grid: tuple[int, int]) -> Float[Tensor, "token d_model"]:
+    """Return open_clip's position embedding for a grid: bicubic, antialiased, as open_clip does.
+
+    The class token's is kept. CLIP Surgery resizes without antialiasing: 4 % from this.
+    """
     own: Tensor = visual.positional_embedding
     if grid == tuple(visual.grid_size):
         return own
@@ -73,20 +118,20 @@ def positions(visual: VisionTransformer, grid: tuple[int, int]) -> Float[Tensor,
 def on_grid(
     values: Float[Tensor, "image text image_token"], grid: tuple[int, int]
 ) -> Float[Tensor, "image text grid_h grid_w"]:
-    """Arrange image tokens (without the class token) as in the picture; at least float32."""
+    """Arrange image tokens (none before them) as in the picture; at least float32."""
     return wide(values).unflatten(-1, grid)
 
 
 def for_all_texts(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     row: Float[Tensor, "image token"],
     embedding: Float[Tensor, "image d_joint"],
 ) -> Maps:
-    """Return one row of numbers by token, the class token left out, as the map of every text."""
-    values = row[:, None, 1:].expand(-1, texts.shape[-2], -1)
-    return Maps(on_grid(values, grid_of(visual, pixels)), embedding)
+    """Return one row of numbers by token, those before the picture left out, for every text."""
+    values = row[:, None, tower.prefix :].expand(-1, texts.shape[-2], -1)
+    return Maps(on_grid(values, grid_of(tower, pixels)), embedding)
 
 
 def texts_of_each(

@@ -1,27 +1,15 @@
-"""The steps of a transformer block, one function each, for methods that change some of them."""
+"""What methods of maps do with a tower's blocks and read-out, beside what the tower does itself.
 
-from collections.abc import Sequence
+The blocks are those of `pipeline.towers`: one walk for every family.
+"""
 
 from jaxtyping import Float
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.maps.base import wide
-
-
-def project(
-    block: ResidualAttentionBlock, x: Float[Tensor, "image token d_model"]
-) -> tuple[
-    Float[Tensor, "image n_heads token d_head"],
-    Float[Tensor, "image n_heads token d_head"],
-    Float[Tensor, "image n_heads token d_head"],
-]:
-    """Return queries, keys and values of tokens that ln_1 has normalised."""
-    attn = block.attn
-    projected = F.linear(x, attn.in_proj_weight, attn.in_proj_bias)
-    q, k, v = projected.unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return q, k, v
+from pipeline.towers.block import Block
+from pipeline.towers.tower import Tower
 
 
 def attention(
@@ -29,66 +17,61 @@ def attention(
     k: Float[Tensor, "image n_heads key d_head"],
     mask: Float[Tensor, "query key"] | None = None,
 ) -> Float[Tensor, "image n_heads query key"]:
-    """Return attention probabilities, softmax(q kᵀ / √d_head [+ mask])."""
+    """Return softmax(q kᵀ / √d_head [+ mask]) of any two: a method's own attention."""
     # scaled before the product, which half precision could not hold
     scores = q * q.shape[-1] ** -0.5 @ k.mT
     return (scores if mask is None else scores + mask).softmax(dim=-1)
 
 
-def merge_heads(
-    block: ResidualAttentionBlock, o: Float[Tensor, "image n_heads token d_head"]
+def add(
+    block: Block, x: Float[Tensor, "image token d_model"], o: Float[Tensor, "image h token d"]
 ) -> Float[Tensor, "image token d_model"]:
-    """Return what heads' outputs add to the residual stream: out_proj, then LayerScale."""
-    return block.ls_1(block.attn.out_proj(o.transpose(1, 2).flatten(2)))
+    """Return the residual stream after a block whose heads' outputs are o."""
+    x = x + block.write(o).update
+    return x + block.mlp(x)
 
 
-def add_mlp(
-    block: ResidualAttentionBlock, x: Float[Tensor, "image token d_model"]
-) -> Float[Tensor, "image token d_model"]:
-    """Return the residual stream after the block's MLP."""
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
-
-
-def after(
-    block: ResidualAttentionBlock, x: Float[Tensor, "image token d_model"]
-) -> Float[Tensor, "image token d_model"]:
-    """Return the residual stream after a whole block, as the model computes it."""
-    q, k, v = project(block, block.ln_1(x))
-    return add_mlp(block, x + merge_heads(block, F.scaled_dot_product_attention(q, k, v)))
-
-
-def class_after(
-    block: ResidualAttentionBlock,
-    x: Float[Tensor, "image token d_model"],
-    q: Float[Tensor, "image n_heads token d_head"],
-    k: Float[Tensor, "image n_heads token d_head"],
-    v: Float[Tensor, "image n_heads token d_head"],
+def first_after(
+    block: Block, x: Float[Tensor, "image token d_model"]
 ) -> Float[Tensor, "image 1 d_model"]:
-    """Return the class token alone after a block: all that the last one is needed for."""
-    o = F.scaled_dot_product_attention(q[:, :, :1], k, v)
-    return add_mlp(block, x[:, :1] + merge_heads(block, o))
+    """Return the first token alone after a block: all that the last one is needed for."""
+    return add(block, x[:, :1], block.attend(x, 1))
 
 
 def before_last(
-    visual: VisionTransformer, x: Float[Tensor, "image token d_model"]
+    tower: Tower, x: Float[Tensor, "image token d_model"]
 ) -> Float[Tensor, "image token d_model"]:
     """Return the residual stream that the last block receives."""
-    blocks: Sequence[ResidualAttentionBlock] = visual.transformer.resblocks
-    for block in blocks[:-1]:
-        x = after(block, x)
+    for block in tower.blocks[:-1]:
+        x = block.after(x)
     return x
 
 
-def to_joint(
-    visual: VisionTransformer, x: Float[Tensor, "*axes d_model"]
-) -> Float[Tensor, "*axes d_joint"]:
-    """Return residual-stream states in the joint space, unit norm: ln_post, projection."""
-    joint = visual.ln_post(x) @ visual.proj
+def embedding(
+    tower: Tower, z: Float[Tensor, "image token d_model"]
+) -> Float[Tensor, "image d_joint"]:
+    """Return the unit-norm embedding of the last residual stream; of its first token, if `single`.
+
+    A read-out of the first token needs no others.
+    """
+    return F.normalize(wide(tower.readout.embed(z)), dim=-1)
+
+
+def to_joint(tower: Tower, x: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes d_joint"]:
+    """Return states in the joint space as if each were all that is read; unit norm.
+
+    For read-outs without attention: LayerNorm, projection.
+    """
+    readout = tower.readout
+    y = x if readout.pre is None else readout.pre(x)
+    joint = readout.finish(y.flatten(0, -2)).unflatten(0, y.shape[:-1])
     return F.normalize(wide(joint), dim=-1)
 
 
 def cosines(
-    features: Float[Tensor, "image token d_joint"], texts: Float[Tensor, "*image text d_joint"]
+    tower: Tower,
+    features: Float[Tensor, "image token d_joint"],
+    texts: Float[Tensor, "*image text d_joint"],
 ) -> Float[Tensor, "image text image_token"]:
-    """Return ⟨f_i, t⟩ of image tokens (the class token, first, left out) and texts."""
-    return (features[:, 1:] @ texts.to(features.dtype).mT).mT
+    """Return ⟨f_i, t⟩ of image tokens (those before the picture left out) and texts."""
+    return (features[:, tower.prefix :] @ texts.to(features.dtype).mT).mT

@@ -4,17 +4,18 @@ Only the attention and the states are differentiated, never the weights, and the
 gradient.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import Maps, first_tokens, grid_of, on_grid, texts_of_each, wide
+from pipeline.maps.base import Maps, as_tower, first_tokens, grid_of, on_grid, texts_of_each, wide
+from pipeline.towers.block import Block
+from pipeline.towers.tower import Tower
 
 # Half precision would lose derivatives as small as these are: they are taken of the score times so
 # much, and divided by it after.
@@ -27,7 +28,7 @@ class Layer:
 
     Attributes:
         x: the residual stream before the block.
-        y: ln_1(x).
+        y: x normalised, as queries, keys and values are made of it.
         q: queries.
         k: keys.
         v: values.
@@ -69,21 +70,30 @@ def usable(x: Tensor) -> Tensor:
     return x.clone() if x.is_inference() else x.detach()
 
 
-def forward(visual: VisionTransformer, pixels: Float[Tensor, "image 3 h w"]) -> Pass:
+def forward(visual: Tower | nn.Module, pixels: Float[Tensor, "image 3 h w"]) -> Pass:
     """Run the image encoder so that the embedding can be differentiated by each layer's parts.
 
     To be called inside `differentiable`.
     """
-    x = first_tokens(visual, usable(pixels)).detach().requires_grad_()
+    tower = as_tower(visual)
+    x = first_tokens(tower, usable(pixels)).detach().requires_grad_()
+    layers, x = through(tower.blocks, x)
+    return Pass(layers, bl.embedding(tower, x))
+
+
+def through(
+    blocks: Sequence[Block], x: Float[Tensor, "image token d_model"]
+) -> tuple[tuple[Layer, ...], Float[Tensor, "image token d_model"]]:
+    """Return what each block computes of a residual stream, and the last one's."""
     layers = []
-    for block in visual.transformer.resblocks:
-        y = block.ln_1(x)
-        q, k, v = bl.project(block, y)
-        a = bl.attention(q, k)
-        o = a @ v
+    for block in blocks:
+        y = block.norm(x)
+        q, k, v = block.project(y, None)
+        a = block.alpha(q, k)
+        o = block.gated(a @ v, y)
         layers.append(Layer(x, y, q, k, v, a, o))
-        x = bl.add_mlp(block, x + bl.merge_heads(block, o))
-    return Pass(tuple(layers), bl.to_joint(visual, x[:, 0]))
+        x = bl.add(block, x, o)
+    return tuple(layers), x
 
 
 def scores(found: Pass, texts: Float[Tensor, "*image text d_joint"]) -> Float[Tensor, "text image"]:
@@ -104,15 +114,15 @@ def gradients(score: Float[Tensor, " image"], by: list[Tensor]) -> tuple[Tensor,
 
 
 def each_text(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     row: Callable[[Pass, Tensor], Tensor],
 ) -> Maps:
     """Return `row(pass, cosine)`, [image, token] with the class token first, for each text."""
-    grid = grid_of(visual, pixels)
+    grid = grid_of(tower, pixels)
     with differentiable():
-        found = forward(visual, pixels)
+        found = forward(tower, pixels)
         rows = [row(found, score).detach() for score in scores(found, texts)]
         embedding = found.embedding.detach()
-    return Maps(on_grid(torch.stack(rows, dim=1)[..., 1:], grid), embedding)
+    return Maps(on_grid(torch.stack(rows, dim=1)[..., tower.prefix :], grid), embedding)

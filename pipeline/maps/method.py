@@ -3,7 +3,7 @@
 A method is one decorated function in a file of `pipeline/maps/methods/`:
 
     @map_method("tokens", title="plain tokens", shows="cosine of each token", source="arXiv ...")
-    def tokens(visual, pixels, texts, labels): ...
+    def tokens(tower, pixels, texts, labels): ...
 
 Everything that names methods (the commands, the documentation, error messages) asks the registry,
 which finds these files.
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor, nn
 
 from pipeline.maps.background import BACKGROUND
-from pipeline.maps.base import Maps, check_texts
+from pipeline.maps.base import Maps, as_tower, check_texts
 from pipeline.maps.words import WordMaps
+from pipeline.towers.tower import Tower
 from schemas.errors import UnknownName, UnsupportedModel, UsageError
 
 CLIPS: Final = 100.0
@@ -34,6 +35,34 @@ A gradient is taken once for each text, so that texts cost time.
 
 
 @dataclass(frozen=True)
+class Traits:
+    """What decides whether a method holds for an image encoder.
+
+    Attributes:
+        readout: tok, avg, avg-norm-first, or of a pool: map, coca, attn2d.
+        plain: whether its blocks write o W_O + b_O, with a LayerScale at most: no gate, no scales
+            of heads, no LayerNorm within or after.
+        own: whether its blocks are open_clip's `ResidualAttentionBlock`.
+    """
+
+    readout: str
+    plain: bool
+    own: bool
+
+
+def traits_of(tower: Tower) -> Traits:
+    """Return what a tower is like."""
+    return Traits(
+        tower.readout.kind,
+        all(
+            b.gate is None and b.head_scale is None and b.inner is None and b.post is None
+            for b in tower.blocks
+        ),
+        all(type(b.module) is ResidualAttentionBlock for b in tower.blocks),
+    )
+
+
+@dataclass(frozen=True)
 class Towers:
     """The image encoders that a method holds for.
 
@@ -42,12 +71,35 @@ class Towers:
         otherwise: why not for the others; the end of a sentence that begins with the method.
     """
 
-    holds: Callable[[VisionTransformer], bool]
+    holds: Callable[[Traits], bool]
     otherwise: str
 
 
-ANY: Final = Towers(lambda visual: True, "")
-CLASS_TOKEN: Final = Towers(lambda visual: visual.pool_type == "tok", "reads the class token")
+ANY: Final = Towers(lambda traits: True, "")
+TOKENS: Final = Towers(
+    lambda traits: traits.readout in ("tok", "avg", "avg-norm-first"),
+    "reads each token as if it were the embedding",
+)
+CLASS_TOKEN: Final = Towers(
+    lambda traits: traits.readout == "tok" and traits.plain,
+    "reads the class token through plain attention",
+)
+OWN_PLAIN: Final = Towers(
+    lambda traits: traits.readout == "tok" and traits.own,
+    "has rules for the layers of open_clip's plain class-token blocks",
+)
+
+
+KINDS: Final = {
+    "class token, open_clip's plain blocks": Traits("tok", True, True),
+    "class token, other plain blocks": Traits("tok", True, False),
+    "class token, blocks with LayerNorms within or after, scaled heads or gates": Traits(
+        "tok", False, False
+    ),
+    "average": Traits("avg", True, True),
+    "attentional pool": Traits("coca", True, True),
+}
+"""Image encoders as far as methods tell them apart, for the documentation."""
 
 
 @dataclass(frozen=True)
@@ -161,21 +213,23 @@ class MapMethod:
                 raise UsageError(option.missing)
         return {o.name: self._read(o, self.chosen.get(o.name, o.default)) for o in self.options}
 
-    def check(self, visual: VisionTransformer) -> None:
+    def check(self, tower: Tower) -> None:
         """Refuse an image encoder that the method does not hold for.
 
         Raises:
             UnsupportedModel: it is one.
         """
-        if not self.towers.holds(visual):
+        traits = traits_of(tower)
+        if not self.towers.holds(traits):
+            blocks = "" if traits.plain else ", and its blocks' attention is not plain"
             raise UnsupportedModel(
-                f"{self.title} {self.towers.otherwise}, this image encoder pools by "
-                f"{visual.pool_type!r}; use contribution or tokens"
+                f"{self.title} {self.towers.otherwise}, this image encoder ({tower.family}) is "
+                f"read by {traits.readout!r}{blocks}; use contribution"
             )
 
     def run(
         self,
-        visual: VisionTransformer,
+        visual: Tower | nn.Module,
         pixels: Float[Tensor, "image 3 height width"],
         texts: Float[Tensor, "*image text d_joint"],
         labels: Float[Tensor, "label d_joint"],
@@ -186,7 +240,7 @@ class MapMethod:
         """Return the maps of pictures and texts.
 
         Args:
-            visual: the image encoder; it is not changed.
+            visual: the image encoder, or its tower; it is not changed.
             pixels: preprocessed pictures whose sides are multiples of the patch's.
             texts: unit norm, the same for all pictures or a set for each.
             labels: unit norm, what the texts are compared with by methods that compare.
@@ -198,12 +252,13 @@ class MapMethod:
             UnsupportedModel: the method does not hold for this image encoder.
             UsageError: shapes do not go together, or an option is missing.
         """
-        self.check(visual)
+        tower = as_tower(visual)
+        self.check(tower)
         check_texts(texts, len(pixels))
         given = values if values.keys() >= {o.name for o in self.options} else self.values()
         if "logit_scale" in inspect.signature(self.function).parameters:
             values["logit_scale"] = logit_scale
-        return self.function(visual, pixels, texts, labels, **(given | values))
+        return self.function(tower, pixels, texts, labels, **(given | values))
 
     __call__ = run
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline.maps.base import grid_of
+from pipeline.maps.base import as_tower, grid_of
 from pipeline.maps.methods.contribution import CELLS, each_layer
+from pipeline.towers.tower import Tower
+from schemas.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class HeadMapStatistics:
 
 
 def head_map_statistics(
-    visual: VisionTransformer,
+    tower: Tower | nn.Module,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -68,7 +69,7 @@ def head_map_statistics(
     """Reduce every head's map of every text.
 
     Args:
-        visual: the image encoder.
+        tower: the image encoder.
         pixels: preprocessed pictures.
         texts: unit norm.
         labels: what the texts are compared with: their mean is subtracted.
@@ -76,14 +77,21 @@ def head_map_statistics(
         layers: layers whose heads are reduced, in this order.
         cells: numbers of a layer's maps that are there at a time.
     """
-    grid = grid_of(visual, pixels)
+    tower = as_tower(tower)
+    grid = grid_of(tower, pixels)
     tokens = grid[0] * grid[1]
     wide = torch.promote_types(pixels.dtype, torch.float32)
     inside = regions.new_zeros(*regions.shape[:2], tokens)
     if regions.shape[1]:
         inside = torch.nn.functional.adaptive_avg_pool2d(regions, grid).flatten(2)
     inside = inside.to(pixels.device, wide)
-    n_heads = visual.transformer.resblocks[0].attn.num_heads
+    pool = tower.readout.pool
+    if pool is not None and set(layers) != {tower.pool_layer}:
+        raise UsageError(
+            f"layers {list(layers)}: this image encoder's maps are of its pool's heads, layer "
+            f"{tower.pool_layer}"
+        )
+    n_heads = tower.blocks[0].n_heads if pool is None else pool.n_heads
     shape = (len(layers), n_heads, len(texts))
     total, magnitude, focus = pixels.new_zeros(3, len(pixels), *shape, dtype=wide)
     total_in, magnitude_in = pixels.new_zeros(2, *inside.shape[:2], *shape, dtype=wide)
@@ -104,7 +112,7 @@ def head_map_statistics(
         spread = 1 - entropy / math.log(max(tokens, 2))
         focus[at] = torch.where(magnitude[at] > 0, spread, 0)
 
-    scale = each_layer(visual, pixels, texts, labels, reduce, layers, cells)
+    scale = each_layer(tower, pixels, texts, labels, reduce, layers, cells)
     scale = scale.to(wide)[:, None, None, None]
     return HeadMapStatistics(
         total * scale,

@@ -5,16 +5,16 @@ embedding is read at the end-of-text token.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.maps import blocks as bl
 from pipeline.maps import graph
 from pipeline.maps.base import unit, wide
+from pipeline.towers.families.own import block_of
 from schemas.errors import UnsupportedModel
 
 
@@ -63,17 +63,14 @@ def forward(clip: Any, tokens: Int[Tensor, "text token"]) -> TextPass:
     x = clip.token_embedding(tokens).to(dtype)
     x = (x + clip.positional_embedding[: tokens.shape[1]].to(dtype)).detach().requires_grad_()
     mask = clip.attn_mask[: tokens.shape[1], : tokens.shape[1]].to(x)
-    layers = []
-    for block in clip.transformer.resblocks:
-        y = block.ln_1(x)
-        q, k, v = bl.project(block, y)
-        a = bl.attention(q, k, mask)
-        o = a @ v
-        layers.append(graph.Layer(x, y, q, k, v, a, o))
-        x = bl.add_mlp(block, x + bl.merge_heads(block, o))
+    blocks = [
+        replace(block_of(block, index), mask=lambda: mask)
+        for index, block in enumerate(clip.transformer.resblocks)
+    ]
+    layers, x = graph.through(blocks, x)
     ends = tokens.argmax(dim=-1)
     state = clip.ln_final(x)[torch.arange(len(x), device=x.device), ends]
-    return TextPass(tuple(layers), ends, unit(wide(state @ clip.text_projection)))
+    return TextPass(layers, ends, unit(wide(state @ clip.text_projection)))
 
 
 def each_image(

@@ -1,12 +1,12 @@
 """Raw attention, the same for every text."""
 
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, first_tokens, for_all_texts
 from pipeline.maps.method import CLASS_TOKEN, map_method
+from pipeline.towers.tower import Tower
 
 
 @map_method(
@@ -19,7 +19,7 @@ from pipeline.maps.method import CLASS_TOKEN, map_method
     towers=CLASS_TOKEN,
 )
 def raw_attention(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -28,9 +28,9 @@ def raw_attention(
 
     `labels` is not used, and of `texts` only the number.
     """
-    x = bl.before_last(visual, first_tokens(visual, pixels))
-    block = visual.transformer.resblocks[-1]
-    q, k, v = bl.project(block, block.ln_1(x))
-    row = bl.attention(q[:, :, :1], k).mean(dim=1)[:, 0]
-    embedding = bl.to_joint(visual, bl.class_after(block, x, q, k, v)[:, 0])
-    return for_all_texts(visual, pixels, texts, row, embedding)
+    x = bl.before_last(tower, first_tokens(tower, pixels))
+    block = tower.blocks[-1]
+    q, k, _ = block.qkv(x, 1)
+    row = block.alpha(q, k).mean(dim=1)[:, 0]
+    embedding = bl.embedding(tower, bl.first_after(block, x))
+    return for_all_texts(tower, pixels, texts, row, embedding)

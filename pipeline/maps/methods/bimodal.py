@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import graph, words
@@ -21,6 +20,7 @@ from pipeline.maps.method import (
     logit_scale_of,
     map_method,
 )
+from pipeline.towers.tower import Tower
 
 Score = Literal["logit", "cosine"]
 
@@ -67,7 +67,7 @@ def bimodal_words(
     words=bimodal_words,
 )
 def bimodal(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -83,7 +83,7 @@ def bimodal(
         of = found.layers[-(layers or 0) :]
         return relevance(scale * cosine, [layer.a for layer in of])[:, 0]
 
-    return graph.each_text(visual, pixels, texts, row)
+    return graph.each_text(tower, pixels, texts, row)
 
 
 def relevance(

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,8 +20,9 @@ from torch.nn import functional as F
 
 from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, grid_of, on_grid, unit
-from pipeline.maps.method import Option, map_method
+from pipeline.maps.method import TOKENS, Option, map_method
 from pipeline.maps.methods.tokens import token_features
+from pipeline.towers.tower import Tower
 from schemas.errors import UsageError
 
 LAYOUT = (
@@ -82,6 +82,7 @@ def load_projections(path: Path) -> Projections:
     title="ECLIP",
     shows="`tokens` through two trained projections (`--eclip`)",
     source="arXiv 2209.07046",
+    towers=TOKENS,
     options=(
         Option(
             "checkpoint",
@@ -94,7 +95,7 @@ def load_projections(path: Path) -> Projections:
     ),
 )
 def eclip(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -114,12 +115,12 @@ def eclip(
             f"eclip's projections take {wide} numbers, this model's joint width is "
             f"{texts.shape[-1]}; they must be trained for this model"
         )
-    features, embedding = token_features(visual, pixels)
+    features, embedding = token_features(tower, pixels)
     weights = (checkpoint.image_weight, checkpoint.image_bias)
     found = unit(F.linear(features, *(w.to(features) for w in weights)))
     weights = (checkpoint.text_weight, checkpoint.text_bias)
     asked = unit(F.linear(texts.to(features), *(w.to(features) for w in weights)))
-    return Maps(on_grid(bl.cosines(found, asked), grid_of(visual, pixels)), embedding)
+    return Maps(on_grid(bl.cosines(tower, found, asked), grid_of(tower, pixels)), embedding)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -3,7 +3,6 @@
 from functools import partial
 
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,6 +10,7 @@ from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, grid_of, on_grid
 from pipeline.maps.method import CLASS_TOKEN, Option, map_method, whole
 from pipeline.maps.methods.surgery import second_path
+from pipeline.towers.tower import Tower
 
 
 @map_method(
@@ -22,7 +22,7 @@ from pipeline.maps.methods.surgery import second_path
     options=(Option("iterations", "1", whole, "rounds of self-self attention before the values"),),
 )
 def gem(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -34,8 +34,8 @@ def gem(
     `labels` is not used.
     """
     operator = partial(self_self, iterations=iterations)
-    features, embedding = second_path(visual, pixels, operator)
-    return Maps(on_grid(bl.cosines(features, texts), grid_of(visual, pixels)), embedding)
+    features, embedding = second_path(tower, pixels, operator)
+    return Maps(on_grid(bl.cosines(tower, features, texts), grid_of(tower, pixels)), embedding)
 
 
 def self_self(

@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.maps import graph, words
 from pipeline.maps.base import Maps, wide
 from pipeline.maps.method import CLASS_TOKEN, map_method
+from pipeline.towers.tower import Tower
 
 
 def grad_eclip_words(
@@ -61,7 +61,7 @@ def grad_eclip_words(
     words=grad_eclip_words,
 )
 def grad_eclip(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -77,7 +77,7 @@ def grad_eclip(
         (slope,) = graph.gradients(score, [last.o])
         return channel_relevance(slope[:, :, 0], last.q[:, :, 0], last.k, last.v, slice(1, None))
 
-    return graph.each_text(visual, pixels, texts, row)
+    return graph.each_text(tower, pixels, texts, row)
 
 
 def channel_relevance(

@@ -1,12 +1,12 @@
 """GradCAM: attention, or what the last block takes in, weighted by the gradient's mean."""
 
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import graph
 from pipeline.maps.base import Maps
 from pipeline.maps.method import CLASS_TOKEN, map_method
+from pipeline.towers.tower import Tower
 
 
 @map_method(
@@ -19,7 +19,7 @@ from pipeline.maps.method import CLASS_TOKEN, map_method
     towers=CLASS_TOKEN,
 )
 def attention_gradcam(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -35,7 +35,7 @@ def attention_gradcam(
         weight = slope[:, :, 0, 1:].mean(dim=-1, keepdim=True)
         return (weight * a[:, :, 0]).mean(dim=1).relu()
 
-    return graph.each_text(visual, pixels, texts, row)
+    return graph.each_text(tower, pixels, texts, row)
 
 
 @map_method(
@@ -48,7 +48,7 @@ def attention_gradcam(
     towers=CLASS_TOKEN,
 )
 def activation_gradcam(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -66,4 +66,4 @@ def activation_gradcam(
         weight = slope[:, 1:].mean(dim=1, keepdim=True)
         return (weight * y).sum(dim=-1).relu()
 
-    return graph.each_text(visual, pixels, texts, row)
+    return graph.each_text(tower, pixels, texts, row)

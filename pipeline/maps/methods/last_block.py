@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, first_tokens, grid_of, on_grid
 from pipeline.maps.method import CLASS_TOKEN, map_method
+from pipeline.towers.tower import Tower
 
 # Width of NACLIP's window, in patches.
 NEAR = 5.0
@@ -31,13 +31,13 @@ Operator = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
     towers=CLASS_TOKEN,
 )
 def maskclip(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return MaskCLIP: every token attends to itself alone (values only). `labels` is not used."""
-    return _last_block(visual, pixels, texts, lambda q, k, v, grid: v)
+    return _last_block(tower, pixels, texts, lambda q, k, v, grid: v)
 
 
 @map_method(
@@ -48,7 +48,7 @@ def maskclip(
     towers=CLASS_TOKEN,
 )
 def sclip(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -58,7 +58,7 @@ def sclip(
     def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         return (bl.attention(q, q) + bl.attention(k, k)) @ v
 
-    return _last_block(visual, pixels, texts, operator)
+    return _last_block(tower, pixels, texts, operator)
 
 
 @map_method(
@@ -69,7 +69,7 @@ def sclip(
     towers=CLASS_TOKEN,
 )
 def clearclip(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -79,7 +79,7 @@ def clearclip(
     def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         return bl.attention(q, q) @ v
 
-    return _last_block(visual, pixels, texts, operator, alone=True)
+    return _last_block(tower, pixels, texts, operator, alone=True)
 
 
 @map_method(
@@ -90,7 +90,7 @@ def clearclip(
     towers=CLASS_TOKEN,
 )
 def naclip(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -103,7 +103,7 @@ def naclip(
     def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
         return bl.attention(k, k, nearness(grid).to(k)) @ v
 
-    return _last_block(visual, pixels, texts, operator, alone=True)
+    return _last_block(tower, pixels, texts, operator, alone=True)
 
 
 def nearness(grid: tuple[int, int]) -> Float[Tensor, "token token"]:
@@ -117,7 +117,7 @@ def nearness(grid: tuple[int, int]) -> Float[Tensor, "token token"]:
 
 
 def _last_block(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     operator: Operator,
@@ -128,11 +128,11 @@ def _last_block(
 
     With `alone`, the block's residual and MLP are left out.
     """
-    grid = grid_of(visual, pixels)
-    x = bl.before_last(visual, first_tokens(visual, pixels))
-    block = visual.transformer.resblocks[-1]
-    q, k, v = bl.project(block, block.ln_1(x))
-    written = bl.merge_heads(block, operator(q, k, v, grid))
-    features = bl.to_joint(visual, written if alone else bl.add_mlp(block, x + written))
-    embedding = bl.to_joint(visual, bl.class_after(block, x, q, k, v)[:, 0])
-    return Maps(on_grid(bl.cosines(features, texts), grid), embedding)
+    grid = grid_of(tower, pixels)
+    x = bl.before_last(tower, first_tokens(tower, pixels))
+    block = tower.blocks[-1]
+    q, k, v = block.qkv(x)
+    o = operator(q, k, v, grid)
+    features = bl.to_joint(tower, block.write(o).update if alone else bl.add(block, x, o))
+    embedding = bl.embedding(tower, bl.first_after(block, x))
+    return Maps(on_grid(bl.cosines(tower, features, texts), grid), embedding)

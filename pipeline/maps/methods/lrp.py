@@ -8,16 +8,25 @@ the rounding of half precision would decide the map: such a model is copied to s
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
-from pipeline.maps import blocks as bl
 from pipeline.maps import graph, rules
-from pipeline.maps.base import Maps, grid_of, on_grid, positions, texts_of_each
-from pipeline.maps.method import CLASS_TOKEN, map_method
+from pipeline.maps.base import (
+    Maps,
+    as_tower,
+    grid_of,
+    on_grid,
+    patch_of,
+    positions,
+    texts_of_each,
+)
+from pipeline.maps.method import OWN_PLAIN, map_method
+from pipeline.towers.block import Block
+from pipeline.towers.tower import Tower
 
 
 @map_method(
@@ -26,30 +35,31 @@ from pipeline.maps.method import CLASS_TOKEN, map_method
     shows="relevance down to the pixels, summed over each patch",
     source="arXiv 2012.09838",
     needs="gradient",
-    towers=CLASS_TOKEN,
+    towers=OWN_PLAIN,
 )
 def lrp(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return LRP down to the pixels, summed over each patch. `labels` is not used."""
-    fine, embedding = lrp_pixels(visual, pixels, texts)
-    patch_h, patch_w = visual.patch_size
+    fine, embedding = lrp_pixels(tower, pixels, texts)
+    patch_h, patch_w = patch_of(tower)
     blocks = fine.unflatten(-1, (-1, patch_w)).unflatten(-3, (-1, patch_h))
     return Maps(blocks.sum(dim=(-3, -1)), embedding)
 
 
 def lrp_pixels(
-    visual: VisionTransformer,
+    tower: Tower | nn.Module,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
 ) -> tuple[Float[Tensor, "image text height width"], Float[Tensor, "image d_joint"]]:
     """Return every pixel's relevance, channels summed, and the unit-norm embedding."""
-    visual, pixels = _single(visual, pixels)
-    traced = _trace(visual, pixels)
-    grid = grid_of(visual, pixels)
+    tower, pixels = _single(as_tower(tower), pixels)
+    visual: Any = tower.visual
+    traced = _trace(tower, pixels)
+    grid = grid_of(tower, pixels)
     patches = visual.conv1(pixels)
     raw = torch.cat(
         [
@@ -61,7 +71,7 @@ def lrp_pixels(
     places = positions(visual, grid).to(raw.dtype).expand_as(raw)
     found = []
     for text in _rows(texts, traced.embedding):
-        *_, (_, r) = _backward(visual, traced, text)
+        *_, (_, r) = _backward(tower, traced, text)
         r, _ = rules.addition(r, raw, places)
         on_patches = r[:, 1:].mT.unflatten(-1, grid)
         found.append(rules.pixels_below(on_patches, pixels, visual.conv1.weight).sum(dim=1))
@@ -74,22 +84,22 @@ def lrp_pixels(
     shows="relevance at the last softmax: mean_h (R^A)⁺[cls, i]",
     source="arXiv 1905.09418",
     needs="gradient",
-    towers=CLASS_TOKEN,
+    towers=OWN_PLAIN,
 )
 def partial_lrp(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return mean_h (R^A)⁺[cls, i]: relevance at the last softmax. `labels` is not used."""
-    visual, pixels = _single(visual, pixels)
-    traced = _trace(visual, pixels)
+    tower, pixels = _single(tower, pixels)
+    traced = _trace(tower, pixels)
     rows = []
     for text in _rows(texts, traced.embedding):
-        of_attention, _ = next(_backward(visual, traced, text))
+        of_attention, _ = next(_backward(tower, traced, text))
         rows.append(of_attention[:, :, 0, 1:].relu().mean(dim=1))
-    return Maps(on_grid(torch.stack(rows, dim=1), grid_of(visual, pixels)), traced.embedding)
+    return Maps(on_grid(torch.stack(rows, dim=1), grid_of(tower, pixels)), traced.embedding)
 
 
 @map_method(
@@ -98,21 +108,21 @@ def partial_lrp(
     shows="product over layers of I + mean_h(∇A ⊙ R^A)⁺, row cls",
     source="arXiv 2012.09838",
     needs="gradient",
-    towers=CLASS_TOKEN,
+    towers=OWN_PLAIN,
 )
 def chefer(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return row cls of M_L … M_1, M_l = I + mean_h(∇A_l ⊙ R^A_l)⁺. `labels` is not used."""
-    visual, pixels = _single(visual, pixels)
+    tower, pixels = _single(tower, pixels)
     rows = []
     with graph.differentiable():
-        found = graph.forward(visual, pixels)
+        found = graph.forward(tower, pixels)
         attentions = [layer.a for layer in found.layers]
-        traced = _traced(visual, found)
+        traced = _traced(tower, found)
         scores = graph.scores(found, texts)
         for score, text in zip(scores, _rows(texts, traced.embedding), strict=True):
             slopes = graph.gradients(score, attentions)
@@ -120,20 +130,20 @@ def chefer(
             # from the last layer down: a row vector times M_L, then M_{L-1} ...
             row = eye[:1].expand(len(score), 1, -1)
             for slope, (relevance, _) in zip(
-                reversed(slopes), _backward(visual, traced, text), strict=False
+                reversed(slopes), _backward(tower, traced, text), strict=False
             ):
                 row = row @ (eye + (slope * relevance).relu().mean(dim=1))
             rows.append(row[:, 0, 1:].detach())
-    return Maps(on_grid(torch.stack(rows, dim=1), grid_of(visual, pixels)), traced.embedding)
+    return Maps(on_grid(torch.stack(rows, dim=1), grid_of(tower, pixels)), traced.embedding)
 
 
 def _single(
-    visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]
-) -> tuple[VisionTransformer, Float[Tensor, "image 3 height width"]]:
+    tower: Tower, pixels: Float[Tensor, "image 3 height width"]
+) -> tuple[Tower, Float[Tensor, "image 3 height width"]]:
     """Return the image encoder and its pictures in at least single precision."""
-    if visual.conv1.weight.dtype in (torch.float16, torch.bfloat16):
-        return copy.deepcopy(visual).float(), pixels.float()
-    return visual, pixels
+    if tower.dtype in (torch.float16, torch.bfloat16):
+        return as_tower(copy.deepcopy(tower.visual).float()), pixels.float()
+    return tower, pixels
 
 
 @dataclass(frozen=True)
@@ -166,25 +176,26 @@ class _Traced:
     embedding: Float[Tensor, "image d_joint"]
 
 
-def _trace(visual: VisionTransformer, pixels: Float[Tensor, "image 3 height width"]) -> _Traced:
+def _trace(tower: Tower, pixels: Float[Tensor, "image 3 height width"]) -> _Traced:
     with torch.no_grad():
-        return _traced(visual, graph.forward(visual, pixels))
+        return _traced(tower, graph.forward(tower, pixels))
 
 
 @torch.no_grad()
-def _traced(visual: VisionTransformer, found: graph.Pass) -> _Traced:
+def _traced(tower: Tower, found: graph.Pass) -> _Traced:
+    visual: Any = tower.visual
     blocks = tuple(
-        _trace_block(block, layer)
-        for block, layer in zip(visual.transformer.resblocks, found.layers, strict=True)
+        _trace_block(block, layer) for block, layer in zip(tower.blocks, found.layers, strict=True)
     )
     last = (blocks[-1].middle + blocks[-1].mlp)[:, 0]
     return _Traced(blocks, visual.ln_post(last), found.embedding.detach())
 
 
-def _trace_block(block: ResidualAttentionBlock, layer: graph.Layer) -> _Block:
+def _trace_block(of: Block, layer: graph.Layer) -> _Block:
+    block: Any = of.module
     layer = graph.Layer(**{name: value.detach() for name, value in vars(layer).items()})
     merged = layer.o.transpose(1, 2).flatten(2)
-    written = bl.merge_heads(block, layer.o)
+    written = of.write(layer.o).update
     middle = layer.x + written
     u = block.ln_2(middle)
     hidden = block.mlp.gelu(block.mlp.c_fc(u))
@@ -200,12 +211,13 @@ def _rows(
 
 @torch.no_grad()
 def _top(
-    visual: VisionTransformer, traced: _Traced, text: Float[Tensor, "image d_joint"]
+    tower: Tower, traced: _Traced, text: Float[Tensor, "image d_joint"]
 ) -> Float[Tensor, "image token d_model"]:
     """Return relevance after the last block: all of it at the class token.
 
     The dot product is a linear layer whose weights are the text, one for each picture.
     """
+    visual: Any = tower.visual
     positive = (traced.embedding * text).clamp_min(0)
     of_joint = rules.ratio(positive, positive.sum(dim=-1, keepdim=True).expand_as(positive))
     at_class = rules.linear(of_joint.to(traced.normed.dtype), traced.normed, visual.proj.detach().T)
@@ -215,19 +227,19 @@ def _top(
 
 
 def _backward(
-    visual: VisionTransformer, traced: _Traced, text: Float[Tensor, "image d_joint"]
+    tower: Tower, traced: _Traced, text: Float[Tensor, "image d_joint"]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield, from the last block to the first, the relevance of its attention and of its input."""
-    r = _top(visual, traced, text)
-    pairs = zip(visual.transformer.resblocks, traced.blocks, strict=True)
+    r = _top(tower, traced, text)
+    pairs = zip(tower.blocks, traced.blocks, strict=True)
     for block, one in reversed(list(pairs)):
-        of_attention, r = _below(block, one, r)
+        of_attention, r = _below(block.module, one, r)
         yield of_attention, r
 
 
 @torch.no_grad()
 def _below(
-    block: ResidualAttentionBlock, one: _Block, r: Float[Tensor, "image token d_model"]
+    block: Any, one: _Block, r: Float[Tensor, "image token d_model"]
 ) -> tuple[Float[Tensor, "image n_heads token token"], Float[Tensor, "image token d_model"]]:
     """Take relevance from behind a block to its attention probabilities and to its input."""
     a = one.attention

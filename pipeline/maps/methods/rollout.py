@@ -2,12 +2,12 @@
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, first_tokens, for_all_texts, wide
 from pipeline.maps.method import CLASS_TOKEN, Option, map_method, whole
+from pipeline.towers.tower import Tower
 
 FIRST = Option(
     "first", "1", whole, "the first layer that is rolled in, from 0; usually the first is left out"
@@ -25,7 +25,7 @@ FIRST = Option(
     options=(FIRST,),
 )
 def rollout(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -36,16 +36,17 @@ def rollout(
 
     `labels` is not used, and of `texts` only the number.
     """
-    x = first_tokens(visual, pixels)
+    x = first_tokens(tower, pixels)
     one = torch.eye(x.shape[1], dtype=wide(x).dtype, device=x.device)
     rolled = one.expand(len(x), -1, -1)
-    for layer, block in enumerate(visual.transformer.resblocks):
-        q, k, v = bl.project(block, block.ln_1(x))
-        a = bl.attention(q, k)
+    for layer, block in enumerate(tower.blocks):
+        y = block.norm(x)
+        q, k, v = block.project(y, None)
+        a = block.alpha(q, k)
         if layer >= first:
             rolled = roll(rolled, a)
-        x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
-    return for_all_texts(visual, pixels, texts, rolled[:, 0], bl.to_joint(visual, x[:, 0]))
+        x = bl.add(block, x, block.gated(a @ v, y))
+    return for_all_texts(tower, pixels, texts, rolled[:, 0], bl.embedding(tower, x))
 
 
 def roll(

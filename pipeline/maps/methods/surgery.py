@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from pipeline.maps import blocks as bl
-from pipeline.maps.base import Maps, check_labels, first_tokens, grid_of, on_grid
+from pipeline.maps.base import Maps, as_tower, check_labels, first_tokens, grid_of, on_grid
 from pipeline.maps.method import CLASS_TOKEN, map_method
+from pipeline.towers.tower import Tower
 
 # Blocks that the second path goes through.
 DEPTH = 6
@@ -18,7 +17,7 @@ DEPTH = 6
 SHARPNESS = 2.0
 
 SelfAttention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""q, k, v [image, head, token, d_head] and ln_1(h) [image, token, d_model] to heads' outputs."""
+"""q, k, v [image, head, token, d_head] and normalised h [image, token, d_model] to outputs."""
 
 
 @map_method(
@@ -29,14 +28,14 @@ SelfAttention = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
     towers=CLASS_TOKEN,
 )
 def surgery(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return cosines of image tokens after the second path. `labels` is not used."""
-    features, embedding = second_path(visual, pixels, value_value)
-    return Maps(on_grid(bl.cosines(features, texts), grid_of(visual, pixels)), embedding)
+    features, embedding = second_path(tower, pixels, value_value)
+    return Maps(on_grid(bl.cosines(tower, features, texts), grid_of(tower, pixels)), embedding)
 
 
 @map_method(
@@ -49,7 +48,7 @@ def surgery(
     alone=("",),
 )
 def feature_surgery(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -63,9 +62,9 @@ def feature_surgery(
         UsageError: the only label is the text itself: the map would be zero everywhere.
     """
     check_labels(texts, labels)
-    features, embedding = second_path(visual, pixels, value_value)
-    similar = bl.cosines(features, texts)
-    common = bl.cosines(features, labels)
+    features, embedding = second_path(tower, pixels, value_value)
+    similar = bl.cosines(tower, features, texts)
+    common = bl.cosines(tower, features, labels)
     if len(labels) > 1:
         to_labels = embedding @ labels.to(embedding.dtype).T
         # subtracting the largest cosine changes no weight and keeps exp in range
@@ -75,7 +74,7 @@ def feature_surgery(
         similar = similar * (torch.exp(SHARPNESS * (to_texts - top)) / mean)[..., None]
         common = common * (torch.exp(SHARPNESS * (to_labels - top)) / mean)[..., None]
     values = similar - common.mean(dim=1, keepdim=True)
-    return Maps(on_grid(values, grid_of(visual, pixels)), embedding)
+    return Maps(on_grid(values, grid_of(tower, pixels)), embedding)
 
 
 def surgery_scores(
@@ -94,7 +93,7 @@ def value_value(q: Tensor, k: Tensor, v: Tensor, y: Tensor) -> Tensor:
 
 
 def second_path(
-    visual: VisionTransformer,
+    tower: Tower | nn.Module,
     pixels: Float[Tensor, "image 3 height width"],
     operator: SelfAttention,
     depth: int = DEPTH,
@@ -105,21 +104,17 @@ def second_path(
     only `operator`'s attention, read from the first path's tokens: no MLP. Its class token is the
     first path's.
     """
-    layers = visual.transformer.resblocks
-    parting = max(0, len(layers) - depth)
-    h = first_tokens(visual, pixels)
+    tower = as_tower(tower)
+    parting = max(0, tower.n_layers - depth)
+    h = first_tokens(tower, pixels)
     other = h
-    for layer, block in enumerate(layers):
-        y = block.ln_1(h)
-        q, k, v = bl.project(block, y)
+    for layer, block in enumerate(tower.blocks):
         if layer == parting:
             other = h
         if layer >= parting:
-            other = other + bl.merge_heads(block, operator(q, k, v, y))
-        if layer == len(layers) - 1:
-            h = bl.class_after(block, h, q, k, v)
-        else:
-            o = F.scaled_dot_product_attention(q, k, v)
-            h = bl.add_mlp(block, h + bl.merge_heads(block, o))
-    features = bl.to_joint(visual, torch.cat([h, other[:, 1:]], dim=1))
+            y = block.norm(h)
+            q, k, v = block.project(y, None)
+            other = other + block.write(operator(q, k, v, y)).update
+        h = bl.first_after(block, h) if layer == tower.n_layers - 1 else block.after(h)
+    features = bl.to_joint(tower, torch.cat([h, other[:, 1:]], dim=1))
     return features, features[:, 0]

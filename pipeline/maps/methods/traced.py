@@ -7,15 +7,15 @@ the two, of our own: ahead of every other method on the drawn pictures (docs/log
 
 import torch
 from jaxtyping import Float
-from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
 from pipeline.maps import blocks as bl
 from pipeline.maps.base import Maps, check_labels, first_tokens, grid_of, on_grid, wide
+from pipeline.maps.folded import fold_texts, through_output
 from pipeline.maps.method import CLASS_TOKEN, map_method
-from pipeline.maps.methods.contribution import fold_texts, through_output
 from pipeline.maps.methods.rollout import FIRST, roll
 from pipeline.maps.shared import min_max
+from pipeline.towers.tower import Tower
 
 
 @map_method(
@@ -29,7 +29,7 @@ from pipeline.maps.shared import min_max
     options=(FIRST,),
 )
 def traced_contribution(
-    visual: VisionTransformer,
+    tower: Tower,
     pixels: Float[Tensor, "image 3 height width"],
     texts: Float[Tensor, "*image text d_joint"],
     labels: Float[Tensor, "label d_joint"],
@@ -47,21 +47,28 @@ def traced_contribution(
         UsageError: the only label is the text itself: the map would be zero everywhere.
     """
     check_labels(texts, labels)
-    folded = fold_texts(visual, texts - labels.mean(dim=0))
-    x = first_tokens(visual, pixels)
+    folded = fold_texts(tower, texts - labels.mean(dim=0))
+    x = first_tokens(tower, pixels)
     one = torch.eye(x.shape[1], dtype=wide(x).dtype, device=x.device)
     rolled = one.expand(len(x), -1, -1)
     total = one.new_zeros(len(x), texts.shape[-2], x.shape[1])
-    for layer, block in enumerate(visual.transformer.resblocks):
-        q, k, v = bl.project(block, block.ln_1(x))
-        a = bl.attention(q, k)
-        spread = (a[:, :, 0, :, None] * v).transpose(1, 2).flatten(2)
+    for layer, block in enumerate(tower.blocks):
+        y = block.norm(x)
+        q, k, v = block.project(y, None)
+        a = block.alpha(q, k)
+        o = block.gated(a @ v, y)
+        read = block.gated(a[:, :, 0, :, None] * v, y[:, :1].expand_as(y))
+        written = block.write(o)
+        spread = read.transpose(1, 2).flatten(2)
+        if written.heads is not None:
+            spread = spread * written.heads[:, :1, None]
         total = total + wide(spread @ through_output(block, folded)).mT @ rolled
         if layer >= first:
             rolled = roll(rolled, a)
-        x = bl.add_mlp(block, x + bl.merge_heads(block, a @ v))
-    grid = grid_of(visual, pixels)
-    traced = on_grid(total[..., 1:], grid)
+        x = x + written.update
+        x = x + block.mlp(x)
+    grid = grid_of(tower, pixels)
+    traced = on_grid(total[..., tower.prefix :], grid)
     above = traced - traced.amin(dim=(-2, -1), keepdim=True)
-    reached = min_max(on_grid(rolled[:, :1, 1:], grid))
-    return Maps(above * reached, bl.to_joint(visual, x[:, 0]))
+    reached = min_max(on_grid(rolled[:, :1, tower.prefix :], grid))
+    return Maps(above * reached, bl.embedding(tower, x))

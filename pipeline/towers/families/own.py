@@ -30,7 +30,7 @@ class OwnViT:
 
     def tower(self, visual: Any) -> Tower:
         """Say where things are."""
-        blocks = tuple(_block(b, i) for i, b in enumerate(visual.transformer.resblocks))
+        blocks = tuple(block_of(b, i) for i, b in enumerate(visual.transformer.resblocks))
         readout = _readout(visual)
         d_model = visual.conv1.out_channels
         return Tower(
@@ -46,7 +46,12 @@ class OwnViT:
         )
 
 
-def _block(block: Any, index: int) -> Block:
+def block_of(block: Any, index: int) -> Block:
+    """Say what a block is made of.
+
+    Raises:
+        Refused: its forward or a part of it is unknown.
+    """
     if type(block) not in (ResidualAttentionBlock, CustomResidualAttentionBlock):
         raise Refused(
             f"{type(block).__name__} in layer {index}: its forward is unknown, expected "
