@@ -8,7 +8,10 @@ A command's module says:
 - `say(config, done)`: prints what was done;
 - `ARGUMENTS`: options that are given by position, if any;
 - `FLAGS`: the meaning of each switch of `run`, if any;
-- `PUBLISHES = True` where what it stores is published when it is done.
+- `PUBLISHES = True` where what it stores is published when it is done;
+- `WRITES = True` where it writes into a warehouse and publishes nothing by itself. Both leave a
+  record in the warehouse's `runs/`;
+- `warehouse_of(config)`: the warehouse's folder, where that is no option called `warehouse`.
 
 Its name is its file's, with dashes; a package is a group of commands. Modules are imported when
 their command is asked for: asking the database should not wait for torch and Ray.
@@ -19,15 +22,19 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.config import Config
 from schemas.errors import HeadAtlasError
+
+if TYPE_CHECKING:
+    from jobs.recording import Recording
 
 PACKAGE = "jobs.commands"
 NO_PUBLISH = {"no_publish": "Do not publish when done."}
@@ -80,6 +87,17 @@ class Command:
         return bool(getattr(self.module, "PUBLISHES", False))
 
     @property
+    def writes(self) -> bool:
+        """Whether it writes into a warehouse, and so leaves a record there."""
+        return self.publishes or bool(getattr(self.module, "WRITES", False))
+
+    def warehouse(self, config: Config) -> Path | None:
+        """Return the folder of the warehouse that it works in, if it works in one."""
+        found = getattr(self.module, "warehouse_of", lambda one: getattr(one, "warehouse", None))
+        root: Path | None = found(config)
+        return root
+
+    @property
     def flags(self) -> Mapping[str, str]:
         """Switches that are no part of the configuration, with their meaning."""
         return {**self.own_flags, **(NO_PUBLISH if self.publishes else {})}
@@ -90,6 +108,18 @@ class Command:
         found: Mapping[str, str] = getattr(self.module, "FLAGS", {})
         return found
 
+    @contextmanager
+    def recorded(self, config: Config, flags: Mapping[str, bool]) -> "Iterator[Recording | None]":
+        """Record what is done within as a run of it, where it writes; give the recording."""
+        root = self.warehouse(config) if self.writes and not flags.get("dry_run", False) else None
+        if root is None:
+            yield None
+            return
+        from jobs.recording import recorded
+
+        with recorded(self.name, root, config.model_dump(mode="json")) as recording:
+            yield recording
+
     def carry_out(self, config: Config, **flags: bool) -> None:
         """Run it, say what was done, and publish it; as the command line does.
 
@@ -99,18 +129,21 @@ class Command:
         """
         publish = self.publishes and not flags.pop("no_publish", False)
         late: HeadAtlasError | None = None
-        try:
-            done = self.run(config, **flags)
-        except HeadAtlasError as error:
-            if error.done is None:
-                raise
-            done, late = error.done, error
-        self.module.say(config, done)
-        warehouse = getattr(config, "warehouse", None)
-        if publish and warehouse is not None and not flags.get("dry_run", False):
-            publish_and_say(warehouse)
-        if late is not None:
-            raise late
+        with self.recorded(config, flags) as recording:
+            try:
+                done = self.run(config, **flags)
+            except HeadAtlasError as error:
+                if error.done is None:
+                    raise
+                done, late = error.done, error
+            if recording is not None:
+                recording.took(done, late)
+            self.module.say(config, done)
+            warehouse = getattr(config, "warehouse", None)
+            if publish and warehouse is not None and not flags.get("dry_run", False):
+                publish_and_say(warehouse)
+            if late is not None:
+                raise late
 
 
 def publish_and_say(warehouse: Path) -> None:

@@ -53,16 +53,19 @@ def function(command: Command) -> Callable[..., Any]:
                 f"{name}(): {lacking} is missing: {command.model.model_fields[lacking].description}"
             )
         config = command.model.checked(values)
-        done = command.run(config, **flags)
-        warehouse = getattr(config, "warehouse", None)
-        if command.publishes and warehouse is not None and not flags.get("dry_run"):
-            if publish:
-                publish_and_say(warehouse)
-            else:
-                console.note(
-                    f"{name}: stored, not published; with publish=True, or by headatlas.publish, "
-                    "the database shows it"
-                )
+        with command.recorded(config, flags) as recording:
+            done = command.run(config, **flags)
+            if recording is not None:
+                recording.took(done)
+            warehouse = getattr(config, "warehouse", None)
+            if command.publishes and warehouse is not None and not flags.get("dry_run"):
+                if publish:
+                    publish_and_say(warehouse)
+                else:
+                    console.note(
+                        f"{name}: stored, not published; with publish=True, or by "
+                        "headatlas.publish, the database shows it"
+                    )
         return done
 
     run.__name__ = run.__qualname__ = name

@@ -24,6 +24,7 @@ from schemas.relations import (
     columns_of,
 )
 from schemas.results.textspan import textspan_schema
+from schemas.runs import RUNS
 
 _IMAGES: Final = images_schema(1)
 _TEXTSPAN: Final = textspan_schema()
@@ -182,6 +183,7 @@ TABLES: Final = (
         ),
         "SELECT scan_id, kind, name, stale, why FROM results ORDER BY stale DESC, kind",
     ),
+    RUNS,
     *results.TABLES,
 )
 

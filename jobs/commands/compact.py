@@ -11,6 +11,8 @@ from schemas.manifest import Snapshot
 from warehouse.files.layout import Warehouse
 from warehouse.store import rewrite as copy
 
+WRITES = True
+
 
 class CompactConfig(Config):
     """Options of `headatlas compact`."""

@@ -32,6 +32,8 @@ from warehouse.files.atomic import write_text
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
+WRITES = True
+
 
 class DemoConfig(Config):
     """Options of `headatlas demo`."""

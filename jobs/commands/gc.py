@@ -9,6 +9,9 @@ from jobs import console
 from schemas.config import Config
 from warehouse.files.layout import Warehouse
 from warehouse.store import gc
+from warehouse.store.runs import KEEP, prune_runs
+
+WRITES = True
 
 
 class GcConfig(Config):
@@ -16,23 +19,25 @@ class GcConfig(Config):
 
     warehouse: Path = Field(description="Folder of the warehouse.")
     keep: int = Field(default=3, ge=1, description="Snapshots of each scan to keep.")
+    keep_runs: int = Field(default=KEEP, ge=1, description="Records of runs to keep.")
 
 
 @dataclass(frozen=True)
 class GcResult:
-    """What was deleted: shards, by scan; and what killed runs had left."""
+    """What was deleted: shards, by scan; what killed runs had left; and records of old runs."""
 
     collected: tuple[gc.Collected, ...]
     swept: gc.Swept
+    runs: int = 0
 
 
 def run(config: GcConfig) -> GcResult:
-    """Delete the shards that nothing names, and what killed runs have left beside results."""
+    """Delete the shards that nothing names, and what killed runs have left; old records."""
     warehouse = Warehouse(config.warehouse)
     collected = tuple(
         gc.collect(warehouse, name, keep_snapshots=config.keep) for name in warehouse.scans()
     )
-    return GcResult(collected, gc.sweep(warehouse))
+    return GcResult(collected, gc.sweep(warehouse), prune_runs(warehouse, config.keep_runs))
 
 
 def say(config: GcConfig, done: GcResult) -> None:
@@ -48,3 +53,5 @@ def say(config: GcConfig, done: GcResult) -> None:
             f"left by killed runs: deleted {done.swept.files} files, "
             f"{console.size(done.swept.bytes)}"
         )
+    if done.runs:
+        console.note(f"deleted the records of the {done.runs} oldest runs")

@@ -5,9 +5,12 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
+from jobs.recording import current
 from schemas.config import Config
 from warehouse.database import publish
 from warehouse.files.layout import Warehouse
+
+WRITES = True
 
 
 class PublishConfig(Config):
@@ -37,7 +40,13 @@ def run(config: PublishConfig) -> publish.Published:
     """
     warehouse = Warehouse(config.warehouse)
     chosen = [word for word in config.materialize if word != NONE] if config.materialize else None
-    return publish.publish(warehouse, materialise=chosen, keep=config.keep)
+    recording = current()
+    return publish.publish(
+        warehouse,
+        materialise=chosen,
+        keep=config.keep,
+        running=recording.as_ended() if recording is not None else None,
+    )
 
 
 def say(config: PublishConfig, done: publish.Published) -> None:

@@ -18,10 +18,11 @@ from jobs.commands.roles.build import RolesConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
+from jobs.recording import current
 from jobs.steps.attributes import attributes_path
 from jobs.steps.plan_checks import check_plan
 from schemas.config import Config, load_yaml
-from schemas.errors import TooManyRejects
+from schemas.errors import TooManyRejects, UsageError
 from schemas.results import KINDS
 from schemas.results.attributes import ATTRIBUTES
 from schemas.results.classifiers import CLASSIFIERS
@@ -33,6 +34,7 @@ from warehouse.results.files import read_provenance
 from warehouse.store.pools import pools
 
 ARGUMENTS = ("plan",)
+WRITES = True
 
 
 class RefreshConfig(Config):
@@ -52,6 +54,15 @@ class Night(Config):
     roles: list[dict[str, Any]] = Field(default=[], description="Options of roles build, a list.")
     zeroshot: list[dict[str, Any]] = Field(default=[], description="Options of zeroshot, a list.")
     publish: dict[str, Any] = Field(default={}, description="Options of publish.")
+
+
+def warehouse_of(config: RefreshConfig) -> Path | None:
+    """Return the folder that the plan names; None where it cannot be read, which `run` says."""
+    try:
+        named = load_yaml(config.plan).get("warehouse")
+    except UsageError:
+        return None
+    return Path(named).expanduser() if isinstance(named, str) and named else None
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,10 @@ def run(config: RefreshConfig) -> RefreshResult:
         UsageError: the plan is no such file, holds a wrong option, or names what is not there.
         TooManyRejects: after everything else is done.
     """
-    night = Night.checked(load_yaml(config.plan))
+    document = load_yaml(config.plan)
+    night = Night.checked(document)
+    if (recording := current()) is not None:
+        recording.configured(document)
     warehouse = Warehouse(night.warehouse)
 
     def options(given: dict[str, Any], **fixed: str) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import headatlas
 from docs.generate import warehouse as page
-from jobs.commands import demo
-from jobs.commands.demo import DemoConfig
 from schemas.macros import MACROS
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
 from warehouse.database.query import ask, connect_restricted
@@ -19,7 +18,7 @@ EXAMPLES = {what.name: what.example for what in (*TABLES, LAYER_VIEW, ROLE_VIEW,
 @pytest.fixture(scope="module")
 def root(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo")
-    done = demo.run(DemoConfig(warehouse=root, pictures=400))
+    done = headatlas.demo(warehouse=root, pictures=400)
     assert done.trained and done.heads.num_rows
     for question, _, answer in done.answers:
         assert answer.num_rows, question

@@ -10,6 +10,7 @@ import duckdb
 
 from schemas.macros import MACROS
 from schemas.relations import Column, Table
+from schemas.runs import RunRecord
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
 from warehouse.database.by_hand import set_by_hand
 from warehouse.database.inventory import Result, Source, utc
@@ -23,6 +24,7 @@ from warehouse.database.versions import Version
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import check_seal, read_provenance
 from warehouse.store.pools import pools
+from warehouse.store.runs import read_runs
 
 # macros that views and loading call, and that ask no table
 FIRST = (
@@ -43,6 +45,7 @@ def build(
     materialise: Sequence[str],
     *,
     carried: bool,
+    running: RunRecord | None,
 ) -> tuple[list[Head], tuple[str, ...]]:
     """Write the whole database to `version.building`.
 
@@ -70,6 +73,7 @@ def build(
         _load_results(con, results)
         set_by_hand(con, warehouse, sources)
         _load_pools(con, warehouse)
+        _load_runs(con, warehouse, running)
         con.execute(
             load("load/published"),
             {
@@ -211,6 +215,18 @@ def _load_pools(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
         }
         for file in ("pools", "descriptions"):
             _execute(con, load(f"load/{file}"), values)
+
+
+def _load_runs(
+    con: duckdb.DuckDBPyConnection, warehouse: Warehouse, running: RunRecord | None
+) -> None:
+    """Load the records of runs; in the place of the running one's, as it shall be shown."""
+    found = read_runs(warehouse)
+    if running is not None:
+        same = (running.run, running.started_at)
+        found = [running, *(r for r in found if (r.run, r.started_at) != same)]
+    text = json.dumps([record.model_dump(mode="json") for record in found])
+    con.execute(load("load/runs"), {"records": text})
 
 
 def _execute(con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> None:

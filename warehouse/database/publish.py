@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.errors import StoreError
+from schemas.runs import RunRecord
 from warehouse.database import versions
 from warehouse.database.build import build
 from warehouse.database.inventory import check_sources, find_results, find_sources
@@ -54,6 +55,7 @@ def publish(
     scans: Sequence[str] | None = None,
     materialise: Sequence[str] | None = None,
     keep: int | None = None,
+    running: RunRecord | None = None,
 ) -> Published:
     """Build the next version of the database and link to it.
 
@@ -66,6 +68,7 @@ def publish(
         materialise: heads whose centred unit vectors are also stored: `L22H11`, `role:NAME`, `all`.
             None: those of the version before, as far as they are still there.
         keep: versions to keep. None: as many as when the version before was published.
+        running: the run that publishes, as it shall be shown; on disk it is unfinished still.
 
     Raises:
         UnknownName: no such scan, or no such head or role to materialise.
@@ -93,6 +96,7 @@ def publish(
                     results,
                     chosen.materialise,
                     carried=materialise is None,
+                    running=running,
                 )
             except duckdb.Error as error:
                 text = " ".join(str(error).split())

@@ -159,6 +159,11 @@ class Warehouse:
         return self.root / "pools"
 
     @property
+    def runs(self) -> Path:
+        """Folder of the records of runs, one file each."""
+        return self.root / "runs"
+
+    @property
     def segmentation(self) -> Path:
         """Folder of the scores of maps against masks, one file per run."""
         return self.root / SEGMENTATION

@@ -15,6 +15,7 @@ from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
 ARGUMENTS = ("file",)
+WRITES = True
 
 
 class PoolImportConfig(Config):

@@ -16,6 +16,8 @@ from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.pools import EmbeddedBy, write_embeddings, write_pool
 
+WRITES = True
+
 
 class PoolRandomConfig(Config):
     """Options of `headatlas pool random`."""

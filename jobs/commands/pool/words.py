@@ -10,6 +10,8 @@ from schemas.config import Config
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
+WRITES = True
+
 
 class PoolWordsConfig(Config):
     """Options of `headatlas pool words`."""
