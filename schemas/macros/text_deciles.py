@@ -40,6 +40,6 @@ MACRO: Final = Macro(
         *columns_of(_IMAGES, "label", "uri"),
         SCAN,
     ),
-    "SELECT decile, key, score FROM text_deciles('a photo of a red thing', 'L5H2')",
+    "SELECT decile, key, score FROM text_deciles('a photo of a red thing', 'L4H1')",
     order=("decile",),
 )
