@@ -119,6 +119,10 @@ class ScanRecord(_Record):
         "is centred by its own mean; b_O and beta·P are components of their own.",
     )
     precision: Literal["fp32", "bf16", "fp16"]
+    residual: Literal["fp32"] | None = Field(
+        default=None,
+        description="Residual stream of a half-precision scan; None: as its weights, or fp32.",
+    )
     stored: tuple[str, ...] = Field(description="Components stored per picture: head, mlp.")
     frames_sha256: str
     versions: dict[str, str] = Field(description="Versions of the libraries at first scan.")
@@ -138,17 +142,18 @@ class ScanRecord(_Record):
             for k, v in model["preprocessing"].items()
             if (k, v) not in (("decode", "exact"), ("transparent", "dropped"))
         }
-        return digest(
-            {
-                "format": self.format,
-                "model": model,
-                "layers": self.layers,
-                "ln_split": self.ln_split,
-                "precision": self.precision,
-                "stored": self.stored,
-                "frames": self.frames_sha256,
-            }
-        )
+        decides = {
+            "format": self.format,
+            "model": model,
+            "layers": self.layers,
+            "ln_split": self.ln_split,
+            "precision": self.precision,
+            "stored": self.stored,
+            "frames": self.frames_sha256,
+        }
+        if self.residual is not None:
+            decides["residual"] = self.residual
+        return digest(decides)
 
 
 class FileRecord(_Record):

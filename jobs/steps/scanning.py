@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -116,10 +117,18 @@ def _record(
         pretrained_path=_absolute(config.pretrained),
         layers=layers,
         precision=config.precision,
+        residual=_residual(config, stored),
         stored=("head", *sorted(config.store)),
         frames_sha256=frames_sha256,
         versions={library: version(library) for library in LIBRARIES},
     )
+
+
+def _residual(config: ScanConfig, stored: ScanRecord | None) -> Literal["fp32"] | None:
+    """Return the residual stream of a half-precision scan; a stored one keeps its own."""
+    if config.precision == "fp32":
+        return None
+    return "fp32" if stored is None else stored.residual
 
 
 def _absolute(given: str) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,9 @@ class ScanWorker:
         self.record: ScanRecord = self.scan.load_record()
         self.model = load_checked(spec.model, spec.pretrained, self.record)
         frames = load_frames(self.scan.frames, self.record.frames_sha256)
-        self.decomposer = Decomposer(self.model.tower, frames, mlp="mlp" in self.record.stored)
+        wide = self.record.precision == "fp32" or self.record.residual is not None
+        tower = replace(self.model.tower, wide=wide)
+        self.decomposer = Decomposer(tower, frames, mlp="mlp" in self.record.stored)
         self.frames_q = frames.narrow()
         self.checked = False
         self.done = 0

@@ -35,6 +35,8 @@ TOLERANCE = {
     torch.float16: 1e-2,
     torch.bfloat16: 6e-2,
 }
+# The same of half-precision products on a single-precision residual stream, against its own end.
+MIXED = 1e-4
 Component = tuple[str, int]
 
 
@@ -269,6 +271,10 @@ class Decomposer:
             sums.append(self.sum_pool(found))
         off = max(float((total - own).abs().max()) for total in sums)
         allowed = TOLERANCE[self.tower.dtype]
+        if self.tower.mixed and self.tower.readout.single and off <= allowed:
+            # the model's own forward rounds its residual stream: the walk's is compared closely
+            off = max(float((total - found.embedding).abs().max()) for total in sums)
+            allowed = MIXED
         if not off <= allowed:
             raise DecompositionError(
                 f"the parts differ from encode_image by {off:.2e} on the first batch, allowed is "

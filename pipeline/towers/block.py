@@ -128,16 +128,24 @@ class Block:
         """Return o times the block's gate, of normalised tokens y."""
         return o if self.gate is None else o * self.gate(y[:, : o.shape[2]])
 
-    def write(self, o: Float[Tensor, "image n_heads token d_head"]) -> Written:
-        """Return what heads' outputs add to the residual stream, and the scales of its parts."""
+    def write(
+        self, o: Float[Tensor, "image n_heads token d_head"], *, wide: bool = False
+    ) -> Written:
+        """Return what heads' outputs add to the residual stream, and the scales of its parts.
+
+        With `wide`, in single precision at least, whatever the precision of the weights.
+        """
         heads = bias = None
+        weight, added_bias = self.out.weight, self.out.bias
+        if wide:
+            o, weight = norms.wide(o), norms.wide(weight)
         if self.head_scale is not None:
             o = o * self.head_scale
         merged = o.transpose(1, 2).flatten(2)
         if self.inner is not None:
             heads = 1 / norms.sigma_of(self.inner, merged)
             merged = self.inner(merged)
-        added = linear(merged, self.out.weight, self.out.bias)
+        added = linear(merged, weight, added_bias)
         if self.post is not None:
             bias = 1 / norms.sigma_of(self.post, added)
             heads = bias if heads is None else heads * bias

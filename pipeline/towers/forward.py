@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.towers.block import Written
+from pipeline.towers.block import Block, Written
 from pipeline.towers.tower import Tower
 
 
@@ -50,7 +50,7 @@ def forward_parts(
     Does not apply the read-out.
     """
     readout = tower.readout
-    x = tower.embed(pixels)
+    x = tower.start(pixels)
     init = readout.reduce(x)
     heads: dict[int, Tensor] = {}
     biases: dict[int, Tensor] = {}
@@ -58,7 +58,7 @@ def forward_parts(
     for layer, block in enumerate(tower.blocks):
         queries = 1 if readout.single and layer == tower.n_layers - 1 else None
         o = block.attend(x, queries)
-        written = block.write(o)
+        written = _written(tower, block, o)
         x = x[:, : o.shape[2]] + written.update
         mlp = block.mlp(x)
         x = x + mlp
@@ -69,6 +69,21 @@ def forward_parts(
         mlps.append(readout.reduce(mlp))
     tokens = None if readout.early else x
     return Parts(heads, biases, tuple(mlps), init, readout.reduce(x), tokens)
+
+
+def _written(tower: Tower, block: Block, o: Float[Tensor, "image n_heads token d_head"]) -> Written:
+    """Return what a block writes; of the one token that is read, without half precision's rounding.
+
+    A head's part is o · T in single precision: what is added must be the same.
+    """
+    if not (tower.mixed and tower.readout.single):
+        return block.write(o)
+    read = block.write(o[:, :, :1], wide=True)
+    if o.shape[2] == 1:
+        return read
+    update = block.write(o).update.float()
+    update[:, :1] = read.update
+    return Written(update, read.heads, read.bias)
 
 
 def _kept(

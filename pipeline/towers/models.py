@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.towers.checkpoints import load_into, offline_when_unreachable
+from pipeline.towers.half import hold_products
 from pipeline.towers.registry import all_families, tower_of
 from pipeline.towers.tower import Tower
 from schemas.config import Precision
@@ -117,6 +118,7 @@ def load_model(
     if file is not None:
         load_into(clip, file, model)
     clip.eval().requires_grad_(False)
+    hold_products(clip.visual, DTYPES[precision])
     tower = tower_of(clip.visual, model)
     check_supported(tower, model)
     record = _record(clip, tower, name, Path(pretrained).name)

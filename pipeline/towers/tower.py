@@ -31,6 +31,8 @@ class Tower:
         grid: rows and columns of the picture's tokens.
         d_model: width of the residual stream.
         d_joint: width of the embedding.
+        wide: whether the residual stream is single precision when the weights are half: what a
+            part adds is then what is counted, and not its rounding.
     """
 
     family: str
@@ -42,6 +44,7 @@ class Tower:
     grid: tuple[int, int]
     d_model: int
     d_joint: int
+    wide: bool = True
 
     @property
     def n_layers(self) -> int:
@@ -69,11 +72,23 @@ class Tower:
         found = self.visual(pixels)
         return found[0] if isinstance(found, tuple) else found
 
+    @property
+    def mixed(self) -> bool:
+        """Whether products are in half precision on a residual stream in single."""
+        return self.wide and self.dtype in (torch.float16, torch.bfloat16)
+
+    def start(
+        self, pixels: Float[Tensor, "image 3 height width"]
+    ) -> Float[Tensor, "image token d_model"]:
+        """Return the residual stream that the first block receives, in its precision."""
+        x = self.embed(pixels)
+        return x.float() if self.mixed else x
+
     def states(
         self, pixels: Float[Tensor, "image 3 height width"]
     ) -> Float[Tensor, "image token d_model"]:
         """Return the residual stream after the last block, all tokens."""
-        x = self.embed(pixels)
+        x = self.start(pixels)
         for block in self.blocks:
             x = block.after(x)
         return x

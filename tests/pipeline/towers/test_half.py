@@ -1,0 +1,44 @@
+"""Half precision: half products on a single-precision residual stream lose little and add up."""
+
+import pytest
+import torch
+
+from pipeline.heads.decompose import MIXED, Decomposer
+from pipeline.heads.frames import head_frames
+from pipeline.towers.half import hold_products
+from pipeline.towers.models import load_model
+from pipeline.towers.registry import tower_of
+from tests.timm_towers import FAMILIES, pictures, small_visual
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_parts_sum_and_stay_near_single_precision(precision: str) -> None:
+    exact = load_model("ViT-S-32-alt", "none", "fp32")
+    half = load_model("ViT-S-32-alt", "none", precision)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 224, 224, generator=generator)
+    layers = tuple(range(exact.record.n_layers))
+    frames = head_frames(exact.tower, layers)
+    expected = Decomposer(exact.tower, frames)(images)
+    decomposer = Decomposer(half.tower, head_frames(half.tower, layers))
+    assert decomposer.check(images.to(half.dtype)) <= MIXED
+    found = decomposer(images.to(half.dtype))
+    assert (found.embedding * expected.embedding).sum(-1).min() > 0.9999
+    for layer in layers:
+        ours = torch.einsum("bhw,hjw->bhj", found.vectors[layer], decomposer.q[layer])
+        q = torch.from_numpy(frames.of(layer)).float()
+        theirs = torch.einsum("bhw,hjw->bhj", expected.vectors[layer], q)
+        assert (ours - theirs).norm() < 0.01 * theirs.norm()
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "ResNet" not in name])
+def test_timm_towers_run_in_half_precision(name: str) -> None:
+    visual = small_visual(name)
+    images = pictures(visual)
+    expected = torch.nn.functional.normalize(tower_of(visual).own(images), dim=-1)
+    visual = visual.to(torch.bfloat16)
+    hold_products(visual, torch.bfloat16)
+    tower = tower_of(visual)
+    frames = head_frames(tower, tuple(range(tower.n_layers + (tower.pool_layer is not None))))
+    found = Decomposer(tower, frames)(images.to(torch.bfloat16))
+    assert (found.embedding.double() * expected).sum(-1).min() > 0.99
