@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from jobs import console
-from jobs.commands.map_statistics import MapStatisticsConfig
-from jobs.commands.segment import SegmentConfig
 from jobs.ray.choose import open_pool
 from jobs.ray.tasks import Cut, Worker
 from schemas.errors import RunFailed
@@ -40,6 +38,22 @@ class Chunk:
         return found if upto == self.stop else []
 
 
+class Resources(Protocol):
+    """The options of a command that say who does its tasks, as `open_pool` takes them."""
+
+    @property
+    def ray_address(self) -> str | None:
+        """Cluster."""
+
+    @property
+    def workers(self) -> int | None:
+        """Workers, at most."""
+
+    @property
+    def gpus_per_worker(self) -> float | None:
+        """Share of a GPU each."""
+
+
 C = TypeVar("C", bound=Chunk)
 
 
@@ -61,7 +75,7 @@ def _halves(chunk: C) -> tuple[C, ...]:
 def do_missing(
     title: str,
     chunks: Sequence[C],
-    config: SegmentConfig | MapStatisticsConfig,
+    config: Resources,
     make: Callable[[int], Worker[C, Path]],
     reject: Callable[[C, str], Path],
 ) -> list[Path]:
@@ -89,7 +103,7 @@ def _do(
     title: str,
     chunks: Sequence[C],
     missing: Sequence[C],
-    config: SegmentConfig | MapStatisticsConfig,
+    config: Resources,
     make: Callable[[int], Worker[C, Path]],
     reject: Callable[[C, str], Path],
 ) -> None:

@@ -39,9 +39,9 @@ def all_heads(tower: Tower) -> dict[int, range]:
     return {layer: range(block.n_heads) for layer, block in enumerate(tower.blocks)}
 
 
-def passes(tower: Tower, heads: Heads) -> float:
+def passes(n_layers: int, heads: Heads) -> float:
     """Return the forward passes a picture that `total_effects` costs, its own among them."""
-    last = tower.n_layers - 1
+    last = n_layers - 1
     return 1 + sum(len(some) * (last - layer + 0.6) for layer, some in heads.items())
 
 

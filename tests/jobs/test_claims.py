@@ -19,6 +19,7 @@ from PIL import Image
 
 from jobs.commands import (
     compact,
+    effects,
     evaluate,
     gc,
     map_statistics,
@@ -31,6 +32,7 @@ from jobs.commands import (
 from jobs.commands import textspan as spans
 from jobs.commands import zeroshot as classes
 from jobs.commands.compact import CompactConfig
+from jobs.commands.effects import EffectsConfig
 from jobs.commands.evaluate import EvaluateConfig
 from jobs.commands.map_statistics import MapStatisticsConfig
 from jobs.commands.pool import import_
@@ -68,6 +70,8 @@ BREAKS = {
     "image_logits": {WEIGHTS, PICTURE, LABEL},
     "head_logits": {WEIGHTS, PICTURE, LABEL},
     "spurious_heads": {WEIGHTS, PICTURE, LABEL},
+    "head_effects": {WEIGHTS, PICTURE, LABEL},
+    "image_head_effects": {WEIGHTS, PICTURE, LABEL},
     "head_map_statistics": {WEIGHTS, POOL},
     "segmentation": {WEIGHTS},
 }
@@ -166,6 +170,7 @@ def make_all(made: World) -> None:
     evaluate.run(EvaluateConfig(warehouse=w, k=2, queries=4))
     segment.run(segment_config(made))
     map_statistics.run(statistics_config(made))
+    effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
 
 
 def segment_config(made: World) -> SegmentConfig:

@@ -1,0 +1,166 @@
+"""The workers of `headatlas effects`: mean outputs first, then effects. No Ray here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from jobs.workers.stored_pictures import Stored, StoredSpec, StoredWorker, all_finite
+from pipeline.heads.decompose import Decomposer
+from pipeline.heads.effect_sums import EffectSums, Measured
+from pipeline.heads.effects import (
+    Heads,
+    attributed_effects,
+    direct_effects,
+    total_effects,
+)
+from pipeline.heads.frames import head_frames
+from pipeline.heads.position_means import PositionSums, head_outputs
+from warehouse.results.files import write_result
+
+Method = Literal["exact", "atp"]
+PART = pa.schema(
+    [
+        ("what", pa.string()),
+        ("image_id", pa.int64()),
+        ("values", pa.list_(pa.float32())),
+        ("sums", pa.list_(pa.float64())),
+    ]
+)
+"""A part: of pictures whose total is known their numbers, and the sums of all of them."""
+
+
+@dataclass(frozen=True)
+class EffectsSpec(StoredSpec):
+    """What a worker needs to start.
+
+    Attributes:
+        heads: of each layer.
+        means: the mean outputs; None while they are being made.
+        targets: directions, and their number.
+        method: what is measured of each picture; of those marked, both.
+    """
+
+    heads: Heads
+    means: PositionSums | None = None
+    targets: Float[np.ndarray, "target d_joint"] | None = None
+    method: Method = "exact"
+    gradient_dropout: bool = False
+
+
+class MeansWorker(StoredWorker):
+    """Adds up what heads write at each token of some pictures."""
+
+    def __init__(self, spec: EffectsSpec) -> None:
+        """Load the model."""
+        super().__init__(spec)
+        self.layers = sorted(spec.heads)
+        self.decomposer = Decomposer(self.tower, head_frames(self.tower, self.layers))
+
+    def __call__(self, task: Stored) -> Path:
+        """Add up a chunk and write its sums."""
+        self.done = 0
+        sums, rejects = PositionSums(), list[tuple[str, str]]()
+        for numbers, pixels, _ in self.pictures(task, rejects):
+            with torch.inference_mode():
+                outputs = head_outputs(self.tower, pixels, self.layers)
+                vectors = self.decomposer(pixels).vectors
+            parts = (*outputs.values(), *vectors.values())
+            kept = torch.stack([x.flatten(1).isfinite().all(dim=1) for x in parts]).all(dim=0)
+            rejects += _not_finite(task, numbers, kept.tolist())
+            if kept.any():
+                sums.add(
+                    {n: o[kept] for n, o in outputs.items()},
+                    {n: v[kept] for n, v in vectors.items()},
+                )
+        write_result(task.path, sums.to_table(), {"rejects": rejects})
+        self.done = 0
+        return task.path
+
+
+class EffectsWorker(StoredWorker):
+    """Measures effects of heads on some pictures."""
+
+    def __init__(self, spec: EffectsSpec) -> None:
+        """Load the model."""
+        super().__init__(spec)
+        assert spec.means is not None and spec.targets is not None
+        self.spec, self.means = spec, spec.means
+        self.targets = torch.tensor(spec.targets, device=self.loaded.device)
+        layers = sorted(spec.heads)
+        self.decomposer = Decomposer(self.tower, head_frames(self.tower, layers))
+        tokens = self.tower.readout.tokens
+        self.reads_all = not tokens.start and tokens.stop is None
+
+    def __call__(self, task: Stored) -> Path:
+        """Measure a chunk; write the sums, and the numbers of pictures whose total is known."""
+        self.done = 0
+        sums, rejects, rows = EffectSums(), list[tuple[str, str]](), list[dict[str, object]]()
+        for numbers, pixels, marked in self.pictures(task, rejects):
+            found = self._measure(pixels, marked)
+            kept = all_finite(found.direct, found.total, found.class_only, found.atp)
+            rejects += _not_finite(task, numbers, kept.tolist())
+            if kept.any():
+                found = _some(found, kept)
+                sums.add(found)
+                rows += _rows([n for n, k in zip(numbers, kept, strict=True) if k], found)
+        rows += [{"what": k, "sums": v.reshape(-1)} for k, v in sums.sums.items()]
+        write_result(task.path, pa.Table.from_pylist(rows, schema=PART), {"rejects": rejects})
+        self.done = 0
+        return task.path
+
+    def _measure(self, pixels: Tensor, marked: bool) -> Measured:
+        heads, means = self.spec.heads, self.means
+        with torch.inference_mode():
+            parts = self.decomposer(pixels)
+            direct = direct_effects(self.decomposer, parts, means, heads, self.targets)
+        total = class_only = atp = None
+        if marked or self.spec.method == "exact":
+            total = self._exact(pixels, read_only=False)
+        if marked:
+            class_only = total if self.reads_all else self._exact(pixels, read_only=True)
+        if marked or self.spec.method == "atp":
+            targets = self.targets.to(self.loaded.dtype)
+            dropout = self.spec.gradient_dropout
+            atp = attributed_effects(
+                self.tower, pixels, means, heads, targets, gradient_dropout=dropout
+            )
+        return Measured(_array(direct), *(_maybe(x) for x in (total, class_only, atp)))
+
+    def _exact(self, pixels: Tensor, *, read_only: bool) -> Tensor:
+        found = total_effects(self.tower, pixels, self.means, self.spec.heads, read_only=read_only)
+        return found.to(self.targets) @ self.targets.T
+
+
+def _array(found: Tensor) -> np.ndarray:
+    return found.float().cpu().numpy()
+
+
+def _maybe(found: Tensor | None) -> np.ndarray | None:
+    return None if found is None else _array(found)
+
+
+def _some(found: Measured, kept: np.ndarray) -> Measured:
+    rest = (found.total, found.class_only, found.atp)
+    return Measured(found.direct[kept], *(None if x is None else x[kept] for x in rest))
+
+
+def _rows(numbers: list[int], found: Measured) -> Iterator[dict[str, object]]:
+    if found.total is None:
+        return
+    for what, values in (("direct", found.direct), ("total", found.total), ("atp", found.atp)):
+        if values is not None:
+            for number, of in zip(numbers, values, strict=True):
+                yield {"what": what, "image_id": number, "values": of.reshape(-1)}
+
+
+def _not_finite(task: Stored, numbers: list[int], kept: list[bool]) -> list[tuple[str, str]]:
+    keys = {number: m.key for number, m in zip(task.image_ids, task.members, strict=True)}
+    why = "the model's output is not finite"
+    return [(keys[n], why) for n, ok in zip(numbers, kept, strict=True) if not ok]
