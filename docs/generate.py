@@ -4,6 +4,8 @@ import inspect
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from docs import architecture
 from jobs import console
 from jobs.command import Command, commands
@@ -12,6 +14,7 @@ from pipeline.maps.method import KINDS
 from pipeline.maps.registry import DECLARED
 from schemas import tables
 from schemas.macros import MACROS
+from schemas.night import Accuracy, NightSummary, Rejects, Throughput
 from schemas.relations import Macro, Table
 
 FOLDER = Path(__file__).parent
@@ -127,6 +130,37 @@ def _function(command: Command) -> str:
     return f"| `ha.{name}({', '.join([*given, '...'])})` | {said} | `{_cell(shown)}` |\n"
 
 
+NIGHT_HEAD = """# The summary of a night
+
+*Written by `make docs` from `schemas/night.py`.*
+
+However a night of `headatlas refresh` ends, it is told as one JSON object: written to the file that
+the plan names as `summary`, and handed to its `on_finish`: a command (a list of words, no shell),
+which gets it on standard input and may take 60 seconds, or an http(s) URL, which it is posted to
+(10 seconds to answer, one retry). A URL's user and password are sent as Basic authorization, and
+neither said nor stored. What goes wrong in telling is a warning, and no more.
+
+```yaml
+summary: /srv/atlas/night.json
+on_finish: [/srv/atlas/alarm.sh]          # or: https://alarms.example.org/headatlas
+```
+"""
+
+
+def night() -> str:
+    """Return docs/night.md."""
+    return NIGHT_HEAD + "".join(map(_document, (NightSummary, Rejects, Throughput, Accuracy)))
+
+
+def _document(model: type[BaseModel]) -> str:
+    lines = [f"\n## {model.__name__}\n", inspect.getdoc(model) or "", ""]
+    lines += ["| field | type | meaning |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        kind = re.sub(r"\b(?:\w+\.)+(?=\w)", "", inspect.formatannotation(field.annotation))
+        lines.append(f"| `{name}` | `{_cell(kind)}` | {_cell(field.description or '')} |")
+    return "\n".join(lines) + "\n"
+
+
 WAREHOUSE_HEAD = """# The warehouse and its SQL
 
 *Written by `make docs` from the declarations in `schemas/`.*
@@ -230,6 +264,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "python.md": python(),
         FOLDER / "method.md": method(),
         FOLDER / "warehouse.md": warehouse(),
+        FOLDER / "night.md": night(),
         **architecture.pages(),
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jobs import console
 from jobs.commands import publish, scan, textspan, zeroshot
@@ -18,8 +18,10 @@ from jobs.commands.roles.build import RolesConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
-from jobs.recording import current
+from jobs.recording import Recording, current
 from jobs.steps.attributes import attributes_path
+from jobs.steps.night_summary import Standing, standing, summary
+from jobs.steps.on_finish import tell
 from jobs.steps.plan_checks import check_plan
 from schemas.config import Config, load_yaml
 from schemas.errors import TooManyRejects, UsageError
@@ -54,6 +56,21 @@ class Night(Config):
     roles: list[dict[str, Any]] = Field(default=[], description="Options of roles build, a list.")
     zeroshot: list[dict[str, Any]] = Field(default=[], description="Options of zeroshot, a list.")
     publish: dict[str, Any] = Field(default={}, description="Options of publish.")
+    summary: Path | None = Field(
+        default=None, description="File that the night's summary is written to, as JSON."
+    )
+    on_finish: str | tuple[str, ...] | None = Field(
+        default=None,
+        description="Command, as a list of words, that gets the summary on its standard input; or "
+        "an http(s) URL that it is posted to. Also when the night has failed.",
+    )
+
+    @field_validator("on_finish")
+    @classmethod
+    def _command_or_url(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(value, str) and not value.startswith(("http://", "https://")):
+            raise ValueError("expected an http(s) URL, or a command as a list of words")
+        return value
 
 
 def warehouse_of(config: RefreshConfig) -> Path | None:
@@ -85,14 +102,44 @@ class RefreshResult:
 def run(config: RefreshConfig) -> RefreshResult:
     """Scan; make anew the bases, roles and classifiers that are stale; publish if need be.
 
+    However it ends, the plan's `summary` and `on_finish` are told.
+
     Raises:
         UsageError: the plan is no such file, holds a wrong option, or names what is not there.
         TooManyRejects: after everything else is done.
     """
     document = load_yaml(config.plan)
-    night = Night.checked(document)
-    if (recording := current()) is not None:
-        recording.configured(document)
+    recording = current() or Recording("refresh", "")
+    recording.configured(document)
+    root = warehouse_of(config)
+    before = standing(root) if root is not None else Standing()
+    done: RefreshResult | None = None
+    try:
+        done = _night(Night.checked(document))
+        recording.took(done)
+    except BaseException as error:
+        recording.failed(error)
+        late = error.done if isinstance(error, TooManyRejects) else None
+        done = late if isinstance(late, RefreshResult) else None
+        raise
+    finally:
+        told = summary(root, recording.as_ended(), before, done)
+        tell(told, *_asked_to_tell(document))
+    return done
+
+
+def _asked_to_tell(document: dict[str, Any]) -> tuple[Path | None, str | tuple[str, ...] | None]:
+    """Return where a summary goes; also of a plan that is wrong elsewhere."""
+    wanted: dict[str, Any] = {"warehouse": Path(), "scan": {}}
+    wanted |= {name: document[name] for name in ("summary", "on_finish") if name in document}
+    try:
+        told = Night.checked(wanted)
+    except UsageError:
+        return None, None
+    return told.summary, told.on_finish
+
+
+def _night(night: Night) -> RefreshResult:
     warehouse = Warehouse(night.warehouse)
 
     def options(given: dict[str, Any], **fixed: str) -> dict[str, Any]:

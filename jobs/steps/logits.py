@@ -94,7 +94,7 @@ def store_logits(
             done += rows.num_rows
             advance(done)
     written = [k for k, w in ((IMAGE_LOGITS, images), (HEAD_LOGITS, parts)) if w is not None]
-    said = {**classifier.provenance, "with": written}
+    said = {**classifier.provenance, "with": written, "accuracy": by_class.accuracy(0)}
     means = _head_means(opened, classifier)
     path = write_classifier(scan, replace(classifier, provenance=said), means)
     return StoredLogits(path, parts is not None, by_class, by_group)

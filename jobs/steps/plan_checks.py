@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-from open_clip import get_model_config
 
 from jobs.commands import zeroshot
 from jobs.commands.pool import import_
@@ -76,6 +75,8 @@ def _check_bases(
 
 def _check_layers(asked: ScanConfig) -> None:
     """Check the layers against the model's config, where that says how many it has."""
+    from open_clip import get_model_config
+
     path = Path(asked.model)
     found = json.loads(path.read_text()) if path.is_file() else get_model_config(asked.model)
     vision = (found or {}).get("vision_cfg", {})
