@@ -12,7 +12,7 @@ A tower that pools by attention has a second sum, of the pool's own heads as lay
     Σ_p c^{L,p}(I) = pool_bias(I) + init(I) + Σ_l mlp^l(I) + Σ_l bias^l(I) + Σ_{l,h} c^{l,h}(I)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,6 +37,8 @@ TOLERANCE = {
 }
 # The same of half-precision products on a single-precision residual stream, against its own end.
 MIXED = 1e-4
+# Bytes of tokens' parts that are kept at a time.
+KEPT = 2**29
 Component = tuple[str, int]
 
 
@@ -66,6 +68,21 @@ class Decomposition:
     def stacked(self) -> Float[Tensor, "image layer n_heads width"]:
         """Return the vectors of all stored layers as one, where they are of one shape."""
         return torch.stack(list(self.vectors.values()), dim=1)
+
+
+def _joined(found: Sequence[Decomposition]) -> Decomposition:
+    """Return the decompositions of parts of a batch as one."""
+    first = found[0]
+    init = None if first.init is None else torch.cat([f.init for f in found if f.init is not None])
+    return Decomposition(
+        embedding=torch.cat([f.embedding for f in found]),
+        norm=torch.cat([f.norm for f in found]),
+        sigma=torch.cat([f.sigma for f in found]),
+        vectors={n: torch.cat([f.vectors[n] for f in found]) for n in first.vectors},
+        mlp=torch.cat([f.mlp for f in found]),
+        init=init,
+        others={key: torch.cat([f.others[key] for f in found]) for key in first.others},
+    )
 
 
 class Decomposer:
@@ -110,7 +127,27 @@ class Decomposer:
         """Decompose a batch of preprocessed pictures."""
         if not self.looks_at_trunk:
             return self._assemble_pool(self.tower.states(pixels))
-        return self.assemble(forward_parts(self.tower, pixels, self.trunk))
+        some = self._at_a_time()
+        found = [
+            self.assemble(forward_parts(self.tower, part, self.trunk))
+            for part in pixels.split(some or len(pixels))
+        ]
+        return found[0] if len(found) == 1 else _joined(found)
+
+    def _at_a_time(self) -> int | None:
+        """Return how many pictures' tokens may be kept together; None for any number.
+
+        Where each token has a weight of its own, known only at the end, every stored layer's
+        heads and every MLP are kept for all tokens.
+        """
+        if self.tower.readout.early:
+            return None
+        blocks = self.tower.blocks
+        heads = sum(blocks[layer].n_heads * blocks[layer].d_head for layer in self.trunk)
+        numbers = heads + (self.tower.n_layers + 2) * self.tower.d_model
+        tokens = self.tower.prefix + self.tower.grid[0] * self.tower.grid[1]
+        size = torch.empty(0, dtype=self.dtype).element_size()
+        return max(1, int(KEPT // (numbers * tokens * size)))
 
     def assemble(self, parts: Parts) -> Decomposition:
         """Turn residual-stream parts into components of the unit-norm embedding."""

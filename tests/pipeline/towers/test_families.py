@@ -60,6 +60,18 @@ def all_layers(tower: Tower) -> tuple[int, ...]:
     return tuple(range(tower.n_layers + (tower.pool_layer is not None)))
 
 
+def test_a_batch_that_is_kept_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    tower, images = other_tower("timm map (SigLIP)")
+    decomposer = Decomposer(tower, head_frames(tower, all_layers(tower)))
+    whole = decomposer(images)
+    monkeypatch.setattr("pipeline.heads.decompose.KEPT", 1)
+    parts = decomposer(images)
+    torch.testing.assert_close(parts.embedding, whole.embedding)
+    torch.testing.assert_close(parts.mlp, whole.mlp)
+    for layer in all_layers(tower):
+        torch.testing.assert_close(parts.vectors[layer], whole.vectors[layer])
+
+
 @pytest.mark.parametrize(("made", "name"), TOWERS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_parts_sum_to_the_towers_own_output(made: object, name: str, seed: int) -> None:
