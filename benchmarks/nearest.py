@@ -22,7 +22,9 @@ from warehouse.database.publish import publish
 from warehouse.files.layout import ScanDir, Warehouse
 
 LAYER, HEAD, THREADS, REPEATS = 22, 11, 2, 5
-SHAPE = Shape(layers=(LAYER,), n_layers=24, n_heads=16, d_head=64, d_joint=8, shard_size=4096)
+SHAPE = Shape(
+    layers=tuple(range(24)), n_layers=24, n_heads=16, d_head=64, d_joint=8, shard_size=4096
+)
 QUESTION = "SELECT key, score FROM nearest_by_head($key, 'L22H11', k := 10)"
 
 
@@ -57,9 +59,9 @@ def build(warehouse: Warehouse, pictures: int) -> ScanDir:
         count = min(SHAPE.shard_size, pictures - first)
         drawn = {LAYER: block[:, rng.permutation(SHAPE.shard_size)[:count]]}
         manifests.append(add_shard(scan, SHAPE, number, drawn, rng, first=first))
-    commit(scan, manifests, pictures)
-    write_heads(scan)
     _link_every_layer(scan)
+    commit(scan, manifests, pictures)
+    write_heads(scan, (LAYER,))
     return scan
 
 
@@ -72,7 +74,6 @@ def _link_every_layer(scan: ScanDir) -> None:
             if layer != LAYER:
                 path.parent.mkdir()
                 path.hardlink_to(filled)
-    scan.save_record(scan.load_record().model_copy(update={"layers": tuple(layers)}))
 
 
 def ask(warehouse: Warehouse, pictures: int) -> tuple[float, float, float]:

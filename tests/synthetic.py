@@ -217,8 +217,8 @@ def commit(scan: ScanDir, manifests: Sequence[ShardManifest], pictures: int) -> 
     )
 
 
-def write_heads(scan: ScanDir) -> None:
-    """Store each head's mean over the live pictures, as a scan does after its commit."""
+def write_heads(scan: ScanDir, layers: Sequence[int] | None = None) -> None:
+    """Store each head's mean over the live pictures, as a scan does; of some layers, or all."""
     snapshot = snapshots.latest(scan)
     assert snapshot is not None
     shards = [live.shard for live in snapshot.shards if live.rows]
@@ -234,7 +234,7 @@ def write_heads(scan: ScanDir) -> None:
             "variance_share": 0.01 * head,
             "effective_rank": 3.0,
         }
-        for layer in scan.load_record().layers
+        for layer in layers or scan.load_record().layers
         for head, (mean, variance) in enumerate(zip(*_summary(scan, shards, layer), strict=True))
     ]
     table = pa.Table.from_pylist(rows, schema=heads_schema())

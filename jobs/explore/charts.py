@@ -27,7 +27,7 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
     else:
         kind, scale = "Q", alt.Scale(scheme="viridis", reverse=colour.reverse)
     chart = (
-        _chart(data)
+        _chart()
         .mark_circle(opacity=0.85)
         .encode(
             x=alt.X(f"{x.column}:Q", title=x.title, axis=_axis(x), scale=near),
@@ -39,7 +39,7 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
         )
         .properties(width="container", height=320)
     )
-    return _spec(chart)
+    return _spec(chart, data)
 
 
 def texts(rows: Rows) -> Spec:
@@ -57,9 +57,7 @@ def texts(rows: Rows) -> Spec:
         for row in rows
     ]
     order = [row["text"] for row in data]
-    base = _chart(data).encode(
-        y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
-    )
+    base = _chart().encode(y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x=alt.X("cumulative:Q", title="variance explained so far", axis=alt.Axis(format=".0%")),
         color=alt.Color("property:N", title=None, legend=alt.Legend(orient="bottom")),
@@ -72,7 +70,9 @@ def texts(rows: Rows) -> Spec:
         ],
     )
     ceiling = base.mark_tick(thickness=2, color="#888").encode(x="ceiling:Q")
-    return _spec((bars + ceiling).properties(width="container", height=max(120, 24 * len(data))))
+    return _spec(
+        (bars + ceiling).properties(width="container", height=max(120, 24 * len(data))), data
+    )
 
 
 def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Spec:
@@ -81,7 +81,7 @@ def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Sp
 
     data = [{"name": str(row[name]), "value": row[value]} for row in rows]
     chart = (
-        _chart(data)
+        _chart()
         .mark_bar(height={"band": 0.7})
         .encode(
             y=alt.Y("name:N", sort=[row["name"] for row in data], title=None),
@@ -91,7 +91,7 @@ def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Sp
         )
         .properties(width="container", height=max(80, 24 * len(data)))
     )
-    return _spec(chart)
+    return _spec(chart, data)
 
 
 def dumbbells(rows: Rows) -> Spec:
@@ -103,7 +103,7 @@ def dumbbells(rows: Rows) -> Spec:
         for row in rows
     ]
     order = [row["group"] for row in data]
-    base = _chart(data).encode(y=alt.Y("group:N", sort=order, title=None))
+    base = _chart().encode(y=alt.Y("group:N", sort=order, title=None))
     axis = alt.Axis(format=".0%")
     line = base.mark_rule(color="#888").encode(
         x=alt.X("before:Q", title="accuracy", scale=alt.Scale(zero=False), axis=axis), x2="after:Q"
@@ -117,14 +117,14 @@ def dumbbells(rows: Rows) -> Spec:
     before = base.mark_point(size=70, color="#888").encode(x="before:Q", tooltip=tip)
     after = base.mark_circle(size=90, color="#b6552a").encode(x="after:Q", tooltip=tip)
     return _spec(
-        (line + before + after).properties(width="container", height=max(80, 26 * len(data)))
+        (line + before + after).properties(width="container", height=max(80, 26 * len(data))), data
     )
 
 
-def _chart(data: Rows) -> Any:
+def _chart() -> Any:
     import altair as alt
 
-    return alt.Chart(alt.Data(values=list(data)))  # type: ignore[no-untyped-call]
+    return alt.Chart(alt.Data(values=[]))  # type: ignore[no-untyped-call]
 
 
 def _axis(measure: Measure) -> Any:
@@ -134,6 +134,14 @@ def _axis(measure: Measure) -> Any:
     return alt.Axis(format=form)
 
 
-def _spec(chart: Any) -> Spec:
-    spec: Spec = chart.to_dict()
+def _spec(chart: Any, data: Rows) -> Spec:
+    """Return a chart's specification over `data`.
+
+    Rows go in last: Altair would look through each of them several times, which takes most of a
+    page of 1,000 heads.
+    """
+    spec: Spec = chart.to_dict(validate=False)
+    for layer in spec.get("layer", ()):
+        layer.pop("data", None)
+    spec["data"] = {"values": list(data)}
     return spec
