@@ -60,6 +60,10 @@ class NightSummary(_Part):
         description="`zero_shot`: of the labels' own names; `classifiers/NAME`: of a classifier."
     )
     made: dict[str, str] = Field(description="Results that were made anew, each with the reason.")
+    housekeeping: dict[str, int] = Field(
+        description="`merged` (shards fewer by compaction), `shards` (of the scan now), "
+        "`deleted_shards`, `deleted_snapshots`, `deleted_runs`, `freed` (bytes)."
+    )
     published: int | None = Field(description="Version that was published, if one was.")
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""Scan, textspan and publish as a YAML file says, each only where needed."""
+"""Scan, textspan and publish as a YAML file says, each only where needed; tidy up, and tell."""
 
 import json
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.recording import Recording, current
 from jobs.steps.attributes import attributes_path
+from jobs.steps.housekeeping import Housekeeping, Keep, compact_if_due, tidy
 from jobs.steps.night_summary import Standing, standing, summary
 from jobs.steps.on_finish import tell
 from jobs.steps.plan_checks import check_plan
@@ -33,6 +34,7 @@ from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.classifiers import classifier_path
 from warehouse.results.files import read_provenance
+from warehouse.store import snapshots
 from warehouse.store.pools import pools
 
 ARGUMENTS = ("plan",)
@@ -43,7 +45,8 @@ class RefreshConfig(Config):
     """Options of `headatlas refresh`."""
 
     plan: Path = Field(
-        description="YAML file: warehouse, scan, textspan, roles, zeroshot, publish."
+        description="YAML file: warehouse, scan, textspan, roles, zeroshot, publish, keep, "
+        "compact, summary, on_finish."
     )
 
 
@@ -56,6 +59,17 @@ class Night(Config):
     roles: list[dict[str, Any]] = Field(default=[], description="Options of roles build, a list.")
     zeroshot: list[dict[str, Any]] = Field(default=[], description="Options of zeroshot, a list.")
     publish: dict[str, Any] = Field(default={}, description="Options of publish.")
+    keep: Keep | None = Field(
+        default=Keep(),
+        description="versions, snapshots, runs: how many a night leaves; null deletes nothing.",
+    )
+    compact: float | None = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of shards that may be small; above it, small ones are merged. "
+        "null: never.",
+    )
     summary: Path | None = Field(
         default=None, description="File that the night's summary is written to, as JSON."
     )
@@ -91,16 +105,18 @@ class RefreshResult:
         made: results made anew, as `textspan/general`.
         published: the new version; None when nothing had changed.
         why: of each that was made, the reason.
+        housekeeping: what was merged and deleted.
     """
 
     scan: scan.ScanResult
     made: tuple[str, ...]
     published: Published | None
     why: dict[str, str] = field(default_factory=dict)
+    housekeeping: Housekeeping = field(default_factory=Housekeeping)
 
 
 def run(config: RefreshConfig) -> RefreshResult:
-    """Scan; make anew the bases, roles and classifiers that are stale; publish if need be.
+    """Scan; make anew the bases, roles and classifiers that are stale; publish if need be; tidy up.
 
     However it ends, the plan's `summary` and `on_finish` are told.
 
@@ -151,11 +167,13 @@ def _night(night: Night) -> RefreshResult:
     spans = [TextSpanConfig.checked(options(given)) for given in night.textspan]
     tests = [RolesConfig.checked(options(given)) for given in night.roles]
     classes = [ZeroShotConfig.checked(options(given)) for given in night.zeroshot]
-    shown = PublishConfig.checked(options(night.publish))
+    kept = {"keep": night.keep.versions} if night.keep and night.keep.versions else {}
+    shown = PublishConfig.checked(options({**kept, **night.publish}))
 
     check_plan(warehouse, asked, spans, tests, classes)
 
     done = scan.run(asked.model_copy(update={"max_rejects": None}))
+    merged = compact_if_due(warehouse, done.scan, asked.shard_size, night.compact)
     here, made = {"scan": done.scan}, _Made({})
     for span in spans:
         _span(warehouse, made, span.model_copy(update=here))
@@ -164,9 +182,11 @@ def _night(night: Night) -> RefreshResult:
     for one in classes:
         _classifier(warehouse, made, one.model_copy(update=here))
     published = None
-    if made.why or _shown(warehouse).get(done.scan) != done.snapshot:
+    newest = snapshots.latest(warehouse.scan(done.scan))
+    if made.why or newest is None or _shown(warehouse).get(done.scan) != newest.number:
         published = publish.run(shown)
-    result = RefreshResult(done, tuple(made.why), published, made.why)
+    tidied = tidy(warehouse, done.scan, night.keep, merged)
+    result = RefreshResult(done, tuple(made.why), published, made.why, tidied)
     try:
         scan.check_rejects(asked, done)
     except TooManyRejects as late:

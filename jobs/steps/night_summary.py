@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,7 @@ def summary(
         throughput=_throughput(root, record) if root is not None and scan else None,
         accuracy=_accuracy(before.accuracies.get(scan or "", {}), after.accuracies.get(scan or "")),
         made=done.why if done is not None else {},
+        housekeeping=asdict(done.housekeeping) if done is not None else {},
         published=done.published.version if done is not None and done.published else None,
     )
 
