@@ -21,19 +21,19 @@ from jaxtyping import Float, Int64
 from jobs import console
 from jobs.commands.effects import EffectsConfig, EffectsResult
 from jobs.steps.chosen import chosen_heads
-from jobs.steps.chunks import do_missing, split
+from jobs.steps.chunks import do_missing
 from jobs.steps.models import load_for
+from jobs.steps.stored_chunks import stored_chunks
 from jobs.steps.stratified import stratified
 from jobs.steps.templates import read_lines
 from jobs.workers.effects import PART, EffectsSpec, EffectsWorker, MeansWorker
-from jobs.workers.stored_pictures import Stored, reject_stored
+from jobs.workers.stored_pictures import SOURCE, Stored, reject_stored
 from pipeline.heads.effect_sums import EffectSums
 from pipeline.heads.effects import passes
 from pipeline.heads.position_means import PositionSums
 from schemas.errors import RunFailed, UsageError
 from schemas.kinds import Part
 from schemas.manifest import digest
-from schemas.members import Member
 from schemas.names import head_name, safe_name
 from schemas.results import KINDS
 from schemas.results.head_effects import HEAD_EFFECTS, head_effects_schema
@@ -49,7 +49,6 @@ from warehouse.store.opened import OpenedScan, open_snapshot
 SAMPLE = 2_000
 # Rows of image_head_effects.
 MOST_ROWS = 20_000_000
-_SOURCE = ("image_id", "key", "uri", "fingerprint", "label")
 _KINDS = (HEAD_EFFECTS, IMAGE_HEAD_EFFECTS)
 
 
@@ -158,7 +157,7 @@ def _asked(config: EffectsConfig, opened: OpenedScan) -> _Asked:
     model = opened.record.model
     mask = chosen_heads(config.layers, config.heads, (), model.n_layers, model.n_heads).numpy()
     heads = {int(n): np.flatnonzero(mask[n]).tolist() for n in np.flatnonzero(mask.any(axis=1))}
-    images = opened.images(_SOURCE)
+    images = opened.images(SOURCE)
     labels = images["label"].to_pylist()
     count = config.sample or (SAMPLE if config.method == "exact" else len(labels))
     chosen = stratified(labels, count, config.seed)
@@ -220,22 +219,8 @@ def _spec(config: EffectsConfig, opened: OpenedScan, asked: _Asked, cpus: int) -
 def _chunks(
     asked: _Asked, places: Int64[np.ndarray, " image"], size: int, folder: Path
 ) -> list[Stored]:
-    some = asked.images.take(pa.array(places))
-    ids = some["image_id"].to_pylist()
-    columns = (some[name].to_pylist() for name in ("key", "uri", "fingerprint"))
-    members = [Member(key, uri, mark) for key, uri, mark in zip(*columns, strict=True)]
-    marked = frozenset(asked.images["image_id"].take(pa.array(asked.checked)).to_pylist())
-    return [
-        Stored(
-            c.start,
-            c.stop,
-            c.path,
-            tuple(members[c.start : c.stop]),
-            tuple(ids[c.start : c.stop]),
-            marked.intersection(ids[c.start : c.stop]),
-        )
-        for c in split(len(members), size, folder)
-    ]
+    marked = asked.images["image_id"].take(pa.array(asked.checked)).to_pylist()
+    return stored_chunks(asked.images.take(pa.array(places)), size, folder, marked)
 
 
 def _means(

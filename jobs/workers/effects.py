@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from jobs.workers.stored_pictures import Stored, StoredSpec, StoredWorker, all_finite
+from jobs.workers.stored_pictures import Stored, StoredSpec, StoredWorker, all_finite, not_finite
 from pipeline.heads.decompose import Decomposer
 from pipeline.heads.effect_sums import EffectSums, Measured
 from pipeline.heads.effects import (
@@ -73,7 +73,7 @@ class MeansWorker(StoredWorker):
                 vectors = self.decomposer(pixels).vectors
             parts = (*outputs.values(), *vectors.values())
             kept = torch.stack([x.flatten(1).isfinite().all(dim=1) for x in parts]).all(dim=0)
-            rejects += _not_finite(task, numbers, kept.tolist())
+            rejects += not_finite(task, numbers, kept.tolist())
             if kept.any():
                 sums.add(
                     {n: o[kept] for n, o in outputs.items()},
@@ -105,7 +105,7 @@ class EffectsWorker(StoredWorker):
         for numbers, pixels, marked in self.pictures(task, rejects):
             found = self._measure(pixels, marked)
             kept = all_finite(found.direct, found.total, found.class_only, found.atp)
-            rejects += _not_finite(task, numbers, kept.tolist())
+            rejects += not_finite(task, numbers, kept.tolist())
             if kept.any():
                 found = _some(found, kept)
                 sums.add(found)
@@ -158,9 +158,3 @@ def _rows(numbers: list[int], found: Measured) -> Iterator[dict[str, object]]:
         if values is not None:
             for number, of in zip(numbers, values, strict=True):
                 yield {"what": what, "image_id": number, "values": of.reshape(-1)}
-
-
-def _not_finite(task: Stored, numbers: list[int], kept: list[bool]) -> list[tuple[str, str]]:
-    keys = {number: m.key for number, m in zip(task.image_ids, task.members, strict=True)}
-    why = "the model's output is not finite"
-    return [(keys[n], why) for n, ok in zip(numbers, kept, strict=True) if not ok]

@@ -19,6 +19,9 @@ from schemas.manifest import ScanRecord
 from schemas.members import Member
 from warehouse.results.files import write_result
 
+SOURCE = ("image_id", "key", "uri", "fingerprint", "label")
+"""Columns of images.parquet that pictures are found again by, and sampled."""
+
 
 @dataclass(frozen=True)
 class Stored(Chunk):
@@ -122,3 +125,10 @@ def all_finite(*found: np.ndarray | None) -> np.ndarray:
     flat = [np.isfinite(x).reshape(len(x), -1).all(axis=1) for x in found if x is not None]
     ok: np.ndarray = np.all(flat, axis=0)
     return ok
+
+
+def not_finite(task: Stored, numbers: list[int], kept: list[bool]) -> list[tuple[str, str]]:
+    """Return rejects of the pictures that are not kept."""
+    keys = {number: m.key for number, m in zip(task.image_ids, task.members, strict=True)}
+    why = "the model's output is not finite"
+    return [(keys[n], why) for n, ok in zip(numbers, kept, strict=True) if not ok]

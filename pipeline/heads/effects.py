@@ -11,8 +11,8 @@ The last LayerNorm's scale and the norm of the embedding are frozen for `direct`
 they are what the changed picture has. `atp` is attribution patching (Kramár et al. 2024,
 arXiv 2403.00745), a first order of `total`: one forward pass, one backward pass for each target.
 
-`total` costs, of each layer l, n_heads × (L − 1 − l + 0.6) forward passes: the residual stream that
-enters the layer is computed once, and its heads go onto the batch axis.
+`total` costs, of each layer l, n_heads × (L − 1 − l + 0.6) / L forward passes: the residual stream
+that enters the layer is computed once, and its heads go onto the batch axis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,8 @@ def all_heads(tower: Tower) -> dict[int, range]:
 def passes(n_layers: int, heads: Heads) -> float:
     """Return the forward passes a picture that `total_effects` costs, its own among them."""
     last = n_layers - 1
-    return 1 + sum(len(some) * (last - layer + 0.6) for layer, some in heads.items())
+    layers = sum(len(some) * (last - layer + 0.6) for layer, some in heads.items())
+    return 1 + layers / n_layers
 
 
 @torch.inference_mode()

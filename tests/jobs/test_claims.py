@@ -19,6 +19,7 @@ from PIL import Image
 
 from jobs.commands import (
     compact,
+    edges,
     effects,
     evaluate,
     gc,
@@ -32,6 +33,7 @@ from jobs.commands import (
 from jobs.commands import textspan as spans
 from jobs.commands import zeroshot as classes
 from jobs.commands.compact import CompactConfig
+from jobs.commands.edges import EdgesConfig
 from jobs.commands.effects import EffectsConfig
 from jobs.commands.evaluate import EvaluateConfig
 from jobs.commands.map_statistics import MapStatisticsConfig
@@ -70,6 +72,7 @@ BREAKS = {
     "image_logits": {WEIGHTS, PICTURE, LABEL},
     "head_logits": {WEIGHTS, PICTURE, LABEL},
     "spurious_heads": {WEIGHTS, PICTURE, LABEL},
+    "head_edges": {WEIGHTS, PICTURE, LABEL},
     "head_effects": {WEIGHTS, PICTURE, LABEL},
     "image_head_effects": {WEIGHTS, PICTURE, LABEL},
     "head_map_statistics": {WEIGHTS, POOL},
@@ -170,6 +173,7 @@ def make_all(made: World) -> None:
     evaluate.run(EvaluateConfig(warehouse=w, k=2, queries=4))
     segment.run(segment_config(made))
     map_statistics.run(statistics_config(made))
+    edges.run(EdgesConfig(warehouse=w, workers=0))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
 
 

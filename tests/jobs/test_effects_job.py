@@ -188,7 +188,7 @@ def test_atp_of_all_pictures_of_some_heads_for_texts(warehouse: Path, tmp_path: 
 def test_a_dry_run_writes_nothing_and_says_the_cost(warehouse: Path) -> None:
     before = sorted(warehouse.rglob("*"))
     done = effects.run(config(warehouse), dry_run=True)
-    exact = 1 + 9 * (1 + 0.6)
+    exact = 1 + 3 * (1 + 0.6)
     expected = 2 * N + N * (1 + exact) + 7 * ((1 + 3) + exact)
     assert done.passes == pytest.approx(expected) and done.path is None
     assert sorted(warehouse.rglob("*")) == before

@@ -212,4 +212,4 @@ def test_a_class_is_compared_with_the_mean_of_the_others() -> None:
 
 def test_the_cost_is_that_of_the_formula() -> None:
     tower = tower_of(small_clip().visual)
-    assert passes(3, all_heads(tower)) == pytest.approx(1 + 3 * 3 * ((3 - 1) / 2 + 0.6))
+    assert passes(3, all_heads(tower)) == pytest.approx(1 + 3 * ((3 - 1) / 2 + 0.6))

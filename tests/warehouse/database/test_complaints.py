@@ -13,6 +13,7 @@ from jobs.steps.logits import store_logits
 from jobs.steps.opened import opened
 from schemas.macros import MACROS
 from schemas.relations import Macro
+from schemas.results.head_edges import head_edges_schema
 from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, Planted, plant
 from tests.synthetic import write_basis, write_texts
@@ -45,6 +46,18 @@ WRONG = {
         "group_accuracy('kinds', ['L1H2'], by := NULL)": "has a column 'NULL'",
         "group_accuracy('kinds', ['L1H2', 'L99H0'])": "no head 'L99H0'",
         "group_accuracy('types', ['L1H2'])": "there is kinds",
+    },
+    "head_feeders": {
+        "head_feeders('L9H0')": "no head L9H0",
+        "head_feeders('L1H2', k := -1)": "k is -1",
+        "head_feeders('L1H2', scan := 'nope')": "no scan 'nope'",
+        "head_feeders('L1H2', scan := 'another')": "run headatlas edges",
+    },
+    "head_fed": {
+        "head_fed('L9H0')": "no head L9H0",
+        "head_fed('L0H1', 5)": "'L0H1' is layer and head, so 5 cannot be the head",
+        "head_fed('L0H1', scan := 'another')": "run headatlas edges",
+        "head_fed('L0H1', k := NULL)": "k is NULL",
     },
     "head_texts": {
         "head_texts('L5H0', scan := 'nope')": "no scan 'nope'",
@@ -95,6 +108,8 @@ RIGHT = {
     "ablate": "ablate('kinds', ['l1h2'])",
     "ablate_role": "ablate_role('kinds', 'place')",
     "group_accuracy": "group_accuracy('kinds', ['L1H2'], by := 'place')",
+    "head_feeders": "head_feeders('l1h2', k := 3)",
+    "head_fed": "head_fed(0, 1)",
     "head_texts": "head_texts('l1h2')",
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
     "nearest_by_role": "nearest_by_role('00003.png', 'place')",
@@ -107,6 +122,7 @@ SCALAR = {
     "basis_of": "basis_of('x', 'birds')",
     "role_heads": "role_heads('hue', 'birds', NULL)",
     "basis_complaint": None,
+    "edge_complaint": None,
     "classifier_complaint": None,
     "head_complaint": None,
     "heads_complaint": None,
@@ -142,6 +158,22 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
     write_result(planted.scan.roles / "words.parquet", rows, said)
     write_basis(planted.scan, write_texts(root))
+    edges = [
+        {
+            "src_kind": "head",
+            "src_layer": below,
+            "src_head": source,
+            "layer": layer,
+            "head": head,
+            "n": 60,
+            "share": (source + 1) / 10,
+        }
+        for layer, head in ((1, 2), (2, 0))
+        for below in range(layer)
+        for source in range(3)
+    ]
+    paths = pa.Table.from_pylist(edges, schema=head_edges_schema())
+    write_result(planted.scan.results("head_edges") / "head_edges.parquet", paths, said)
     publish(Warehouse(root), materialise=["L1H1"])
     return planted
 
@@ -259,6 +291,8 @@ def test_only_a_question_that_is_not_asked_is_quiet(con: duckdb.DuckDBPyConnecti
 TWO_KEYS = "SELECT unnest(['00007.png', '00003.png']) AS key"
 LATERAL = (
     ("heads", "name", "head_texts({})", "SELECT 'L1H2' AS name UNION ALL SELECT 'L0H1'"),
+    ("head_edges", "name", "head_feeders({})", "SELECT unnest(['L1H2', 'L2H0']) AS name"),
+    ("r", "layer", "head_fed({}, 1)", "SELECT unnest([0, 1]) AS layer"),
     ("t", "text", "nearest_by_text({}, 'L1H2')", "SELECT unnest(['text 3', 'text 2']) AS text"),
     ("images", "key", "nearest_by_head({}, 'L1H2')", TWO_KEYS),
     ("images", "key", "nearest_by_role({}, 'place')", TWO_KEYS),

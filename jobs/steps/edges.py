@@ -1,0 +1,113 @@
+"""What heads read from earlier components, over a data set: `headatlas edges`."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.commands.edges import EdgesConfig, EdgesResult
+from jobs.steps.chunks import do_missing
+from jobs.steps.models import load_for
+from jobs.steps.stored_chunks import stored_chunks
+from jobs.steps.stratified import stratified
+from jobs.workers.edges import EdgesWorker
+from jobs.workers.stored_pictures import SOURCE, StoredSpec, reject_stored
+from pipeline.heads.edges import Edges, EdgeSums, Source, sources
+from schemas.errors import RunFailed
+from schemas.kinds import Part
+from schemas.results import KINDS
+from schemas.results.head_edges import HEAD_EDGES, head_edges_schema
+from warehouse.files.layout import Warehouse
+from warehouse.results.claims import Now
+from warehouse.results.files import read_provenance, read_result, write_result
+from warehouse.results.registry import result_path
+from warehouse.store.opened import OpenedScan, open_snapshot
+
+
+def measure(config: EdgesConfig) -> EdgesResult:
+    """Measure every head's sources; see `jobs.commands.edges.run`."""
+    started = time.perf_counter()
+    opened = open_snapshot(Warehouse(config.warehouse.absolute()), config.scan)
+    now = Now.opened(opened)
+    options = config.model_dump(mode="json", include={"sample", "seed", "shard_size"})
+    claim = now.claim(KINDS[HEAD_EDGES], {Part.OPTIONS: options})
+    path = result_path(opened.scan, KINDS[HEAD_EDGES], HEAD_EDGES)
+    parts = opened.scan.unfinished / claim.digest[:16]
+    if config.restart:
+        shutil.rmtree(parts, ignore_errors=True)
+        path.unlink(missing_ok=True)
+    reused = now.why_not(path, claim) is None
+    if not reused:
+        sums, rejects, names = _summed(config, opened, parts)
+        table = pa.Table.from_pylist(list(_rows(sums, names)), schema=head_edges_schema())
+        write_result(path, table, now.provenance(claim, images=sums.count, rejects=rejects))
+    shutil.rmtree(parts, ignore_errors=True)
+    table, there = read_result(path)
+    return EdgesResult(
+        scan=opened.name,
+        images=there["images"],
+        edges=len(table),
+        rejects=tuple((key, reason) for key, reason in there["rejects"]),
+        path=path,
+        reused=reused,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _summed(
+    config: EdgesConfig, opened: OpenedScan, parts: Path
+) -> tuple[EdgeSums, list[tuple[str, str]], dict[int, list[Source]]]:
+    """Return the sums over the pictures asked for, and each layer's sources."""
+    record = opened.record
+    loaded = load_for(record, config.model, config.pretrained)
+    # refuses here what every worker would
+    Edges(loaded.tower)
+    names = {layer: sources(loaded.tower, layer) for layer in range(loaded.tower.n_layers)}
+    images = opened.images(SOURCE)
+    count = config.sample or len(images)
+    chosen = stratified(images["label"].to_pylist(), count, config.seed)
+
+    def make(cpus: int) -> EdgesWorker:
+        return EdgesWorker(
+            StoredSpec(
+                record=record,
+                model=config.model or record.model_path,
+                pretrained=config.pretrained or record.pretrained_path,
+                batch_size=config.batch_size,
+                cpus=cpus,
+            )
+        )
+
+    chunks = stored_chunks(images.take(pa.array(chosen)), config.shard_size, parts)
+    reject = partial(reject_stored, EdgeSums().to_table())
+    sums, rejects = EdgeSums(), list[tuple[str, str]]()
+    for file in do_missing("Paths between heads", chunks, config, make, reject):
+        sums.merge(EdgeSums.from_table(pq.read_table(file)))
+        rejects += read_provenance(file)["rejects"]
+    if not sums.count:
+        raise RunFailed(
+            f"none of {len(chosen):,} pictures of scan {opened.name!r} could be used"
+            + (f", the first: {rejects[0][1]}" if rejects else "; scan some first")
+        )
+    return sums, rejects, names
+
+
+def _rows(sums: EdgeSums, names: dict[int, list[Source]]) -> Iterator[dict[str, object]]:
+    for layer, found in names.items():
+        shares = sums.shares(layer)
+        for head, own in enumerate(shares):
+            for source, share in zip(found, own.tolist(), strict=True):
+                yield {
+                    "src_kind": source.kind,
+                    "src_layer": source.layer,
+                    "src_head": source.head,
+                    "layer": layer,
+                    "head": head,
+                    "n": sums.count,
+                    "share": share if np.isfinite(share) else None,
+                }
