@@ -87,10 +87,13 @@ def _require_local(name: str, value: Any) -> None:
     """
     if isinstance(value, (str, Path)) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(value)):
         url = re.sub(r":/+", "://", str(value), count=1)
-        kind = "folder that this machine and every worker see" if name == "warehouse" else "path"
+        kind, remedy = "path", "mount the bucket, or copy there afterwards"
+        if name == "warehouse":
+            kind = "folder that this machine and every worker see"
+            remedy = f"mount the bucket, or work in a folder and then headatlas push {url}"
         raise UsageError(
-            f"{name.replace('_', '-')} {url!r}: got a URL, expected a {kind}, as /mnt/atlas;"
-            " mount the bucket, or copy there afterwards"
+            f"{name.replace('_', '-')} {url!r}: got a URL, expected a {kind}, as /mnt/atlas; "
+            f"{remedy}"
         )
 
 
