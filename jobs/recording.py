@@ -100,7 +100,7 @@ def current() -> Recording | None:
 def recorded(command: str, root: Path, configuration: object) -> Iterator[Recording]:
     """Record what is done within, in the warehouse at `root`.
 
-    A command that is refused in a folder that was not there before leaves nothing behind. Where the
+    A command that ends with nothing in a folder that was not there before leaves none. Where the
     record cannot be written, that is said, and the command goes on.
     """
     made, warehouse = Recording(command, configuration_digest(configuration)), Warehouse(root)
@@ -115,7 +115,7 @@ def recorded(command: str, root: Path, configuration: object) -> Iterator[Record
     finally:
         _CURRENT.reset(token)
         ended = made.as_ended()
-        if new and ended.outcome == "refused" and not any(p != warehouse.runs for p in _in(root)):
+        if new and ended.exit_code and not any(p != warehouse.runs for p in _in(root)):
             shutil.rmtree(root, ignore_errors=True)
         else:
             _write(warehouse, ended)

@@ -36,7 +36,7 @@ class RunRecord(BaseModel):
         "configuration; failed; locked: another run was at it; interrupted; unfinished: still "
         "running, or killed.",
     )
-    exit_code: int | None = Field(default=None, description="As headatlas exits; none yet: null.")
+    exit_code: int | None = Field(default=None, description="Exit status; none yet: null.")
     images: int | None = Field(default=None, description="Pictures stored, over the whole scan.")
     scanned: int | None = Field(default=None, description="Pictures that the model saw.")
     rejects: int | None = Field(default=None, description="Pictures rejected, over the scan.")
