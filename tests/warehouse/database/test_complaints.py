@@ -47,6 +47,10 @@ WRONG = {
         "group_accuracy('kinds', ['L1H2', 'L99H0'])": "no head 'L99H0'",
         "group_accuracy('types', ['L1H2'])": "there is kinds",
     },
+    "explain_head": {
+        "explain_head('L9H0')": "no head L9H0",
+        "explain_head('L1H2', scan := 'nope')": "no scan 'nope'",
+    },
     "head_feeders": {
         "head_feeders('L9H0')": "no head L9H0",
         "head_feeders('L1H2', k := -1)": "k is -1",
@@ -108,6 +112,7 @@ RIGHT = {
     "ablate": "ablate('kinds', ['l1h2'])",
     "ablate_role": "ablate_role('kinds', 'place')",
     "group_accuracy": "group_accuracy('kinds', ['L1H2'], by := 'place')",
+    "explain_head": "explain_head('l1h2')",
     "head_feeders": "head_feeders('l1h2', k := 3)",
     "head_fed": "head_fed(0, 1)",
     "head_texts": "head_texts('l1h2')",
@@ -319,6 +324,16 @@ def test_an_argument_may_be_a_column_of_any_name(
         found = con.execute(asked.format(table, column, rows, call.format(argument))).fetchall()
         assert sorted(map(repr, found)) == sorted(map(repr, expected)), argument
     assert expected
+
+
+def test_a_head_is_explained_by_what_is_there(con: duckdb.DuckDBPyConnection) -> None:
+    asked = "SELECT roles, len(texts), direct_rank, feeders, fed FROM explain_head({})"
+    assert con.execute(asked.format("'L1H2'")).fetchall() == [
+        (["place" if CHEAT == (1, 2) else "kind"], 3, None, ["L0H2", "L0H1", "L0H0"], ["L2H0"])
+    ]
+    assert con.execute(asked.format("'L0H1', scan := 'another'")).fetchall() == [
+        (None, None, None, None, None)
+    ]
 
 
 def test_layer_and_head_may_be_columns(con: duckdb.DuckDBPyConnection) -> None:
