@@ -11,6 +11,8 @@ import demo
 from demo.world import SEED, descriptions, materialise, materialise_birds
 from jobs import console
 from jobs.commands import (
+    edges,
+    effects,
     evaluate,
     map_statistics,
     publish,
@@ -211,6 +213,12 @@ def _results(root: Path) -> None:
             test="split=2",
         )
     )
+    effects.run(
+        effects.EffectsConfig(
+            warehouse=root, scan=SCAN, classifier="kinds", sample=24, check=8, workers=0
+        )
+    )
+    edges.run(edges.EdgesConfig(warehouse=root, scan=SCAN, sample=64, workers=0))
     pictures = root / "pictures"
     map_statistics.run(
         map_statistics.MapStatisticsConfig(

@@ -157,6 +157,11 @@ class Tokenizer:
             ) from error
         return found
 
+    @property
+    def decode(self) -> Callable[[list[int]], str] | None:
+        """What turns token ids into words; None where the tokenizer cannot."""
+        return getattr(self.loaded, "decode", None)
+
     def __call__(self, texts: list[str], **options: Any) -> Tensor:
         """Return token ids [text, place]."""
         return self.loaded(texts, **options)

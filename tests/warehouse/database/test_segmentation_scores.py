@@ -125,13 +125,13 @@ def test_verify_and_publish_name_a_run_that_is_not_as_written(tmp_path: Path) ->
     write_scan(tmp_path, pictures=4, shape=Shape(layers=(2,)))
     warehouse = Warehouse(tmp_path)
     check = VerifyConfig(warehouse=tmp_path)
-    assert verify.check(check).segmentation == ()
+    assert verify.check(check).shared == ()
     publish(warehouse)
 
     heads = pq.read_table(warehouse.scan("scan").heads)
     segmentation.write_run(warehouse, "odd", heads, {"created_at": "2026-01-01T00:00:00+00:00"})
     (warehouse.segmentation / "torn.parquet").write_bytes(b"PAR1")
-    first, second = verify.check(check).segmentation
+    first, second = verify.check(check).shared
     assert first.file == "segmentation/odd.parquet" and "another run, scan_id" in first.problem
     assert second.file == "segmentation/torn.parquet" and "cannot be read" in second.problem
     with pytest.raises(CorruptStore, match="run headatlas segment again"):

@@ -149,7 +149,7 @@ def doubled(table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda p: replace(p, images=p.images.slice(1)), "expected float16 .3 heads, 4 images"),
+        (lambda p: replace(p, images=p.images.slice(1)), "expected float16 .heads, 4 images"),
         (lambda p: replace(p, images=doubled(p.images)), "strictly ascending"),
         (lambda p: replace(p, images=p.images.take([1, 0, 2, 3, 4])), "strictly ascending"),
         (lambda p: replace(p, rejects=doubled(p.rejects)), "a key occurs twice"),
