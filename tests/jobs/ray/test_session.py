@@ -81,10 +81,10 @@ def deaf() -> Iterator[str]:
 def test_a_dead_address_is_one_line_that_names_where_it_came_from(
     world: Path, tiny_config: Path, tmp_path: Path, deaf: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = arguments(world, tiny_config, tmp_path / "w")
+    one, other = (arguments(world, tiny_config, tmp_path / name) for name in ("w", "v"))
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     # an option is stronger than the variable
-    asked = (command, [*command, "--ray-address", deaf])
+    asked = (one, [*other, "--ray-address", deaf])
     drivers = [program(HEADATLAS, *given, folder=tmp_path) for given in asked]
     for driver, named in zip(drivers, ("RAY_ADDRESS=127.0.0.1:1", "--ray-address"), strict=True):
         started = time.monotonic()
