@@ -136,12 +136,7 @@ def test_a_night_killed_while_tidying_is_repeated_by_the_next(
         "import os, sys\ndef die(*a, **k): os.kill(os.getpid(), 9)\n"
         f"{DEATHS[death]}\nfrom jobs.cli import main\nmain(['refresh', sys.argv[1]])"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", program, path],
-        capture_output=True,
-        env=dict(os.environ),
-        check=False,
-    )
+    killed = subprocess.run([sys.executable, "-c", program, path], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert [r.outcome for r in read_runs(warehouse)] == ["unfinished"]
     assert contributions(warehouse) == before  # a reader does not notice
