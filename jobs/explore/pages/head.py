@@ -3,6 +3,7 @@
 from jobs.explore.charts import bars, dumbbells, texts
 from jobs.explore.database import Answer
 from jobs.explore.page import Later, Page, Panel, Route, State
+from jobs.explore.strips import strip
 
 STRIPS = 4
 
@@ -80,18 +81,8 @@ def _spoken(found: Answer) -> str:
 
 
 def _strip(index: int, text: str, name: str) -> Later:
-    def draw(state: State) -> Panel:
-        return Panel(
-            f"strip{index}",
-            f"From least to most “{text}”",
-            "strip",
-            state.ask("head_strip", text=text, head=name),
-            {"head": name, "text": text},
-            wide=True,
-            lead="One picture from the middle of each tenth of all pictures.",
-        )
-
-    return Later(f"strip{index}", f"From least to most “{text}”", draw, rows=5, wide=True)
+    lead = "One picture from the middle of each tenth of all pictures."
+    return strip(index, text, name, f"From least to most “{text}”", lead)
 
 
 def _attributes(state: State, name: str) -> Panel:

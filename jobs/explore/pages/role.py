@@ -1,6 +1,7 @@
 """`/role/colour`: the heads that carry a role, and the pictures spread along it."""
 
 from jobs.explore.page import Later, Page, Panel, Route, State
+from jobs.explore.strips import strip
 
 
 def make(state: State) -> Page:
@@ -33,15 +34,7 @@ def make(state: State) -> Page:
 
 
 def _strip(index: int, text: str, head: str) -> Later:
-    title = f"Spread by {head}: from least to most “{text}”"
-
-    def draw(state: State) -> Panel:
-        answer = state.ask("head_strip", text=text, head=head)
-        return Panel(
-            f"strip{index}", title, "strip", answer, {"head": head, "text": text}, wide=True
-        )
-
-    return Later(f"strip{index}", title, draw, rows=5, wide=True)
+    return strip(index, text, head, f"Spread by {head}: from least to most “{text}”")
 
 
 def _nearest(state: State, role: str) -> Panel:
