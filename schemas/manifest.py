@@ -27,6 +27,7 @@ def digest(document: object) -> str:
 
 
 PoolKind = Literal["tok", "avg", "avg-norm-first", "map", "coca", "attn2d"]
+TextPoolKind = Literal["first", "last", "argmax", "eos", "cls"]
 
 
 class Preprocessing(_Record):

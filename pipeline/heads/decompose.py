@@ -23,7 +23,7 @@ from torch import Tensor
 from pipeline.heads.stored_frames import Frames
 from pipeline.heads.through import Attention, Mean, Reading
 from pipeline.towers.forward import Parts, forward_parts
-from pipeline.towers.tower import Tower
+from pipeline.towers.tower import Inputs, Tower
 from schemas.errors import DecompositionError
 
 # Largest |sum of parts - embedding| on unit-norm embeddings, by arithmetic. In float32 random and
@@ -123,14 +123,14 @@ class Decomposer:
         return self.tower.readout.pool is None or bool(self.trunk) or self.mlp
 
     @torch.inference_mode()
-    def __call__(self, pixels: Float[Tensor, "image 3 height width"]) -> Decomposition:
-        """Decompose a batch of preprocessed pictures."""
+    def __call__(self, inputs: Inputs) -> Decomposition:
+        """Decompose a batch of preprocessed pictures, or of tokenised texts."""
         if not self.looks_at_trunk:
-            return self._assemble_pool(self.tower.states(pixels))
+            return self._assemble_pool(self.tower.states(inputs))
         some = self._at_a_time()
         found = [
             self.assemble(forward_parts(self.tower, part, self.trunk))
-            for part in pixels.split(some or len(pixels))
+            for part in inputs.split(some or len(inputs))
         ]
         return found[0] if len(found) == 1 else _joined(found)
 
@@ -288,22 +288,22 @@ class Decomposer:
         return total
 
     @torch.inference_mode()
-    def check(self, pixels: Float[Tensor, "image 3 height width"]) -> float:
-        """Compare the sums of parts with the model's own `encode_image`; return the difference.
+    def check(self, inputs: Inputs) -> float:
+        """Compare the sums of parts with the tower's own output; return the difference.
 
         Raises:
             DecompositionError: the largest difference of any coordinate of the unit-norm
                 embedding is above `TOLERANCE` of the model's arithmetic.
         """
-        own = self.tower.own(pixels).to(self.dtype)
+        own = self.tower.own(inputs).to(self.dtype)
         own = own / own.norm(dim=-1, keepdim=True)
         sums = []
         if self.looks_at_trunk:
-            parts = forward_parts(self.tower, pixels)
+            parts = forward_parts(self.tower, inputs)
             found = self.assemble(parts)
             sums.append(self.sum_parts(found) + self.rest(parts, found))
         else:
-            found = self(pixels)
+            found = self(inputs)
         if self.tower.pool_layer in self.layers:
             sums.append(self.sum_pool(found))
         off = max(float((total - own).abs().max()) for total in sums)
@@ -314,8 +314,8 @@ class Decomposer:
             allowed = MIXED
         if not off <= allowed:
             raise DecompositionError(
-                f"the parts differ from encode_image by {off:.2e} on the first batch, allowed is "
-                f"{allowed:.0e} in {self.tower.dtype}; nothing was written. Check the "
+                f"the parts differ from the model's own embedding by {off:.2e} on the first batch, "
+                f"allowed is {allowed:.0e} in {self.tower.dtype}; nothing was written. Check the "
                 "checkpoint for NaN, try --precision fp32, or report this model"
             )
         return off

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.towers.block import Block, Written
-from pipeline.towers.tower import Tower
+from pipeline.towers.tower import Inputs, Tower
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Parts:
 
 def forward_parts(
     tower: Tower,
-    pixels: Float[Tensor, "image 3 height width"],
+    inputs: Inputs,
     layers: Collection[int] | None = None,
 ) -> Parts:
-    """Run the image encoder and keep the parts of the tokens read, heads of `layers` (None: all).
+    """Run the encoder and keep the parts of the tokens read, heads of `layers` (None: all).
 
     Does not apply the read-out.
     """
     readout = tower.readout
-    x = tower.start(pixels)
+    x = tower.start(inputs)
     init = readout.reduce(x)
     heads: dict[int, Tensor] = {}
     biases: dict[int, Tensor] = {}
     mlps: list[Tensor] = []
-    for layer, block in enumerate(tower.blocks):
+    for layer, block in enumerate(tower.masked(inputs)):
         queries = 1 if readout.single and layer == tower.n_layers - 1 else None
         o = block.attend(x, queries)
         written = _written(tower, block, o)

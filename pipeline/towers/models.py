@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import open_clip
 import torch
@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from pipeline.towers.checkpoints import load_into, offline_when_unreachable
 from pipeline.towers.half import hold_products
-from pipeline.towers.registry import all_families, tower_of
+from pipeline.towers.registry import all_families, text_tower_of, tower_of
+from pipeline.towers.text_tower import TextTower
 from pipeline.towers.tower import Tower
 from schemas.config import Precision
 from schemas.errors import UnsupportedModel, UsageError
-from schemas.manifest import ModelRecord, Preprocessing
+from schemas.manifest import ModelRecord, PoolKind, Preprocessing
 from schemas.names import NO_WEIGHTS
 
 SEED = 20260101
@@ -63,6 +64,15 @@ class LoadedModel:
     def tower(self) -> Tower:
         """The image encoder, as blocks and a read-out."""
         return tower_of(self.clip.visual, self.record.model)
+
+    @cached_property
+    def text_tower(self) -> TextTower:
+        """The text encoder, as blocks and a read-out.
+
+        Raises:
+            UnsupportedModel: its heads are not decomposed.
+        """
+        return text_tower_of(self.clip, self.record.model)
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], batch: int = 256) -> Float[Tensor, "text d_joint"]:
@@ -335,7 +345,7 @@ def _record(clip: Any, tower: Tower, name: str, pretrained: str) -> ModelRecord:
         d_model=tower.d_model,
         d_head=tower.blocks[0].d_head if tower.blocks else 0,
         d_joint=tower.d_joint,
-        pool=tower.readout.kind,
+        pool=cast("PoolKind", tower.readout.kind),
         pool_layer=tower.pool_layer,
         pool_heads=pool.n_heads if pool else None,
         pool_width=pool.d_head if pool else None,

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from pipeline.towers import norms
 from pipeline.towers.block import QKV, linear
-from schemas.manifest import PoolKind
+from schemas.manifest import PoolKind, TextPoolKind
 
 
 class Pooled(NamedTuple):
@@ -87,7 +87,8 @@ class Readout:
     """How a tower reads its embedding from the last residual stream.
 
     Attributes:
-        kind: its name in the record: tok, avg, avg-norm-first, map, coca, attn2d.
+        kind: its name in the record: tok, avg, avg-norm-first, map, coca, attn2d; of texts, the
+            token read: first, last, argmax or eos (end of text), cls (CoCa's class embedding).
         tokens: which tokens are read.
         pre: LayerNorm of each token before they are pooled.
         pool: attention over the tokens; None: their mean (of one token: itself).
@@ -95,7 +96,7 @@ class Readout:
         project: W and b of what follows, in order; each W is [out, in].
     """
 
-    kind: PoolKind
+    kind: PoolKind | TextPoolKind
     tokens: slice
     pre: nn.Module | None = None
     pool: AttentionPool | None = None
