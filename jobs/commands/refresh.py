@@ -1,6 +1,7 @@
 """Scan, textspan and publish as a YAML file says, each only where needed; tidy up, and tell."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,9 +171,10 @@ def _night(night: Night) -> RefreshResult:
     kept = {"keep": night.keep.versions} if night.keep and night.keep.versions else {}
     shown = PublishConfig.checked(options({**kept, **night.publish}))
 
-    check_plan(warehouse, asked, spans, tests, classes)
+    started = time.perf_counter()
+    listing = check_plan(warehouse, asked, spans, tests, classes)
 
-    done = scan.run(asked.model_copy(update={"max_rejects": None}))
+    done = scan.run_listed(asked.model_copy(update={"max_rejects": None}), listing, started)
     merged = compact_if_due(warehouse, done.scan, asked.shard_size, night.compact)
     here, made = {"scan": done.scan}, _Made({})
     for span in spans:

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from jobs import console
 from jobs.steps.early import check_model, weights_given
-from pipeline.sources import list_members
+from pipeline.sources import Listing, list_members
 from schemas.config import Config, Precision, reject_limit
 from schemas.errors import TooManyRejects
 from schemas.manifest import Timing
@@ -114,6 +114,16 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
         TooManyRejects: done, but more rejects than --max-rejects allows.
     """
     started = time.perf_counter()
+    return run_listed(config, listed(config), started, dry_run=dry_run)
+
+
+def listed(config: ScanConfig) -> Listing:
+    """List the pictures of a source, once the model's name and layers are known to be right.
+
+    Raises:
+        UsageError: a wrong option.
+        SourceError: the source cannot be listed.
+    """
     check_model(config.model, config.layers)
     weights_given(config.model, config.pretrained)
     console.note(f"listing {config.source}")
@@ -123,6 +133,13 @@ def run(config: ScanConfig, *, dry_run: bool = False) -> ScanResult:
     console.note(f"{len(listing.members):,} pictures in {config.source} ({listing.kind})")
     for line in listing.said:
         console.note(line)
+    return listing
+
+
+def run_listed(
+    config: ScanConfig, listing: Listing, started: float, *, dry_run: bool = False
+) -> ScanResult:
+    """Scan what has been listed; `started` is when that began. Raises what `run` does."""
     console.loading(config.model)
     from jobs.steps.scanning import scan_listed
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 from jobs.commands import zeroshot
 from jobs.commands.pool import import_
 from jobs.commands.roles.build import RolesConfig
-from jobs.commands.scan import ScanConfig
+from jobs.commands.scan import ScanConfig, listed
 from jobs.commands.textspan import TextSpanConfig, basis_path
 from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.steps.templates import templates_of
-from pipeline.sources import list_members
+from pipeline.sources import Listing
 from schemas.errors import UnknownName, UsageError
 from schemas.members import Member
 from schemas.names import parse_layers
@@ -31,8 +31,11 @@ def check_plan(
     spans: Sequence[TextSpanConfig],
     tests: Sequence[RolesConfig],
     classes: Sequence[ZeroShotConfig],
-) -> None:
+) -> Listing:
     """Check that what a plan names is there: pools, bases, files, columns, layers.
+
+    Returns:
+        The pictures, as they are listed once for the whole night.
 
     Raises:
         UsageError: something is not there or cannot be read; the message says what there is.
@@ -50,7 +53,9 @@ def check_plan(
     for one in classes:
         zeroshot.check_readable(one)
     _check_layers(asked)
-    _check_columns(asked, spans, classes)
+    listing = listed(asked)
+    _check_columns(asked, listing, spans, classes)
+    return listing
 
 
 def _check_bases(
@@ -86,18 +91,19 @@ def _check_layers(asked: ScanConfig) -> None:
 
 
 def _check_columns(
-    asked: ScanConfig, spans: Sequence[TextSpanConfig], classes: Sequence[ZeroShotConfig]
+    asked: ScanConfig,
+    listing: Listing,
+    spans: Sequence[TextSpanConfig],
+    classes: Sequence[ZeroShotConfig],
 ) -> None:
     """Check, against the source's listing, the columns that are named and the conditions."""
     named = {name for one in classes for name in (one.label_column, *one.group_by)} - {LABEL}
     wheres = [span.where for span in spans if span.where is not None]
     unlabelled = [one for one in classes if one.classes == zeroshot.LABELS]
-    if not named and not wheres and not unlabelled:
-        return
-    listing = list_members(
-        asked.source, labels=asked.labels, path_column=asked.path_column, root=asked.root
-    )
-    known = {name for member in listing.members for name in parse(member.metadata)}
+    known: set[str] = set()
+    if named:
+        metadata = {member.metadata for member in listing.members}
+        known = {name for text in metadata for name in parse(text)}
     for name in sorted(named - known):
         raise UnknownName.among(f"column of {asked.source} called", name, {LABEL, *known})
     for where in wheres:

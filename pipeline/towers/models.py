@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -156,9 +156,8 @@ class Tokenizer:
         """
         try:
             with _quiet(logging.getLogger(), []), offline_when_unreachable():
-                found: Callable[..., Tensor] = open_clip.get_tokenizer(
-                    self.model, context_length=self.context_length
-                )
+                config = json.dumps(open_clip.get_model_config(self.model))
+                found = _tokenizer(self.model, self.context_length, config)
         except (ImportError, OSError, RuntimeError, ValueError, AttributeError) as error:
             raise UsageError(
                 f"texts of {self.model} need its tokenizer, which is not here "
@@ -175,6 +174,13 @@ class Tokenizer:
     def __call__(self, texts: list[str], **options: Any) -> Tensor:
         """Return token ids [text, place]."""
         return self.loaded(texts, **options)
+
+
+@lru_cache(maxsize=4)
+def _tokenizer(model: str, context_length: int, config: str) -> Callable[..., Tensor]:
+    """Load a tokenizer, once for all models of this config in a process: it takes half a second."""
+    found: Callable[..., Tensor] = open_clip.get_tokenizer(model, context_length=context_length)
+    return found
 
 
 def _create(

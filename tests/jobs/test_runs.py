@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from tests.store import new_scan
 from tests.synthetic import write_scan
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
-from warehouse.store.runs import prune_runs, read_runs, run_path, write_run
+from warehouse.store.runs import FRESH, OLDER, prune_runs, read_runs, run_path, write_run
 
 READERS = {
     *("ablate", "explore", "export", "info", "map", "nearest", "runs", "sql", "verify"),
@@ -165,6 +165,65 @@ def test_old_records_are_deleted_and_the_newest_kept(tmp_path: Path) -> None:
     # the run of gc itself is kept too
     assert headatlas("gc", "--keep-runs", 1, "--warehouse", tmp_path) == 0
     assert [r.command for r in read_runs(warehouse)] == ["gc"]
+
+
+def at(minute: int, **values: object) -> RunRecord:
+    """Return a record of a run that ended, unless told otherwise, started so many minutes ago."""
+    started = datetime.now(UTC) - timedelta(minutes=minute)
+    given = {
+        "started_at": started.isoformat(),
+        "ended_at": started.isoformat(),
+        "run": f"r{minute}",
+    }
+    return record(**{**given, "outcome": "done", **values})
+
+
+def test_records_of_a_year_are_few_files_and_none_is_lost(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    runs = [at(minute) for minute in range(5 * FRESH, 0, -1)]
+    for one in runs:
+        write_run(warehouse, one)
+        assert prune_runs(warehouse, keep=10 * FRESH) == 0
+        assert len(list(warehouse.runs.iterdir())) <= 2 * FRESH + 1
+    assert read_runs(warehouse) == runs[::-1]
+    assert read_runs(warehouse, last=3) == runs[:-4:-1]
+    # killed when they were gathered and not yet deleted: they are there twice, and read once
+    for one in runs[: 2 * FRESH]:
+        write_run(warehouse, one)
+    assert read_runs(warehouse) == runs[::-1]
+    assert prune_runs(warehouse, keep=2 * FRESH) == 3 * FRESH
+    assert read_runs(warehouse) == runs[: 3 * FRESH - 1 : -1]
+
+
+def test_a_run_that_goes_on_stays_a_file_and_one_that_was_killed_does_not(tmp_path: Path) -> None:
+    warehouse, days = Warehouse(tmp_path), 24 * 60
+    going = at(days, ended_at=None, outcome="unfinished")
+    killed = at(8 * days, ended_at=None, outcome="unfinished")
+    later = [at(minute) for minute in range(2 * FRESH, 0, -1)]
+    for one in (killed, going, *later):
+        write_run(warehouse, one)
+    assert prune_runs(warehouse) == 0
+    assert run_path(warehouse, going).exists() and not run_path(warehouse, killed).exists()
+    # it ends after it was looked at: what it says then is what counts
+    ended = going.model_copy(update={"ended_at": going.started_at, "outcome": "done"})
+    write_run(warehouse, ended)
+    assert read_runs(warehouse) == [*later[::-1], ended, killed]
+
+
+def test_gathering_waits_for_nobody_and_a_damaged_line_costs_itself(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    runs = [at(minute) for minute in range(3 * FRESH, 0, -1)]
+    for one in runs:
+        write_run(warehouse, one)
+    handle = os.open(warehouse.runs, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    assert prune_runs(warehouse, 1) == 0
+    os.close(handle)
+    assert prune_runs(warehouse) == 0
+    lines = (warehouse.runs / OLDER).read_bytes().splitlines()
+    lines[0] = b"\xff{"
+    (warehouse.runs / OLDER).write_bytes(b"\n".join(lines))
+    assert len(read_runs(warehouse)) == len(runs) - 1
 
 
 def test_the_digest_of_a_refresh_is_of_its_plan(tmp_path: Path) -> None:
