@@ -16,8 +16,8 @@ setup: $(READY) ## Make .venv with every dependency, pinned
 demo: setup ## Scan the pictures that ship, find what the heads do, ask in SQL
 	$(BIN)/headatlas demo
 
-test: setup ## Run the tests
-	$(BIN)/python -m pytest
+test: setup ## Run the tests, in two processes
+	$(BIN)/python -m pytest -n 2
 
 test-slow: setup ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

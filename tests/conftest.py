@@ -1,11 +1,18 @@
 """Shared fixtures; shapes in signatures are checked in every test by jaxtyping and beartype."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jaxtyping import install_import_hook
+
+BESIDE_OTHERS = "PYTEST_XDIST_WORKER" in os.environ
+if BESIDE_OTHERS:
+    # read when NumPy and torch are imported: a second thread would wait for the other's core
+    one = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS")
+    os.environ.update(dict.fromkeys(one, "1"))
 
 _hook = install_import_hook(["pipeline", "warehouse", "demo.world"], "beartype.beartype")
 
@@ -13,11 +20,22 @@ if TYPE_CHECKING:
     from jobs.commands.scan import ScanConfig
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Share the tests out so that what a file, or Ray, costs to start is paid once."""
+    from tests.shared_out import ByFile
+
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """One local Ray for all tests that need it."""
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One local Ray for all tests that need it; their files name this fixture."""
     from jobs.ray.cluster import cluster
 
+    if BESIDE_OTHERS:
+        # a second session of Ray in the suite fails here
+        (tmp_path_factory.getbasetemp().parent / "ray").mkdir()
     with cluster(None):
         yield
 
@@ -56,15 +74,14 @@ def scan_config(world: Path, tiny_config: Path, warehouse: Path, **options: obje
         "scan": "s",
         "shard_size": 100,
         "batch_size": 16,
+        "workers": 0,
         **options,
     }
     return ScanConfig.checked(values)
 
 
 @pytest.fixture(scope="session")
-def scanned(
-    world: Path, tiny_config: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def scanned(world: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the warehouse of a finished scan of the world, made once; do not write to it."""
     from jobs.commands import scan
 

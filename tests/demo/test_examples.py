@@ -16,7 +16,7 @@ EXAMPLES = {what.name: what.example for what in (*TABLES, LAYER_VIEW, ROLE_VIEW,
 
 
 @pytest.fixture(scope="module")
-def root(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo")
     done = headatlas.demo(warehouse=root, pictures=400)
     assert done.trained and done.heads.num_rows

@@ -26,14 +26,13 @@ def scanned(listing: Path, root: Path, labels: str) -> Path:
         "scan": "s",
         "shard_size": 400,
         "batch_size": 64,
+        "workers": 0,
     }
     scan.run(ScanConfig.checked(options))
     return root
 
 
-def test_the_best_head_retrieves_better_than_the_embedding(
-    ray_session: None, tmp_path: Path
-) -> None:
+def test_the_best_head_retrieves_better_than_the_embedding(tmp_path: Path) -> None:
     listing = materialise("test", tmp_path / "pictures", 600)
     root = scanned(listing, tmp_path / "w", "kind")
     opened = open_scan(Warehouse(root), None)
@@ -49,9 +48,7 @@ def test_the_best_head_retrieves_better_than_the_embedding(
         assert best[name].score.precision > done.embedding[name].precision, name
 
 
-def test_switching_off_the_chosen_heads_repairs_the_worst_group(
-    ray_session: None, tmp_path: Path
-) -> None:
+def test_switching_off_the_chosen_heads_repairs_the_worst_group(tmp_path: Path) -> None:
     counts = {"birds_select": 300, "birds_test": 300}
     root = scanned(materialise_birds(tmp_path / "birds", counts), tmp_path / "w", "y")
     done = spurious.run(

@@ -10,24 +10,39 @@ from pathlib import Path
 
 import pytest
 
+from jobs import cli
+from jobs.commands import scan
+from jobs.commands.scan import ScanConfig
 from tests.jobs.test_scan import assert_equal, everything
 from warehouse.files.layout import Warehouse
 from warehouse.store.verify import verify
 
 
-def arguments(world: Path, tiny_config: Path, warehouse: Path) -> list[str]:
-    given = {
-        "--path-column": "img_filename",
-        "--model": str(tiny_config),
-        "--pretrained": "none",
-        "--warehouse": str(warehouse),
-        "--scan": "s",
-        "--shard-size": "8",
-        "--batch-size": "4",
+def options(world: Path, tiny_config: Path, warehouse: Path) -> dict[str, str]:
+    return {
+        "source": str(world),
+        "path_column": "img_filename",
+        "model": str(tiny_config),
+        "pretrained": "none",
+        "warehouse": str(warehouse),
+        "scan": "s",
+        "shard_size": "8",
+        "batch_size": "4",
     }
-    options = [text for pair in given.items() for text in pair]
+
+
+def arguments(world: Path, tiny_config: Path, warehouse: Path, *more: str) -> list[str]:
+    """Return the command of the scan, by a local Ray."""
+    given = options(world, tiny_config, warehouse)
+    source = given.pop("source")
+    spelled = [text for k, v in given.items() for text in (f"--{k.replace('_', '-')}", v)]
     program = "from jobs.cli import main; main()"
-    return [sys.executable, "-c", program, "scan", str(world), *options, "--no-publish"]
+    return [sys.executable, "-c", program, "scan", source, *spelled, "--no-publish", *more]
+
+
+def scan_here(world: Path, tiny_config: Path, warehouse: Path) -> None:
+    """Scan, or finish the scan, in this process."""
+    scan.run(ScanConfig.checked({**options(world, tiny_config, warehouse), "workers": 0}))
 
 
 def start(command: list[str]) -> subprocess.Popen[bytes]:
@@ -52,8 +67,7 @@ def kill_when(process: subprocess.Popen[bytes], warehouse: Path, shards: int, wa
 
 def check(world: Path, tiny_config: Path, folder: Path, moments: list[tuple[int, float]]) -> int:
     """Kill a scan at these moments, finish it, compare; return how many kills hit it running."""
-    undisturbed = arguments(world, tiny_config, folder / "undisturbed")
-    subprocess.run(undisturbed, check=True, capture_output=True, timeout=300)
+    scan_here(world, tiny_config, folder / "undisturbed")
     disturbed = arguments(world, tiny_config, folder / "disturbed")
     hits = 0
     for shards, wait in moments:
@@ -63,7 +77,7 @@ def check(world: Path, tiny_config: Path, folder: Path, moments: list[tuple[int,
         finally:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
-    subprocess.run(disturbed, check=True, capture_output=True, timeout=300)
+    scan_here(world, tiny_config, folder / "disturbed")
     assert_equal(everything(folder / "undisturbed"), everything(folder / "disturbed"))
     assert verify(Warehouse(folder / "disturbed").scan("s")).problems == ()
     return hits
@@ -96,21 +110,24 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_way(
     assert process.returncode == 130
     assert b"run the same command again" in said
     assert b"Traceback" not in said
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    scan_here(world, tiny_config, tmp_path / "w")
     assert verify(Warehouse(tmp_path / "w").scan("s")).problems == ()
 
 
 def test_a_second_writer_is_told_who_the_first_is(
-    world: Path, tiny_config: Path, tmp_path: Path
+    world: Path, tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = arguments(world, tiny_config, tmp_path / "w")
+    command = arguments(world, tiny_config, tmp_path / "w", "--workers", "0")
     first = start(command)
     try:
         while first.poll() is None and finished_shards(tmp_path / "w") < 1:
             time.sleep(0.01)
-        second = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert second.returncode == 4
-        assert str(first.pid) in second.stderr
+        # it goes on holding its lock for as long as the second takes
+        first.send_signal(signal.SIGSTOP)
+        with pytest.raises(SystemExit) as second:
+            cli.main(command[command.index("scan") :])
+        assert second.value.code == 4
+        assert str(first.pid) in capsys.readouterr().err
     finally:
         first.kill()
         first.wait()

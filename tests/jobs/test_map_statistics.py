@@ -55,9 +55,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scanned(
-    pairs: Path, tiny_config: Path, ray_session: None, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def scanned(pairs: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the warehouse of a scan of those pictures by a small random model."""
     warehouse = tmp_path_factory.mktemp("scanned")
     scan.run(
@@ -67,6 +65,7 @@ def scanned(
             pretrained="none",
             warehouse=warehouse,
             scan="s",
+            workers=0,
         )
     )
     return warehouse
@@ -80,12 +79,12 @@ def warehouse(scanned: Path, tmp_path: Path) -> Path:
 
 
 def config(data: Path, warehouse: Path, **options: object) -> MapStatisticsConfig:
-    values = {"data": str(data), "warehouse": warehouse, "text": TEXTS, "name": "n", "workers": 1}
+    values = {"data": str(data), "warehouse": warehouse, "text": TEXTS, "name": "n", "workers": 0}
     return MapStatisticsConfig.checked({**values, "batch_size": 2, "shard_size": 4, **options})
 
 
 def by_label(pairs: Path, warehouse: Path) -> MapStatisticsConfig:
-    options = {"masks": "foreground", "labels": "kind", "shard_size": 1, "workers": None}
+    options = {"masks": "foreground", "labels": "kind", "shard_size": 1}
     return config(pairs, warehouse, **options)
 
 
@@ -211,7 +210,7 @@ def test_the_table_is_that_of_maps_that_are_materialised(
 def test_the_command_publishes_what_sql_can_ask(pairs: Path, warehouse: Path) -> None:
     command = [
         *("map-statistics", str(pairs), "--warehouse", str(warehouse), "--masks", "foreground"),
-        *("--labels", "kind", "--text", "a bird", "--heads", "L1H2,L2H0", "--workers", "1"),
+        *("--labels", "kind", "--text", "a bird", "--heads", "L1H2,L2H0", "--workers", "0"),
     ]
     done = CliRunner().invoke(program(command), command)
     assert done.exit_code == 0, done.output

@@ -53,7 +53,6 @@ def test_kept_variance_equals_textspans_and_stays_under_the_ceiling() -> None:
     assert kept[-1] == pytest.approx(1)
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_pools_of_a_scan_are_compared_and_drawn(scanned: Path, tmp_path: Path) -> None:
     root = tmp_path / "warehouse"
     shutil.copytree(scanned, root, symlinks=True)

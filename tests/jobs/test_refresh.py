@@ -33,6 +33,7 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
             "scan": "nightly",
             "shard-size": 8,
             "max-rejects": 0,
+            "workers": 0,
         },
         "textspan": [{"pool": "mine", "m": 2}],
         "zeroshot": [{"classes": str(tmp_path / "texts.txt"), "classifier": "things"}],
@@ -43,7 +44,6 @@ def night(world: Path, tiny_config: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_nights_do_only_what_is_needed_and_disturb_no_reader(night: Path, world: Path) -> None:
     warehouse = Warehouse(night.parent / "w")
     first = refresh.run(RefreshConfig(plan=night))
@@ -81,7 +81,6 @@ def test_a_plan_that_is_wrong_is_refused_by_name(tmp_path: Path) -> None:
         refresh.run(RefreshConfig(plan=path))
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_a_changed_plan_is_made_anew_and_says_why(night: Path) -> None:
     def changed(**parts: object) -> refresh.RefreshResult:
         night.write_text(yaml.safe_dump({**yaml.safe_load(night.read_text()), **parts}))

@@ -41,6 +41,7 @@ def named(pictures: Path, weights: str, root: Path) -> tuple[dict[Head, str | No
             warehouse=root,
             scan="s",
             batch_size=64,
+            workers=0,
         )
     )
     assert done.images == PICTURES
@@ -66,7 +67,6 @@ def best_attributes(folder: Path) -> dict[Head, tuple[str, float]]:
     return found
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_heads_that_one_attribute_explains_have_the_role_that_names_it(
     pictures: Path, tmp_path: Path
 ) -> None:
@@ -79,7 +79,6 @@ def test_heads_that_one_attribute_explains_have_the_role_that_names_it(
     assert len(right) >= 0.8 * len(clear), wrong
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_heads_of_a_random_model_have_no_roles(pictures: Path, tmp_path: Path) -> None:
     role, _ = named(pictures, NO_WEIGHTS, tmp_path)
     given = {head: name for head, name in role.items() if name is not None}

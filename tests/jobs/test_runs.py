@@ -86,9 +86,9 @@ def test_a_run_is_recorded_and_published_with_itself_as_ended(tmp_path: Path) ->
     assert json.loads(shown[0]["versions"]) == done[0].versions
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_a_scan_says_how_many_and_how_fast(world: Path, tiny_config: Path, tmp_path: Path) -> None:
     options = {"path_column": "img_filename", "model": str(tiny_config), "pretrained": "none"}
+    options["workers"] = 0
     done = ha.scan(str(world), warehouse=tmp_path / "w", scan="s", **options, publish=True)
     (row,) = query(Warehouse(tmp_path / "w"), "FROM runs").to_pylist()
     assert (row["command"], row["scan_id"], row["outcome"]) == ("scan", "s", "done")

@@ -38,7 +38,6 @@ def test_the_stored_basis_is_algorithm_1_on_the_stored_contributions(published: 
             np.testing.assert_allclose([r["variance"] for r in mine], removed, rtol=1e-4)
 
 
-@pytest.mark.usefixtures("ray_session")
 def test_a_subset_of_pictures_gives_the_basis_of_those_pictures(published: Path) -> None:
     done = textspan.run(
         TextSpanConfig(

@@ -91,7 +91,7 @@ def test_scan_and_nearest_know_a_listing(house: House, tmp_path: Path, tiny_conf
     root = tmp_path / "w"
     common = ("--warehouse", root, "--scan", "s")
     done = house.run(
-        *("scan", source, *common, "--model", tiny_config, "--pretrained", "none", "--workers", 1)
+        *("scan", source, *common, "--model", tiny_config, "--pretrained", "none", "--workers", 0)
     )
     assert done.returncode == 0, done.stderr
     (images,) = root.glob("scans/s/shards/*/images.parquet")

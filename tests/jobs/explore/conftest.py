@@ -25,7 +25,7 @@ def headatlas(*arguments: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def explored(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """Return a warehouse of the world, with every result that pages show."""
     root = tmp_path_factory.mktemp("explored")
     listing = materialise("test", root / "pictures", PICTURES, side=64)
@@ -35,7 +35,7 @@ def explored(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> War
     headatlas(
         *("scan", str(listing), "--path-column", "img_filename", "--labels", "kind"),
         *("--model", str(MODEL), "--pretrained", str(WEIGHTS), "--scan", "world"),
-        *("--shard-size", "64", "--batch-size", "32", *quiet),
+        *("--shard-size", "64", "--batch-size", "32", "--workers", "0", *quiet),
     )
     write_world_pool(warehouse)
     headatlas("textspan", "--pool", "world", "-m", "12", *quiet)

@@ -12,7 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jobs import cli
 from jobs.commands import scan
+from schemas.errors import UsageError
 from tests.conftest import scan_config
 from tests.jobs.ray.nodes import HEADATLAS, ROOT, program, said
 from tests.jobs.ray.test_cluster import arguments, wait_for
@@ -96,10 +98,10 @@ def test_a_dead_address_is_one_line_that_names_where_it_came_from(
 
 
 def test_this_process_scans_as_a_worker_of_ray_does_and_ray_is_not_imported(
-    world: Path, tiny_config: Path, tmp_path: Path, scanned: Path
+    ray_session: None, world: Path, tiny_config: Path, tmp_path: Path, scanned: Path
 ) -> None:
-    scan.run(scan_config(world, tiny_config, tmp_path / "here", workers=0))
-    assert_equal(everything(scanned), everything(tmp_path / "here"))
+    scan.run(scan_config(world, tiny_config, tmp_path / "there", workers=None))
+    assert_equal(everything(scanned), everything(tmp_path / "there"))
     code = "import sys; from jobs.cli import main\n"
     code += "try: main()\nfinally: assert 'ray' not in sys.modules"
     chosen = arguments(world, tiny_config, tmp_path / "chosen")
@@ -108,6 +110,14 @@ def test_this_process_scans_as_a_worker_of_ray_does_and_ray_is_not_imported(
     _, told = driver.communicate(timeout=100)
     assert driver.returncode == 0, told
     assert any("in this process" in note.get("text", "") for note in said(told, "note"))
+
+
+def test_more_workers_than_there_is_room_for_is_one_line(
+    ray_session: None, world: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="workers 99") as caught:
+        scan.run(scan_config(world, tiny_config, tmp_path / "w", workers=99))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -123,6 +133,6 @@ def test_this_process_can_be_interrupted_and_goes_on(
         assert driver.returncode == 130, told
         assert "run the same command again" in told
         assert "Traceback" not in told
-    again = program(HEADATLAS, *command, folder=tmp_path)
-    _, told = again.communicate(timeout=100)
-    assert again.returncode == 0, told
+    with pytest.raises(SystemExit) as again:
+        cli.main(command)
+    assert again.value.code == 0

@@ -77,7 +77,7 @@ def test_a_container_that_was_rewritten_gives_no_other_picture(tmp_path: Path, k
 
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_sheets_show_pictures_from_inside_containers(
-    tmp_path: Path, tiny_config: Path, ray_session: None, kind: str
+    tmp_path: Path, tiny_config: Path, kind: str
 ) -> None:
     source, _ = write_source(tmp_path, kind)
     root = tmp_path / "w"

@@ -50,7 +50,7 @@ def arguments(data: Path, tiny_config: Path, folder: Path, **options: str) -> li
         "classes": "cat,dog",
         "methods": "tokens,contribution",
         "examples": "0",
-        "workers": "1",
+        "workers": "0",
         "output": str(folder / "out"),
         "warehouse": str(folder / "w"),
         **options,
@@ -65,7 +65,7 @@ def run(data: Path, tiny_config: Path, folder: Path, **options: str) -> str:
 
 
 def test_segment_publishes_one_row_per_method_also_without_a_scan(
-    data: Path, tiny_config: Path, ray_session: None, tmp_path: Path
+    data: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
     said = run(data, tiny_config, tmp_path)
     assert "published version 1" in said
