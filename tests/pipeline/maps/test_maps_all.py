@@ -103,7 +103,7 @@ def test_points_are_the_strongest_and_weakest_cells_in_pixels_of_the_picture() -
     assert len(points(flat_top, 10, 10).positive) == 8
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(2, 9), st.integers(2, 9), st.data())
 def test_one_hot_cell_gives_one_point_on_it_on_every_grid(
     rows: int, columns: int, data: st.DataObject
@@ -118,7 +118,7 @@ def test_one_hot_cell_gives_one_point_on_it_on_every_grid(
         assert (int(x // 10), int(y // 10)) != (column, row)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1000))
 def test_points_lie_in_windows_that_share_out_the_grid(rows: int, columns: int, seed: int) -> None:
     values = torch.rand(rows, columns, generator=torch.Generator().manual_seed(seed))

@@ -55,7 +55,7 @@ def same(one: object, other: object) -> bool:
     return one == other and (not isinstance(one, float) or str(one) == str(other))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rows)
 def test_csv_read_back_is_the_answer(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[object, ...]]
@@ -85,7 +85,7 @@ def _float(text: str, name: str) -> float:
     return value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rows)
 def test_json_read_back_is_the_answer(drawn: list[tuple[object, ...]]) -> None:
     found = table(drawn)
@@ -103,7 +103,7 @@ def test_json_read_back_is_the_answer(drawn: list[tuple[object, ...]]) -> None:
         assert pa.array(got["floats"], pa.float32()).to_pylist() == want["floats"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rows)
 def test_tsv_has_a_line_a_row_and_a_field_a_column(drawn: list[tuple[object, ...]]) -> None:
     found = table(drawn)

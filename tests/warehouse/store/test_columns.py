@@ -41,7 +41,7 @@ def con() -> duckdb.DuckDBPyConnection:
     return opened
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(texts | spellings)
 def test_sql_and_python_spell_alike(con: duckdb.DuckDBPyConnection, text: str) -> None:
     ((found,),) = con.execute("SELECT plain_value(?)", [text]).fetchall()
@@ -49,7 +49,7 @@ def test_sql_and_python_spell_alike(con: duckdb.DuckDBPyConnection, text: str) -
     assert found is None or plain(found) == found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(values, texts)
 def test_a_column_of_metadata_is_read_alike(
     con: duckdb.DuckDBPyConnection, value: object, name: str

@@ -102,7 +102,7 @@ nights = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(nights=nights, bad=st.sets(st.integers(0, 25), max_size=4))
 def test_any_history_ends_with_rows_and_rejects_equal_to_the_listing(nights, bad) -> None:
     store = Store()
