@@ -35,7 +35,7 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "towers": lambda work: towers.run(),
     "decode": lambda work: decode.run(),
     "mutated": mutated.run,
-    "textspan": spans.run,
+    "spans": spans.run,
     "endtoend": endtoend.run,
     "memory": memory.run,
     "nearest": lambda work: nearest.run(work, 1_000_000),

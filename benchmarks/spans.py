@@ -1,34 +1,38 @@
 """TextSpan, roles and publish of a whole ViT-L-14 at a million pictures, after one night's shard.
 
-Moments are real files: 245 shards of 4,096 pictures, each with the moments of 24 layers of 16 heads
-and of the other components, merged as a scan merges them. Contributions are links to one small file
-and embeddings are narrow, since nothing here may read them; the shards that are opened are counted.
-Every shard has the same drawn moments.
+Everything is real files, and the night is the commands themselves: 245 shards of 4,096 pictures
+with embeddings of full width and the moments of 24 layers of 16 heads and of the other components,
+all merged once; a pool with its embeddings; then one shard more. Before that the moments of all
+other shards are deleted, so that a night that read them would fail. Contributions, 50 GB, are links
+to one small file, which nothing here reads. Every shard has the same drawn moments, so that those
+of all are known.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.rows import Row
-from jobs.steps.opened import opened
+from jobs.commands import textspan
+from jobs.commands.roles import build as roles
+from jobs.commands.roles.build import RolesConfig
+from jobs.commands.textspan import TextSpanConfig
+from jobs.steps.opened import open_scan
 from jobs.steps.summary import store_heads
 from pipeline.heads import moments as mo
-from pipeline.heads.textspan import textspan
-from pipeline.roles.enrichment import enrichment, property_codes
-from pipeline.roles.rotation_null import turned
+from pipeline.heads.stored_frames import Frames
+from schemas.files import MOMENTS
 from schemas.manifest import ShardManifest, Snapshot, Timing, members_digest
 from tests.synthetic import Shape, images, record, rejects
 from warehouse.database.publish import publish
+from warehouse.files.atomic import write_bytes
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.store import snapshots
+from warehouse.store.pools import EmbeddedBy, write_embeddings, write_pool
 from warehouse.store.shards import (
     ShardPayload,
     contributions_path,
@@ -38,68 +42,80 @@ from warehouse.store.shards import (
 
 LAYERS, N_HEADS, WIDTH, JOINT, TEXTS, STEPS = 24, 16, 64, 768, 3500, 60
 SHARDS, PICTURES = 245, 4096
-SHAPE = Shape(tuple(range(LAYERS)), LAYERS, N_HEADS, WIDTH, 8, PICTURES)
-# Heads of the rotation null that are timed; the figure is scaled to all of them.
-TURNED = 24
+SHAPE = Shape(tuple(range(LAYERS)), LAYERS, N_HEADS, WIDTH, JOINT, PICTURES)
+POOL = "drawn"
+
+Made = TypeVar("Made")
 
 
 def run(work: Path, shards: int = SHARDS) -> list[Row]:
     """Commit all but one night's shard, then time the night: merge, TextSpan, roles, publish."""
     rng = np.random.default_rng(0)
     warehouse = Warehouse(work / "warehouse")
-    scan = warehouse.create_scan("million")
-    scan.save_record(record(scan.name, SHAPE, "2026-01-01T00:00:00+00:00"))
+    scan = _scan(warehouse, rng)
     table = _moments(rng)
     manifests = [_add(scan, number, table, rng) for number in range(shards - 1)]
-    started = time.perf_counter()
-    store_heads(scan, _commit(scan, manifests))
-    first = time.perf_counter() - started
-    manifests.append(_add(scan, shards - 1, table, rng))
-    frames = np.linalg.qr(rng.normal(size=(LAYERS * N_HEADS, JOINT, WIDTH)))[0]
-    texts = rng.normal(size=(TEXTS, JOINT))
-    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
-    labels = [f"p{i}" for i in rng.integers(0, 20, TEXTS)]
-    size = f"{shards} shards, {shards * PICTURES:,} pictures, {LAYERS * N_HEADS} heads"
     snapshot = _commit(scan, manifests)
-    seconds: dict[str, float] = {}
-    with _opened_files(scan.shards) as read:
-        started = time.perf_counter()
-        store_heads(scan, snapshot)
-        seconds["merge"] = time.perf_counter() - started
-        found = opened(scan, snapshot)
-        covariance = [found.covariance(*head) for head in found.heads]
-        seconds["open"] = time.perf_counter() - started - seconds["merge"]
-        started = time.perf_counter()
-        basis = textspan(covariance, frames, texts, STEPS)
-        seconds["textspan"] = time.perf_counter() - started
-        started = time.perf_counter()
-        enrichment(basis.picks, basis.explained, labels, permutations=10_000)
-        seconds["enrichment"] = time.perf_counter() - started
-    others = read - {manifests[-1].shard}
-    started = time.perf_counter()
-    turned(
-        covariance[:TURNED],
-        frames[:TURNED],
-        texts,
-        basis.picks[:TURNED],
-        basis.explained[:TURNED],
-        property_codes(labels)[1],
-    )
-    null = (time.perf_counter() - started) * len(covariance) / TURNED
+    first, _ = _seconds(lambda: store_heads(scan, snapshot))
     _link_layers(scan, rng)
-    published = publish(warehouse).seconds
-    night = sum(seconds.values()) + published
-    note = ", ".join(f"{name} {value:.2f}" for name, value in seconds.items())
-    texts_note = f"{TEXTS} texts, {STEPS} picks"
-    null_note = f"{TURNED} heads timed, scaled; 128 rotations"
-    split = f"{note}, publish {published:.2f}; {size}"
+    publish(warehouse)
+    manifests.append(_add(scan, shards - 1, table, rng))
+    for manifest in manifests[:-1]:
+        (scan.shard(manifest.shard) / MOMENTS).unlink()
+    night = _commit(scan, manifests)
+    merge, _ = _seconds(lambda: store_heads(scan, night))
+    asked = TextSpanConfig(warehouse=warehouse.root, pool=POOL, m=STEPS)
+    span, _ = _seconds(lambda: textspan.run(asked))
+    found = RolesConfig(warehouse=warehouse.root, attributes=False)
+    labels, _ = _seconds(lambda: roles.run(found.model_copy(update={"turns": 0})))
+    turned, _ = _seconds(lambda: roles.run(found))
+    _link_layers(scan, rng)
+    published, _ = _seconds(lambda: publish(warehouse))
+    size = f"{shards} shards, {shards * PICTURES:,} pictures, {LAYERS * N_HEADS} heads"
+    texts = f"{TEXTS} texts, {STEPS} picks"
+    alone = f"the moments of {shards - 1} shards deleted before"
+    split = f"merge {merge:.2f}, textspan {span:.2f}, roles {turned:.2f}, publish {published:.2f}"
     return [
-        Row("TextSpan from moments", seconds["textspan"], "s", 2.0, texts_note),
-        Row("a night's results, but the rotation null", night, "s", 10.0, split),
-        Row("old shards that were opened", len(others), "", 0, "moments of lone neighbours"),
-        Row("roles' rotation null", null, "s", None, null_note),
+        Row("TextSpan from moments", span, "s", 2.0, f"the command; {texts}"),
+        Row("a night's results", merge + span + turned + published, "s", 10.0, f"{split}; {size}"),
+        Row("the same, roles by labels alone", merge + span + labels + published, "s", 10.0, alone),
+        Row("its moments, from those of all pictures", _difference(scan, table), "", 1e-12, size),
         Row("first merge of all shards", first, "s", None, size),
     ]
+
+
+def _seconds(make: Callable[[], Made]) -> tuple[float, Made]:
+    started = time.perf_counter()
+    made = make()
+    return time.perf_counter() - started, made
+
+
+def _scan(warehouse: Warehouse, rng: np.random.Generator) -> ScanDir:
+    """Make an empty scan with frames, and a pool that its model has embedded."""
+    scan = warehouse.create_scan("million")
+    q = np.linalg.qr(rng.normal(size=(LAYERS, N_HEADS, JOINT, WIDTH)))[0]
+    frames = Frames.stacked(q, np.tile(np.eye(WIDTH), (LAYERS, N_HEADS, 1, 1)), np.arange(LAYERS))
+    write_bytes(scan.frames, frames.to_bytes())
+    made = record(scan.name, SHAPE, "2026-01-01T00:00:00+00:00")
+    made = made.model_copy(update={"frames_sha256": frames.digest()})
+    scan.save_record(made)
+    names = [f"text {i}" for i in range(TEXTS)]
+    about = [f"property {i}" for i in rng.integers(0, 20, TEXTS)]
+    write_pool(warehouse, POOL, names, about, source="drawn", provenance={"drawn": True})
+    texts = rng.normal(size=(TEXTS, JOINT))
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    write_embeddings(warehouse, POOL, EmbeddedBy(made.model.weights_sha256, made.precision), texts)
+    return scan
+
+
+def _difference(scan: ScanDir, table: pa.Table) -> float:
+    """Return how far the heads' covariances are, relatively, from those of every shard."""
+    whole, one = open_scan(Warehouse(scan.path.parent.parent), scan.name), mo.from_table(table)
+    return max(
+        float(np.abs(whole.covariance(*head) - one["head", *head].covariance).max())
+        / float(np.abs(one["head", *head].covariance).max())
+        for head in whole.heads
+    )
 
 
 def _moments(rng: np.random.Generator) -> pa.Table:
@@ -160,23 +176,3 @@ def _link_layers(scan: ScanDir, rng: np.random.Generator) -> None:
             if not path.exists():
                 path.parent.mkdir()
                 path.hardlink_to(small)
-
-
-@contextmanager
-def _opened_files(folder: Path) -> Iterator[set[str]]:
-    """Collect the shards below `folder` of which a Parquet file is opened."""
-    found: set[str] = set()
-
-    def noted(read: Callable[..., Any]) -> Callable[..., Any]:
-        def reading(source: Any, *args: Any, **options: Any) -> Any:
-            if isinstance(source, Path) and source.is_relative_to(folder):
-                found.add(source.relative_to(folder).parts[0])
-            return read(source, *args, **options)
-
-        return reading
-
-    with (
-        patch.object(pq, "read_table", noted(pq.read_table)),
-        patch.object(pq, "ParquetFile", noted(pq.ParquetFile)),
-    ):
-        yield found

@@ -19,8 +19,10 @@ from jaxtyping import Float, Float32, Int
 FINISHED = 1e-12
 # A text whose remaining squared length fell under this share of it is spanned by earlier picks.
 SPANNED, SPANNED_SINGLE = 1e-10, 1e-5
-# Covariances whose first scores are computed at once; more would only take memory.
-_TOGETHER = 16
+# From so many covariances on, first scores are one product with the texts' pairs of coordinates.
+_PAIRED = 16
+# Texts whose pairs are held at once: about as much as a core's cache holds.
+_TEXTS = 256
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 # Texts that are decided among in float64; with more, all scores are made anew.
 _MANY = 64
@@ -78,7 +80,7 @@ class Exact:
 
     def step(self, w: Float[np.ndarray, " d"]) -> None:
         """Count the rounding of an update by w."""
-        self.slack += _ROUNDING * float(np.linalg.norm(w))
+        self.slack += _ROUNDING * float(w @ w) ** 0.5
 
     def _scores(
         self, texts: Int[np.ndarray, " k"], basis: Float[np.ndarray, "rank d"]
@@ -144,8 +146,11 @@ def span(
         u[~going] = 0
         w = deflate_each(np.matmul(sigma, u[:, :, None])[:, :, 0], basis[:, :step])
         gone = (u * w).sum(axis=1)
-        _update(score, length, r, u, w, gone)
-        if exact is not None:
+        along = _update(score, r, u, w, gone)
+        if exact is None:
+            along *= along
+            length -= along
+        else:
             exact.step(w[0])
         score[rows, best] = -np.inf
         basis[:, step] = u
@@ -158,33 +163,42 @@ def span(
 def _first_scores(
     sigma: Float[np.ndarray, "draw d d"], r: Float32[np.ndarray, "d text"]
 ) -> Float32[np.ndarray, "draw text"]:
-    """Return rᵀ Σ r of every text."""
+    """Return rᵀ Σ r of every text.
+
+    For many Σ, with the products r_i r_j of each text made once: Σ_i≤j (2 − δ_ij) Σ_ij r_i r_j.
+    """
     draws, width = len(sigma), len(r)
+    single = sigma.astype(np.float32)
+    if draws < _PAIRED:
+        along = (single.reshape(-1, width) @ r).reshape(draws, width, -1)
+        along *= r
+        summed: np.ndarray = along.sum(axis=1)
+        return summed
+    rows, columns = np.triu_indices(width)
+    twice = np.where(rows == columns, 1, 2).astype(np.float32)
+    coefficients = single[:, rows, columns] * twice
     score = np.empty((draws, r.shape[1]), np.float32)
-    for start in range(0, draws, _TOGETHER):
-        some = sigma[start : start + _TOGETHER].astype(np.float32)
-        part = (some.reshape(-1, width) @ r).reshape(len(some), width, -1)
-        part *= r
-        part.sum(axis=1, out=score[start : start + len(some)])
+    for start in range(0, r.shape[1], _TEXTS):
+        some = np.ascontiguousarray(r[:, start : start + _TEXTS])
+        pairs = np.concatenate([some[i:] * some[i] for i in range(width)])
+        np.matmul(coefficients, pairs, out=score[:, start : start + _TEXTS])
     return score
 
 
 def _update(
     score: Float32[np.ndarray, "draw text"],
-    length: Float32[np.ndarray, "draw text"],
     r: Float32[np.ndarray, "d text"],
     u: Float[np.ndarray, "draw d"],
     w: Float[np.ndarray, "draw d"],
     gone: Float[np.ndarray, " draw"],
-) -> None:
-    """Take direction u out of scores and squared lengths, in place."""
+) -> Float32[np.ndarray, "draw text"]:
+    """Take direction u out of the scores, in place; return the texts' coordinates along it."""
     along, across = u.astype(np.float32) @ r, w.astype(np.float32) @ r
     across *= -2
     across += along * gone[:, None].astype(np.float32)
     across *= along
     score += across
-    along *= along
-    length -= along
+    return along
 
 
 def deflate(

@@ -6,9 +6,10 @@ projects u = r_{j*}/‖r_{j*}‖ out of Σ and of every r_j: `pipeline.heads.spa
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
@@ -18,6 +19,8 @@ from pipeline.heads.span import Exact, span
 
 # One matrix per head: stacked, or a list where the heads' widths differ.
 PerHead = Float[np.ndarray, "head _ _"] | Sequence[Float[np.ndarray, "_ _"]]
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,19 @@ def textspan(
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return _span_one(sigma.astype(np.float64), q, pool, single, steps, renormalise)
 
-    # one head is a chain of small products: heads run side by side instead
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = list(threads.map(one, covariance, frames_q))
+    found = in_threads(one, covariance, frames_q)
     picks = np.stack([f[0] for f in found]) if found else np.empty((0, steps), np.int64)
     variance = np.stack([f[1] for f in found]) if found else np.empty((0, steps))
     total = np.array([np.trace(sigma) for sigma in covariance])
     explained = variance / np.where(total > 0, total, 1)[:, None]
     ceiling = pca_ceiling(covariance, steps)
     return Basis(picks, variance, explained, ceiling, tuple(f[2] for f in found))
+
+
+def in_threads(one: Callable[..., Found], *heads: Iterable[Any]) -> list[Found]:
+    """Return `one` of each head: a head is a chain of small products, so heads run side by side."""
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(one, *heads))
 
 
 def _span_one(

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from scipy.stats import beta
 
 from pipeline.heads.span import span
-from pipeline.heads.textspan import PerHead
+from pipeline.heads.textspan import PerHead, in_threads
 
 # Picks that count: later ones carry little, and cost as much.
 FIRST = 10
@@ -67,22 +67,30 @@ def turned(
     n_properties = int(codes.max(initial=-1)) + 1
     steps = min(FIRST, picks.shape[1], len(texts))
     share = _by_property(explained[:, :steps], picks[:, :steps], codes, n_properties)
-    rotations: dict[int, np.ndarray] = {}
-    expected, p_value = np.zeros_like(share), np.ones_like(share)
-    pool = texts.astype(np.float32)
-    for head, (sigma, q) in enumerate(zip(covariance, frames_q, strict=True)):
+    rotations = {width: _rotations(draws, width, seed) for width in {len(s) for s in covariance}}
+    pool = np.ascontiguousarray(texts.T, np.float32)
+
+    def one(
+        sigma: Float[np.ndarray, "d d"],
+        q: Float[np.ndarray, "d_joint d"],
+        observed: Float[np.ndarray, " property"],
+    ) -> tuple[np.ndarray, np.ndarray]:
         spectrum = np.clip(np.linalg.eigvalsh(sigma), 0, None)
         if not spectrum.sum() > 0:
-            continue
-        turn = rotations.setdefault(len(sigma), _rotations(draws, len(sigma), seed))
+            return np.zeros(n_properties), np.ones(n_properties)
+        turn = rotations[len(sigma)]
         sigmas = (turn * (spectrum / spectrum.sum())) @ turn.transpose(0, 2, 1)
-        r = q.astype(np.float32).T @ pool.T
+        r = q.T.astype(np.float32) @ pool
         if renormalise:
             r /= np.maximum(np.linalg.norm(r, axis=0), 1e-12)
         chosen, removed = span(sigmas, r, min(steps, len(sigma)))
         null = _by_property(removed, chosen, codes, n_properties)
-        expected[head] = null.mean(axis=0)
-        p_value[head] = _beta_tail(share[head], null)
+        return null.mean(axis=0), _beta_tail(observed, null)
+
+    found = in_threads(one, covariance, frames_q, share)
+    expected, p_value = np.zeros_like(share), np.ones_like(share)
+    for head, (mean, p) in enumerate(found):
+        expected[head], p_value[head] = mean, p
     p_value[share <= 0] = 1.0
     return Turned(share, expected, p_value)
 

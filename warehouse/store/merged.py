@@ -3,8 +3,9 @@
 The tree is a binary trie over the digests of the shards' names and manifests: its shape follows
 from the set of shards alone, and a shard that comes or goes changes the nodes on one path, about
 log2 of the shards. A node's file is named by the set of shards below it and never changes; one that
-is absent or damaged is made again from what lies below. The leaves are the shards' own moments; a
-new shard's path reads those of the few shards that stand alone beside it.
+is absent or damaged is made again from what lies below. A leaf is a node too: a copy of one shard's
+moments, made when the shard is first merged. So a shard is read once, and what comes or goes later
+reads nodes alone, also where a shard stands alone beside the path.
 
 Only the root is read by those who ask for a snapshot's moments.
 """
@@ -41,14 +42,19 @@ class Node:
     """Some shards of a snapshot, and the file of their merged moments.
 
     Attributes:
-        path: the file; of one shard, the shard's own.
+        path: the file.
         shards: how many lie below.
-        parts: the two halves; none of one shard.
+        made_from: the two halves; of a single shard, the shard's own file.
     """
 
     path: Path
     shards: int
-    parts: tuple["Node", ...] = ()
+    made_from: tuple["Node", "Node"] | Path
+
+    @property
+    def parts(self) -> tuple["Node", ...]:
+        """The two halves; none of a single shard."""
+        return () if isinstance(self.made_from, Path) else self.made_from
 
 
 def tree(scan: ScanDir, snapshot: Snapshot) -> Node | None:
@@ -93,8 +99,8 @@ def iterate_blocks(nodes: Sequence[Node], merge: Merge) -> Iterator[pa.Table]:
 
 
 def files(root: Node | None) -> set[Path]:
-    """Return the files of a tree that belong to no shard."""
-    if root is None or not root.parts:
+    """Return the files of all nodes of a tree."""
+    if root is None:
         return set()
     return {root.path}.union(*(files(part) for part in root.parts))
 
@@ -105,17 +111,18 @@ def _digest(live: LiveShard) -> bytes:
 
 def _node(scan: ScanDir, leaves: Sequence[tuple[bytes, str]], depth: int) -> Node:
     """Build the node of sorted leaves whose digests agree in their first `depth` bits."""
+    name = hashlib.sha256(b"".join(digest for digest, _ in leaves)).hexdigest()[:24]
+    path = scan.moments / f"{name}.parquet"
     if len(leaves) == 1:
-        return Node(scan.shard(leaves[0][1]) / MOMENTS, 1)
+        return Node(path, 1, scan.shard(leaves[0][1]) / MOMENTS)
     while True:
         ones = sum(_bit(digest, depth) for digest, _ in leaves)
         depth += 1
         if 0 < ones < len(leaves):
             break
-    name = hashlib.sha256(b"".join(digest for digest, _ in leaves)).hexdigest()[:24]
     cut = len(leaves) - ones
     halves = (_node(scan, leaves[:cut], depth), _node(scan, leaves[cut:], depth))
-    return Node(scan.moments / f"{name}.parquet", len(leaves), halves)
+    return Node(path, len(leaves), halves)
 
 
 def _bit(digest: bytes, at: int) -> int:
@@ -123,14 +130,15 @@ def _bit(digest: bytes, at: int) -> int:
 
 
 def _read(node: Node, merge: Merge) -> pa.Table:
-    """Read a node's moments, or make them from its halves and keep them."""
-    if not node.parts:
-        return read_file(node.path)
+    """Read a node's moments, or make them of what lies below and keep them."""
     with contextlib.suppress(CorruptStore):
         return _stored(node.path)
-    table = merge(_read(part, merge) for part in node.parts)
-    # a reader of a warehouse that it may not write to goes without
-    with contextlib.suppress(PermissionError):
+    if isinstance(node.made_from, Path):
+        table = read_file(node.made_from)
+    else:
+        table = merge(_read(part, merge) for part in node.made_from)
+    # a reader of a warehouse that it cannot write to goes without
+    with contextlib.suppress(OSError):
         write_table(node.path, table, **_STORED)
     return table
 

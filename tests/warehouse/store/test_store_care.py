@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.commands.verify import VerifyConfig, check
 from schemas.errors import CorruptStore, Locked, StaleScan, StoreError, UnknownName, UsageError
 from tests.store import member, new_scan, plan, refresh, work
 from warehouse.files.atomic import create_text, sha256_file, write_table, write_text
@@ -150,6 +151,28 @@ def test_a_quick_verify_reads_no_vectors_but_finds_missing_files(filled: ScanDir
     assert verify(filled, deep=False).problems == ()
     (shard_of(filled) / LAYER).unlink()
     assert [p.problem for p in verify(filled, deep=False).problems] == ["missing"]
+
+
+def test_a_sample_reads_the_vectors_of_so_many_shards_and_all_else_of_all(scan: ScanDir) -> None:
+    snapshot = refresh(scan, [member(k) for k in range(12)], shard_size=4)[1]
+    shards = {live.shard for live in snapshot.shards}
+    for shard in shards:
+        flip(scan.shard(shard) / LAYER)
+
+    def found(sample: int | None) -> list[str]:
+        asked = VerifyConfig(warehouse=warehouse_of(scan).root, sample=sample)
+        return [p.shard for p in check(asked).problems if "sha256" in p.problem]
+
+    for sample in range(5):
+        assert len(found(sample)) == len(set(found(sample))) == min(sample, len(shards)) <= 3
+    assert set(found(None)) == shards
+    drawn = {shard for _ in range(60) for shard in found(1)}
+    assert drawn == shards  # each of them sometime, but for a chance of 1e-10
+    flip(shard_of(scan, 2) / "images.parquet")
+    assert found(0) == [shard_of(scan, 2).name]
+    (shard_of(scan, 1) / contributions_path(3)).unlink()
+    (missing,) = (p for p in verify(scan, sample=0).problems if p.problem == "missing")
+    assert (missing.shard, missing.file) == (shard_of(scan, 1).name, contributions_path(3))
 
 
 def test_a_scan_without_a_snapshot_is_not_finished(scan: ScanDir) -> None:
