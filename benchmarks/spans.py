@@ -36,6 +36,7 @@ from warehouse.store.pools import EmbeddedBy, write_embeddings, write_pool
 from warehouse.store.shards import (
     ShardPayload,
     contributions_path,
+    load_manifest,
     write_contributions,
     write_shard,
 )
@@ -43,44 +44,57 @@ from warehouse.store.shards import (
 LAYERS, N_HEADS, WIDTH, JOINT, TEXTS, STEPS = 24, 16, 64, 768, 3500, 60
 SHARDS, PICTURES = 245, 4096
 SHAPE = Shape(tuple(range(LAYERS)), LAYERS, N_HEADS, WIDTH, JOINT, PICTURES)
-POOL = "drawn"
+POOL, NAME = "drawn", "million"
 
 Made = TypeVar("Made")
 
 
 def run(work: Path, shards: int = SHARDS) -> list[Row]:
     """Commit all but one night's shard, then time the night: merge, TextSpan, roles, publish."""
+    first = build(work, shards - 1)
+    size = f"{shards} shards, {shards * PICTURES:,} pictures, {LAYERS * N_HEADS} heads"
+    return [*night(work, size), Row("first merge of all shards", first, "s", None, size)]
+
+
+def build(work: Path, shards: int) -> float:
+    """Make the warehouse before the night; return the seconds that merging all shards took."""
     rng = np.random.default_rng(0)
     warehouse = Warehouse(work / "warehouse")
-    scan = _scan(warehouse, rng)
-    table = _moments(rng)
-    manifests = [_add(scan, number, table, rng) for number in range(shards - 1)]
-    snapshot = _commit(scan, manifests)
+    scan, table = _scan(warehouse, rng), _moments()
+    snapshot = _commit(scan, [_add(scan, number, table, rng) for number in range(shards)])
     first, _ = _seconds(lambda: store_heads(scan, snapshot))
     _link_layers(scan, rng)
     publish(warehouse)
-    manifests.append(_add(scan, shards - 1, table, rng))
-    for manifest in manifests[:-1]:
-        (scan.shard(manifest.shard) / MOMENTS).unlink()
-    night = _commit(scan, manifests)
-    merge, _ = _seconds(lambda: store_heads(scan, night))
-    asked = TextSpanConfig(warehouse=warehouse.root, pool=POOL, m=STEPS)
-    span, _ = _seconds(lambda: textspan.run(asked))
-    found = RolesConfig(warehouse=warehouse.root, attributes=False)
-    labels, _ = _seconds(lambda: roles.run(found.model_copy(update={"turns": 0})))
-    turned, _ = _seconds(lambda: roles.run(found))
+    return first
+
+
+def night(work: Path, size: str) -> list[Row]:
+    """Commit one shard more, and time what follows; `size` goes into the rows' notes."""
+    rng = np.random.default_rng(2)
+    scan, table = Warehouse(work / "warehouse").scan(NAME), _moments()
+    before = open_scan(Warehouse(work / "warehouse"), NAME)
+    manifests = [load_manifest(scan, shard) for shard in before.shards]
+    manifests.append(_add(scan, len(manifests), table, rng))
+    for shard in before.shards:
+        (scan.shard(shard) / MOMENTS).unlink()
+    snapshot = _commit(scan, manifests)
     _link_layers(scan, rng)
-    published, _ = _seconds(lambda: publish(warehouse))
-    size = f"{shards} shards, {shards * PICTURES:,} pictures, {LAYERS * N_HEADS} heads"
+    merge, _ = _seconds(lambda: store_heads(scan, snapshot))
+    root = before.warehouse.root
+    span, _ = _seconds(lambda: textspan.run(TextSpanConfig(warehouse=root, pool=POOL, m=STEPS)))
+    asked = RolesConfig(warehouse=root, attributes=False)
+    labels, _ = _seconds(lambda: roles.run(asked.model_copy(update={"turns": 0})))
+    turned, _ = _seconds(lambda: roles.run(asked))
+    published, _ = _seconds(lambda: publish(before.warehouse))
     texts = f"{TEXTS} texts, {STEPS} picks"
-    alone = f"the moments of {shards - 1} shards deleted before"
+    alone = f"the moments of {len(before.shards)} shards deleted before"
     split = f"merge {merge:.2f}, textspan {span:.2f}, roles {turned:.2f}, publish {published:.2f}"
+    others = merge + span + published
     return [
         Row("TextSpan from moments", span, "s", 2.0, f"the command; {texts}"),
-        Row("a night's results", merge + span + turned + published, "s", 10.0, f"{split}; {size}"),
-        Row("the same, roles by labels alone", merge + span + labels + published, "s", 10.0, alone),
+        Row("a night's results", others + turned, "s", 10.0, f"{split}; {size}"),
+        Row("the same, roles by labels alone", others + labels, "s", 10.0, alone),
         Row("its moments, from those of all pictures", _difference(scan, table), "", 1e-12, size),
-        Row("first merge of all shards", first, "s", None, size),
     ]
 
 
@@ -92,7 +106,7 @@ def _seconds(make: Callable[[], Made]) -> tuple[float, Made]:
 
 def _scan(warehouse: Warehouse, rng: np.random.Generator) -> ScanDir:
     """Make an empty scan with frames, and a pool that its model has embedded."""
-    scan = warehouse.create_scan("million")
+    scan = warehouse.create_scan(NAME)
     q = np.linalg.qr(rng.normal(size=(LAYERS, N_HEADS, JOINT, WIDTH)))[0]
     frames = Frames.stacked(q, np.tile(np.eye(WIDTH), (LAYERS, N_HEADS, 1, 1)), np.arange(LAYERS))
     write_bytes(scan.frames, frames.to_bytes())
@@ -118,8 +132,9 @@ def _difference(scan: ScanDir, table: pa.Table) -> float:
     )
 
 
-def _moments(rng: np.random.Generator) -> pa.Table:
-    """Draw the moments of one shard: all heads and the other components."""
+def _moments() -> pa.Table:
+    """Draw the moments of one shard, always the same: all heads and the other components."""
+    rng = np.random.default_rng(1)
     found: dict[mo.Key, mo.Moments] = {}
     for layer in range(LAYERS):
         mixed = rng.normal(size=(N_HEADS, WIDTH, WIDTH)) * PICTURES**0.5 / WIDTH

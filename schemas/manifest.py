@@ -128,7 +128,9 @@ class ScanRecord(_Record):
     frames_sha256: str
     versions: dict[str, str] = Field(description="Versions of the libraries at first scan.")
     zero_shot: dict[str, Any] | None = Field(
-        default=None, description="Sanity number over labelled pictures: accuracy, chance, classes."
+        default=None,
+        description="Sanity number over labelled pictures: accuracy, chance, classes, and digests "
+        "of the pictures and labels that it is of.",
     )
 
     def fingerprint(self) -> str:

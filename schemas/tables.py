@@ -75,7 +75,11 @@ TABLES: Final = (
             Column("precision", "VARCHAR", "Arithmetic of the forward pass: fp32, bf16 or fp16."),
             Column("images", "BIGINT", "Pictures stored."),
             Column("rejects", "BIGINT", "Pictures that could not be used."),
-            Column("zero_shot_accuracy", "DOUBLE", "Sanity number over labelled pictures, 0..1."),
+            Column(
+                "zero_shot_accuracy",
+                "DOUBLE",
+                "Sanity number over these labelled pictures, 0..1; NULL until a scan has made it.",
+            ),
             Column("created_at", "TIMESTAMP", "When the scan was first made, UTC."),
             Column("snapshot", "BIGINT", "Snapshot that this version of the database shows."),
             Column("snapshot_at", "TIMESTAMP", "When that snapshot was committed, UTC."),

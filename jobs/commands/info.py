@@ -13,6 +13,7 @@ from schemas.config import Config
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.pools import pools, read_pool
+from warehouse.store.zero_shot import zero_shot_of
 
 
 class InfoConfig(Config):
@@ -44,7 +45,7 @@ def run(config: InfoConfig) -> list[Block]:
     for name in warehouse.scans():
         scan = warehouse.scan(name)
         record, snapshot = scan.load_record(), snapshots.latest(scan)
-        zero_shot = record.zero_shot or {}
+        zero_shot = (zero_shot_of(scan, record, snapshot) if snapshot else None) or {}
         rows.append(
             (
                 name,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schemas.errors import HeadAtlasError
+from schemas.manifest import Snapshot
 from schemas.night import Accuracy, NightSummary, Rejects, Throughput
 from schemas.results.classifiers import CLASSIFIERS
 from schemas.runs import RunRecord
@@ -14,6 +15,7 @@ from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import list_results, read_provenance
 from warehouse.store import snapshots
 from warehouse.store.runs import read_runs
+from warehouse.store.zero_shot import zero_shot_of
 
 if TYPE_CHECKING:
     from jobs.commands.refresh import RefreshResult
@@ -43,15 +45,15 @@ def standing(root: Path) -> Standing:
             scan = warehouse.scan(name)
             newest = snapshots.latest(scan)
             found.rejects[name] = newest.rejects if newest is not None else 0
-            found.accuracies[name] = _accuracies(scan)
+            found.accuracies[name] = _accuracies(scan, newest)
         except HeadAtlasError:
             continue
     return found
 
 
-def _accuracies(scan: ScanDir) -> dict[str, float]:
-    sanity = (scan.load_record().zero_shot or {}).get("accuracy")
-    found = {"zero_shot": sanity}
+def _accuracies(scan: ScanDir, newest: Snapshot | None) -> dict[str, float]:
+    sanity = zero_shot_of(scan, scan.load_record(), newest) if newest is not None else None
+    found = {"zero_shot": (sanity or {}).get("accuracy")}
     for path in list_results(scan, CLASSIFIERS):
         found[f"{CLASSIFIERS}/{path.stem}"] = read_provenance(path).get("accuracy")
     return {name: float(value) for name, value in found.items() if isinstance(value, (int, float))}

@@ -9,6 +9,7 @@ from pipeline.towers.models import LoadedModel
 from schemas.manifest import ScanRecord, Snapshot
 from warehouse.files.layout import ScanDir
 from warehouse.store.reading import matrix, read_images
+from warehouse.store.zero_shot import store_zero_shot, zero_shot_of
 
 MOST_CLASSES = 2000
 
@@ -19,9 +20,10 @@ def sanity_check(
     """Classify the labelled pictures by their labels' names; warn, loudly, when near chance.
 
     Uses the stored embeddings: no picture is read again. None, and nothing written, where fewer
-    than two labels are known, or more than 2,000, or where this snapshot has its number already.
+    than two labels are known, or more than 2,000, or where the number is of these very pictures and
+    labels already.
     """
-    if (record.zero_shot or {}).get("snapshot") == snapshot.number:
+    if zero_shot_of(scan, record, snapshot) is not None:
         return None
     shards = [live.shard for live in snapshot.shards]
     known: set[str] = set()
@@ -48,9 +50,8 @@ def sanity_check(
         "classes": found.classes,
         "images": found.images,
         "template": PLAIN_TEMPLATE[0],
-        "snapshot": snapshot.number,
     }
-    scan.save_record(record.model_copy(update={"zero_shot": said}))
+    store_zero_shot(scan, record, snapshot, said)
     text = (
         f"zero-shot over {found.images:,} labelled pictures, {found.classes} classes: "
         f"{found.accuracy:.1%} right, guessing gives {found.chance:.1%}"

@@ -25,6 +25,7 @@ from warehouse.files.layout import Warehouse
 from warehouse.results.files import check_seal, read_provenance
 from warehouse.store.pools import pools
 from warehouse.store.runs import read_runs
+from warehouse.store.zero_shot import zero_shot_of
 
 # macros that views and loading call, and that ask no table
 FIRST = (
@@ -177,7 +178,9 @@ def _load_scans(
         con.execute(
             load("load/scans"),
             {
-                "record": source.record.model_dump_json(),
+                "record": source.record.model_copy(
+                    update={"zero_shot": zero_shot_of(source.scan, source.record, snapshot)}
+                ).model_dump_json(),
                 "images": snapshot.images,
                 "rejects": snapshot.rejects,
                 "created_at": utc(source.record.created_at),
