@@ -244,6 +244,7 @@ def start(pairs: Path, warehouse: Path) -> subprocess.Popen[bytes]:
         *(sys.executable, "-c", "from jobs.cli import main; main()", "map-statistics"),
         *(str(pairs), "--warehouse", str(warehouse), "--name", "n", "--no-publish"),
         *("--masks", "foreground", "--labels", "kind", "--batch-size", "2", "--shard-size", "1"),
+        *("--workers", "0"),
         *(t for text in TEXTS for t in ("--text", text)),
     ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -30,18 +30,21 @@ def night(plan: dict[str, Any], path: Path) -> RefreshResult:
     return refresh.run(RefreshConfig(plan=path))
 
 
-@pytest.fixture
-def plan(world: Path, tiny_config: Path, tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def finished(
+    world: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """Return the plan of a scan of many shards of one picture, that is finished and published."""
-    (tmp_path / "pictures").mkdir()
+    root = tmp_path_factory.mktemp("housekeeping")
+    (root / "pictures").mkdir()
     for path in sorted((world.parent / "images").glob("*.png"))[:PICTURES]:
-        shutil.copy(path, tmp_path / "pictures")
-    (tmp_path / "t.txt").write_text("a red bird\na blue car\nsnow\n")
-    import_.run(PoolImportConfig(file=tmp_path / "t.txt", warehouse=tmp_path / "w", name="mine"))
+        shutil.copy(path, root / "pictures")
+    (root / "t.txt").write_text("a red bird\na blue car\nsnow\n")
+    import_.run(PoolImportConfig(file=root / "t.txt", warehouse=root / "w", name="mine"))
     given = {
-        "warehouse": str(tmp_path / "w"),
+        "warehouse": str(root / "w"),
         "scan": {
-            "source": str(tmp_path / "pictures"),
+            "source": str(root / "pictures"),
             "model": str(tiny_config),
             "pretrained": "none",
             "scan": "nightly",
@@ -49,12 +52,20 @@ def plan(world: Path, tiny_config: Path, tmp_path: Path) -> dict[str, Any]:
             "workers": 0,
         },
         "textspan": [{"pool": "mine", "m": 2}],
-        "zeroshot": [{"classes": str(tmp_path / "t.txt"), "classifier": "things"}],
+        "zeroshot": [{"classes": str(root / "t.txt"), "classifier": "things"}],
         "compact": None,
     }
-    first = night(given, tmp_path / "night.yaml")
+    first = night(given, root / "night.yaml")
     assert first.housekeeping.shards == PICTURES and len(first.made) == 2
-    return {**given, "scan": {**given["scan"], "shard_size": 100}, "compact": 0.25}
+    return given
+
+
+@pytest.fixture
+def plan(finished: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """Return the plan of a night over a copy of that warehouse that may merge its shards."""
+    shutil.copytree(finished["warehouse"], tmp_path / "w", symlinks=True)
+    larger = {**finished["scan"], "shard_size": 100}
+    return {**finished, "warehouse": str(tmp_path / "w"), "scan": larger, "compact": 0.25}
 
 
 def contributions(warehouse: Warehouse) -> list[dict[str, object]]:
@@ -100,8 +111,12 @@ def test_a_plan_that_keeps_everything_deletes_nothing(plan: dict[str, Any], tmp_
     plan |= {"keep": None, "compact": None}
     scan = Warehouse(tmp_path / "w").scan("nightly")
     before = sorted(scan.shards.iterdir())
-    shutil.copy(tmp_path / "pictures/000000.png", tmp_path / "pictures/again.png")
-    done = night(plan, tmp_path / "night.yaml")
+    pictures = Path(plan["scan"]["source"])
+    shutil.copy(pictures / "000000.png", pictures / "again.png")
+    try:
+        done = night(plan, tmp_path / "night.yaml")
+    finally:
+        (pictures / "again.png").unlink()
     assert done.housekeeping.deleted_shards == 0
     assert len(sorted(scan.shards.iterdir())) == len(before) + 1
 

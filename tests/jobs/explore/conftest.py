@@ -66,7 +66,7 @@ def serve() -> Callable[[Warehouse], TestClient]:
     return client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(explored: Warehouse, serve: Callable[[Warehouse], TestClient]) -> TestClient:
     """Return a client of the explorer of the warehouse with every result."""
     return serve(explored)

@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from starlette.testclient import TestClient
 from jobs.explore.database import Database
 from jobs.explore.render import say
 from tests.jobs.explore.conftest import picture_file
-from tests.jobs.explore.reading import panels
+from tests.jobs.explore.reading import Shown, panels
 from tests.synthetic import Shape, write_scan
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse
@@ -49,9 +50,17 @@ def answers(warehouse: Warehouse, sql: str) -> list[dict[str, object]]:
         return [] if found is None else found.to_arrow_table().to_pylist()
 
 
+@pytest.fixture(scope="module")
+def shown(client: TestClient) -> Callable[[str], dict[str, Shown]]:
+    """Return what gives a page's panels, asked for once."""
+    return cache(partial(panels, client))
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_every_panel_has_an_answer_or_says_how_to_get_it(client: TestClient, page: str) -> None:
-    for key, panel in panels(client, page).items():
+def test_every_panel_has_an_answer_or_says_how_to_get_it(
+    shown: Callable[[str], dict[str, Shown]], page: str
+) -> None:
+    for key, panel in shown(page).items():
         if panel.complaint is not None and key in NOT_MADE:
             assert panel.command or key in ("matches", "spurious"), key
         elif panel.complaint is not None:
@@ -60,9 +69,9 @@ def test_every_panel_has_an_answer_or_says_how_to_get_it(client: TestClient, pag
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_sql_of_every_panel_runs_in_a_plain_client(
-    client: TestClient, explored: Warehouse, page: str
+    shown: Callable[[str], dict[str, Shown]], explored: Warehouse, page: str
 ) -> None:
-    for key, panel in panels(client, page).items():
+    for key, panel in shown(page).items():
         if panel.sql is not None and key not in NOT_MADE:
             answers(explored, panel.sql)
 
@@ -72,9 +81,9 @@ def test_the_sql_of_every_panel_runs_in_a_plain_client(
     [("/head/L5H0", "retrieval"), ("/role/colour", "heads"), ("/compare", "heads")],
 )
 def test_a_table_shows_what_its_sql_returns(
-    client: TestClient, explored: Warehouse, page: str, key: str
+    shown: Callable[[str], dict[str, Shown]], explored: Warehouse, page: str, key: str
 ) -> None:
-    panel = panels(client, page)[key]
+    panel = shown(page)[key]
     assert panel.sql is not None
     expected = [[say(value) for value in row.values()] for row in answers(explored, panel.sql)]
     assert expected

@@ -183,7 +183,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     return planted
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def con(birds: Planted) -> Iterator[duckdb.DuckDBPyConnection]:
     with connect(Warehouse(birds.root)) as opened:
         yield opened
