@@ -42,10 +42,10 @@ class House:
 
 
 def build(root: Path) -> House:
-    """Copy the packages, without what was compiled from them."""
+    """Copy the packages, with what was compiled from them: it holds for the same text and time."""
     for package in PACKAGES:
         if (ROOT / package).is_dir():
-            shutil.copytree(
-                ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__")
-            )
+            # while it is written, such a file has another name, and may be gone when it is copied
+            unfinished = shutil.ignore_patterns("*.pyc.*")
+            shutil.copytree(ROOT / package, root / package, ignore=unfinished)
     return House(root)

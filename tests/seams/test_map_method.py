@@ -57,7 +57,7 @@ def test_errors_and_segment_know_it(house: House, picture: Path, tmp_path: Path)
             (image if folder == "images" else image.convert("L")).save(data / folder / "a.png")
     done = house.run(
         *("segment", data, "--model", CONFIG, "--pretrained", "none", "--classes", "wall,floor"),
-        *("--methods", "brightness,tokens", "--workers", 1, "--output", tmp_path / "out"),
+        *("--methods", "brightness,tokens", "--workers", 0, "--output", tmp_path / "out"),
     )
     assert done.returncode == 0, done.stderr
     scores = (tmp_path / "out" / "scores.csv").read_text().splitlines()

@@ -25,7 +25,7 @@ def test_segment_scores_a_layout_that_one_file_describes(tmp_path: Path) -> None
         mask = np.zeros((64, 64), dtype=np.uint8)
         mask[10:30, 10:40] = 255
         Image.fromarray(mask).save(data / f"{name}_mask.png")
-    options = ("--model", CONFIG, "--pretrained", "none", "--classes", "cat,dog", "--workers", 1)
+    options = ("--model", CONFIG, "--pretrained", "none", "--classes", "cat,dog", "--workers", 0)
     options = (*options, "--methods", "tokens", "--output", tmp_path / "out")
     before = house.run("segment", data, *options)
     assert before.returncode == 1 and "expected images/ and masks/" in before.stderr

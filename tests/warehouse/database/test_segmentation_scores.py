@@ -108,7 +108,7 @@ def test_the_model_of_a_scan_is_named_and_no_publish_publishes_nothing(
 ) -> None:
     shutil.copytree(scanned, tmp_path / "w")
     options = SegmentConfig(
-        data=data, classes=("cat", "dog"), methods="tokens", examples=0, workers=1,
+        data=data, classes=("cat", "dog"), methods="tokens", examples=0, workers=0,
         output=tmp_path / "out", warehouse=tmp_path / "w",
     )  # fmt: skip
     done = segment.run(options)
