@@ -33,6 +33,7 @@ def vector_of(kind: pa.DataType, width: int) -> pa.DataType:
 
 _LAYER = field("layer", pa.int16(), "Layer of the image encoder, from 0.")
 _HEAD = field("head", pa.int16(), "Head within the layer, from 0.")
+_DIRECTION = field("direction", pa.int16(), "Number of the direction in the head's frame, from 0.")
 _IMAGE_ID = field(
     "image_id", pa.int64(), "Number of the picture, unique within a scan, stable while unchanged."
 )
@@ -87,6 +88,26 @@ def images_schema(d_joint: int) -> pa.Schema:
             field("norm", pa.float32(), "Length of the embedding before it was made unit-norm."),
             field("embedding", vector_of(pa.float32(), d_joint), "Unit-norm image embedding."),
             field("fingerprint", pa.string(), "Changes when the picture's bytes change."),
+        ]
+    )
+
+
+def frames_schema(d_joint: int) -> pa.Schema:
+    """Return the schema of `frames-DIGEST.parquet`: the head frames for SQL; one row group a head.
+
+    Heads that are stored in the joint space itself have no rows.
+    """
+    return pa.schema(
+        [
+            _LAYER,
+            _HEAD,
+            _DIRECTION,
+            field(
+                "vector",
+                vector_of(pa.float32(), d_joint),
+                "Column of Q: unit-norm, in the joint space. A head's inner products with a text, "
+                "by direction, are the text in the head's frame.",
+            ),
         ]
     )
 

@@ -10,6 +10,7 @@ from typing import Final
 from schemas import results
 from schemas.files import (
     contributions_schema,
+    frames_schema,
     images_schema,
     pool_schema,
     rejects_schema,
@@ -129,6 +130,29 @@ TABLES: Final = (
         "SELECT image_id, vector FROM contributions WHERE layer = 4 AND head = 1 LIMIT 5",
     ),
     Table(
+        "head_frames",
+        "view",
+        "One row per stored head and direction of its frame, from the scan's Parquet file: what "
+        "turns a text's embedding into the head's own coordinates. Heads behind a pool, stored in "
+        "the joint space itself, have none; nor has a scan of an older version until it is run "
+        "again.",
+        (SCAN, *columns_of(frames_schema(1))),
+        "SELECT layer, head, count(*) AS directions FROM head_frames GROUP BY ALL ORDER BY ALL",
+    ),
+    Table(
+        "head_covariances",
+        "table",
+        "One row per stored head and direction of its frame: that row of the covariance of its "
+        "vectors over all pictures. Of no head whose covariance is not kept, as behind a pool.",
+        (
+            SCAN,
+            *columns_of(frames_schema(1), "layer", "head", "direction"),
+            Column("covariance", "FLOAT[]", "With each direction of the frame, in order; M2 / n."),
+        ),
+        "SELECT layer, head, sum(covariance[direction + 1]) AS variance FROM head_covariances "
+        "GROUP BY ALL ORDER BY variance DESC LIMIT 5",
+    ),
+    Table(
         "unit_vectors",
         "table",
         "Heads that were published with --materialize: centred unit vectors, stored in the "
@@ -161,6 +185,25 @@ TABLES: Final = (
         "One row per description of a pool.",
         (POOL, *columns_of(pool_schema())),
         "SELECT property, count(*) AS texts FROM descriptions GROUP BY property ORDER BY ALL",
+    ),
+    Table(
+        "description_vectors",
+        "table",
+        "One row per scan and description of a pool that its model has embedded, as textspan does.",
+        (
+            SCAN,
+            POOL,
+            *columns_of(pool_schema(), "description_id", "text"),
+            Column(
+                "templates",
+                "VARCHAR[]",
+                "Prompts of the text, whose unit embeddings are averaged; none: the text as it is.",
+            ),
+            Column("embedding", "FLOAT[]", "Unit-norm embedding in the joint space."),
+        ),
+        "SELECT a.text, list_inner_product(a.embedding, b.embedding) AS cosine "
+        "FROM default_scan.description_vectors AS a, default_scan.description_vectors AS b "
+        "WHERE b.description_id = 0 ORDER BY cosine DESC LIMIT 5",
     ),
     Table(
         "results",

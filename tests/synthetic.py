@@ -29,6 +29,7 @@ from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
+from warehouse.store.frame_table import keep_frames
 from warehouse.store.pools import write_pool
 from warehouse.store.reading import iterate_layer
 from warehouse.store.shards import ShardPayload, write_shard
@@ -253,6 +254,15 @@ def _summary(scan: ScanDir, shards: Sequence[str], layer: int) -> tuple[np.ndarr
         count += vectors.shape[1]
     mean = np.asarray(total) / count
     return mean, np.asarray(squares) / count - np.square(mean).sum(axis=1)
+
+
+def write_frames(scan: ScanDir, seed: int = 3) -> dict[int, np.ndarray]:
+    """Store drawn head frames for SQL; return Q [head, d_joint, d_head] by layer."""
+    drawn, rng = scan.load_record(), np.random.default_rng(seed)
+    size = (drawn.model.n_heads, drawn.model.d_joint, drawn.model.d_head)
+    q = {layer: np.linalg.qr(rng.standard_normal(size))[0] for layer in drawn.layers}
+    keep_frames(scan, drawn.frames_sha256, q)
+    return q
 
 
 def write_texts(root: Path, pool: str = "words", count: int = 20) -> list[str]:

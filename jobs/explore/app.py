@@ -26,6 +26,7 @@ from jobs.explore.downloads import download
 from jobs.explore.guard import Guard
 from jobs.explore.model import Model
 from jobs.explore.page import Later, Page, Panel, Route, State
+from jobs.explore.pages.search import answers
 from jobs.explore.pictures import Pictures
 from jobs.explore.render import Renderer
 from schemas.errors import HeadAtlasError, UnknownName
@@ -246,15 +247,13 @@ def application(explorer: Explorer, *, hosts: tuple[str, ...], token: str | None
 
 
 def _typed(explorer: Explorer, query: dict[str, str]) -> str:
-    """Return the neighbours of a typed text, as a fragment."""
+    """Return the answers to a typed text, as a fragment."""
     with explorer.database.cursor() as cursor:
         state = explorer.state(cursor, {}, query)
-        vector = explorer.model.text_vector(state.scan, query.get("text", ""))
-        answer = state.ask("search_by_vector", vector=vector)
-        panel = Panel(
-            "whole", "By the whole embedding", "neighbours", answer, {"head": None}, wide=True
-        )
-        return explorer.renderer.panel(panel, state)
+        panels = answers(state, lambda text: explorer.model.text_vector(state.scan, text))
+        if "head" in query:
+            return explorer.renderer.panel(panels[0], state)
+        return explorer.renderer.panels(panels, state)
 
 
 @lru_cache(maxsize=1)

@@ -104,7 +104,7 @@ def dumbbells(rows: Rows) -> Spec:
     ]
     order = [row["group"] for row in data]
     base = _chart().encode(y=alt.Y("group:N", sort=order, title=None))
-    axis = alt.Axis(format=".0%")
+    axis = alt.Axis(format=".0%", tickMinStep=0.01, tickCount=6)
     line = base.mark_rule(color="#888").encode(
         x=alt.X("before:Q", title="accuracy", scale=alt.Scale(zero=False), axis=axis), x2="after:Q"
     )
@@ -119,6 +119,45 @@ def dumbbells(rows: Rows) -> Spec:
     return _spec(
         (line + before + after).properties(width="container", height=max(80, 26 * len(data))), data
     )
+
+
+def against(rows: Rows) -> Spec:
+    """Return one point a target: mean |direct| across, mean |total| up, and where both are one."""
+    import altair as alt
+
+    most = max(max(row["abs_direct"] or 0, row["abs_total"] or 0) for row in rows)
+    data: list[dict[str, Any]] = [
+        {
+            "target": row["target"],
+            "direct": row["abs_direct"],
+            "total": row["abs_total"],
+            "low": row["abs_total"] - (row["se_total"] or 0),
+            "high": row["abs_total"] + (row["se_total"] or 0),
+        }
+        for row in rows
+    ]
+    data += [{"end": 0.0}, {"end": most}]
+    form = alt.Axis(format="~g", tickCount=5)
+    x = alt.X("direct:Q", title="direct effect, mean |·|", axis=form)
+    y = alt.Y("total:Q", title="total effect, mean |·|", axis=form)
+    line = _chart().mark_line(color="#888", strokeDash=[4, 4]).encode(x="end:Q", y="end:Q")
+    points = (
+        _chart()
+        .transform_filter("isValid(datum.target)")
+        .mark_circle(size=70, opacity=0.8, color="#4e79a7")
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                "target:N",
+                alt.Tooltip("direct:Q", format=".3~g"),
+                alt.Tooltip("total:Q", format=".3~g"),
+            ],
+        )
+    )
+    error = points.mark_rule(color="#4e79a7", opacity=0.35).encode(y="low:Q", y2="high:Q")
+    layers = line.transform_filter("isValid(datum.end)") + error + points
+    return _spec(layers.properties(width="container", height=260), data)
 
 
 def _chart() -> Any:

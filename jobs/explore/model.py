@@ -26,6 +26,11 @@ class Model:
         self._lock = threading.Lock()
         self._loaded: dict[str, LoadedModel] = {}
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The scans whose model is loaded."""
+        return tuple(self._loaded)
+
     def text_vector(self, scan: str, text: str) -> list[float]:
         """Return a text's unit-norm embedding by the scan's model.
 

@@ -23,6 +23,8 @@ class Panel:
         command: that command; None where this HeadAtlas has none of its name.
         wide: takes the page's whole width.
         rest: path and query to fetch this panel from, when it is drawn after the page.
+        lead: one or two sentences under its heading.
+        bare: holds panels of its own, which stand in its place.
     """
 
     key: str
@@ -35,6 +37,23 @@ class Panel:
     wide: bool = False
     rest: str | None = None
     lead: str | None = None
+    bare: bool = False
+
+    @property
+    def numeric(self) -> frozenset[str]:
+        """Columns of the answer that hold numbers alone: right-aligned, headings too."""
+        if self.answer is None:
+            return frozenset()
+        return frozenset(
+            column
+            for column in self.answer.columns
+            if any(row[column] is not None for row in self.answer.rows)
+            and all(
+                isinstance(row[column], (int, float)) and not isinstance(row[column], bool)
+                for row in self.answer.rows
+                if row[column] is not None
+            )
+        )
 
     def __post_init__(self) -> None:
         """Name no command that does not exist."""

@@ -11,6 +11,8 @@ from markupsafe import Markup
 from jobs.explore.address import Address
 from jobs.explore.page import Page, Panel, State
 from jobs.explore.scales import gradient
+from schemas.errors import UsageError
+from schemas.names import parse_head
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LONGEST: Final = 400
@@ -35,6 +37,7 @@ class Renderer:
             "short": short,
             "percent": percent,
             "capitalize_first": _first,
+            "is_head": is_head,
         }
         self._templates.globals["gradient"] = gradient()
 
@@ -55,6 +58,12 @@ class Renderer:
         """Return one panel's inside, as it is fetched after its page."""
         return self._templates.get_template("panel.html").render(
             panel=panel, state=state, url=state.url
+        )
+
+    def panels(self, panels: Sequence[Panel], state: State) -> str:
+        """Return some panels, as they stand in a page."""
+        return self._templates.get_template("panels.html").render(
+            panels=panels, state=state, url=state.url
         )
 
     def error(self, message: str, url: Address | None = None) -> str:
@@ -96,6 +105,15 @@ def short(text: str, most: int = LONGEST) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in percent; a dash of none."""
     return "–" if value is None else f"{value:.{digits}%}"
+
+
+def is_head(name: str) -> bool:
+    """Whether this is a head's name, as L22H11, and not that of another component."""
+    try:
+        parse_head(name)
+    except UsageError:
+        return False
+    return True
 
 
 def _first(text: str) -> str:

@@ -37,6 +37,7 @@ from warehouse.files.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.files.lock import scan_lock
 from warehouse.store import snapshots
 from warehouse.store.estimate import bytes_to_store
+from warehouse.store.frame_table import keep_frames
 from warehouse.store.gc import delete_shard
 from warehouse.store.plan import Plan, ScanTask, halves, holds_the_same, live_members, plan_refresh
 from warehouse.store.rewrite import copy_shards
@@ -81,10 +82,12 @@ def _open(
         frames = load_frames(scan.frames, stored.frames_sha256)
         asked = _record(scan.name, config, dataset, model, layers, stored.frames_sha256, stored)
         scan.require_same(asked)
+        keep_frames(scan, stored.frames_sha256, frames.narrow())
         return frames, stored
     frames = head_frames(model.tower, layers)
     record = _record(scan.name, config, dataset, model, layers, frames.digest())
     write_bytes(scan.frames, frames.to_bytes())
+    keep_frames(scan, record.frames_sha256, frames.narrow())
     scan.save_record(record)
     return frames, record
 

@@ -7,11 +7,15 @@ from schemas.relations import BASIS_P, CENTRED_P, HEAD_P, K_P, LAYER_P, SCAN_P, 
 
 MACRO: Final = Macro(
     "nearest_by_text",
-    "Pictures furthest along a text of a head's TextSpan basis. With metric 'dot' the score is "
+    "Pictures furthest along a text, by what one head writes. With metric 'dot' the score is "
     "what the head adds to the cosine of picture and text, beyond its mean. Layer, head, scan "
     "and centred are constants, parameters or getvariable('v'), no subquery.",
     (
-        Parameter("text", "One of the head's texts, exactly as head_texts shows it."),
+        Parameter(
+            "text",
+            "One of the head's texts, as head_texts shows it; or of any pool, as "
+            "description_vectors does.",
+        ),
         LAYER_P,
         HEAD_P,
         K_P,

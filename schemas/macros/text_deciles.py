@@ -20,10 +20,14 @@ _IMAGES: Final = images_schema(1)
 MACRO: Final = Macro(
     "text_deciles",
     "One picture from the middle of each tenth of all pictures, from the least to the most along "
-    "a text of a head's TextSpan basis. Layer, head and scan are constants, parameters or "
+    "a text, by what one head writes. Layer, head and scan are constants, parameters or "
     "getvariable('v'), no subquery.",
     (
-        Parameter("text", "One of the head's texts, exactly as head_texts shows it."),
+        Parameter(
+            "text",
+            "One of the head's texts, as head_texts shows it; or of any pool, as "
+            "description_vectors does.",
+        ),
         LAYER_P,
         HEAD_P,
         SCAN_P,

@@ -15,7 +15,7 @@ from jobs.commands.push import PushConfig
 from jobs.commands.push import run as push
 from schemas.errors import StoreError, UsageError
 from tests.pipeline.sources.test_s3 import KEY, SECRET, bucket
-from tests.synthetic import write_scan
+from tests.synthetic import write_frames, write_scan
 from warehouse.database.publish import publish
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
@@ -27,7 +27,7 @@ NEAREST = "SELECT key, score FROM nearest_by_head((SELECT min(key) FROM image_in
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
-    write_scan(tmp_path / "w")
+    write_frames(write_scan(tmp_path / "w"))
     publish(Warehouse(tmp_path / "w"))
     return Warehouse(tmp_path / "w")
 
@@ -55,8 +55,10 @@ def test_only_what_is_missing_is_sent_and_the_bytes_are_the_same(
     s3fs.S3FileSystem().get(URL, str(tmp_path / "got"), recursive=True)
     sql = asked(warehouse)
     expected = query(warehouse, sql).to_pylist()
+    frames = query(warehouse, "FROM head_frames").to_pylist()
     shutil.rmtree(warehouse.root)
     assert query(Warehouse(tmp_path / "got"), sql).to_pylist() == expected and expected
+    assert query(Warehouse(tmp_path / "got"), "FROM head_frames").to_pylist() == frames and frames
 
 
 def test_a_new_version_sends_the_database_alone_and_a_damaged_file_again(

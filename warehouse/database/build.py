@@ -23,7 +23,7 @@ from warehouse.database.sqltext import Sql, Value, identifier, load, render
 from warehouse.database.versions import Version
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import check_seal, read_provenance
-from warehouse.store.pools import pools
+from warehouse.store.pools import embedded, pools
 from warehouse.store.runs import read_runs
 from warehouse.store.zero_shot import zero_shot_of
 
@@ -31,6 +31,7 @@ from warehouse.store.zero_shot import zero_shot_of
 FIRST = (
     "contribution_file",
     "image_file",
+    "frame_file",
     "plain_number",
     "written_out",
     "plain_value",
@@ -74,6 +75,7 @@ def build(
         _load_results(con, results)
         set_by_hand(con, warehouse, sources)
         _load_pools(con, warehouse)
+        _load_description_vectors(con, warehouse, sources)
         _load_runs(con, warehouse, running)
         con.execute(
             load("load/published"),
@@ -121,9 +123,10 @@ def _view(table: Table, sources: Sequence[Source]) -> Sql:
             scan=source.scan.name,
             shards=source.shards,
             layers=[str(layer) for layer in source.record.layers],
+            frames=source.frames.name,
         )
         for source in sources
-        if source.shards
+        if source.shards and (table.name != "head_frames" or source.frames.is_file())
     ]
     return render(
         "CREATE VIEW :name AS :parts",
@@ -192,6 +195,9 @@ def _load_scans(
         if source.shards:
             paths = source.files("images.parquet", source.shards)
             con.execute(load("load/image_index"), {"scan": name, "paths": paths})
+            if source.moments is not None:
+                path = str(source.moments)
+                con.execute(load("load/head_covariances"), {"scan": name, "path": path})
         every = [live.shard for live in snapshot.shards]
         if every:
             paths = source.files("rejects.parquet", every)
@@ -218,6 +224,28 @@ def _load_pools(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
         }
         for file in ("pools", "descriptions"):
             _execute(con, load(f"load/{file}"), values)
+
+
+def _load_description_vectors(
+    con: duckdb.DuckDBPyConnection, warehouse: Warehouse, sources: Sequence[Source]
+) -> None:
+    """Load each pool's texts as each scan's model embeds them, where they have been embedded."""
+    for source in sources:
+        model = source.record.model.weights_sha256, source.record.precision
+        for pool in pools(warehouse):
+            found = embedded(warehouse, pool, *model)
+            if found is not None:
+                path, by = found
+                check_seal(path)
+                con.execute(
+                    load("load/description_vectors"),
+                    {
+                        "scan": source.scan.name,
+                        "pool": pool,
+                        "path": str(path),
+                        "templates": list(by.templates),
+                    },
+                )
 
 
 def _load_runs(

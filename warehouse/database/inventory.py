@@ -19,7 +19,7 @@ from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Now, foreign, in_words
 from warehouse.results.files import check_columns, check_seal, read_provenance
 from warehouse.results.registry import stored
-from warehouse.store import snapshots
+from warehouse.store import merged, snapshots
 from warehouse.store.newest import age
 from warehouse.store.shards import MANIFEST, load_manifest, require_intact
 
@@ -36,6 +36,17 @@ class Source:
     def shards(self) -> list[str]:
         """The live shards that hold pictures."""
         return [live.shard for live in self.snapshot.shards if live.rows]
+
+    @property
+    def frames(self) -> Path:
+        """The head frames as SQL reads them; a scan of an older version may not have the file."""
+        return self.scan.frame_table(self.record.frames_sha256)
+
+    @property
+    def moments(self) -> Path | None:
+        """The moments merged over the snapshot's pictures, where they are merged already."""
+        root = merged.tree(self.scan, self.snapshot)
+        return root.path if root is not None and root.path.is_file() else None
 
     def files(self, name: str, shards: Sequence[str]) -> list[str]:
         """Return the path of one file in each of the shards."""

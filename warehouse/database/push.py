@@ -82,6 +82,9 @@ def _files(warehouse: Warehouse, shown: dict[str, int]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for name, number in shown.items():
         scan = warehouse.scan(name)
+        frames = scan.frame_table(scan.load_record().frames_sha256)
+        if frames.is_file():
+            found[f"scans/{name}/{frames.name}"] = frames
         for live in snapshots.load(scan, number).shards:
             for file in load_manifest(scan, live.shard).files if live.rows else ():
                 if file == IMAGES or file.endswith("/contributions.parquet"):

@@ -33,6 +33,10 @@ class ScanDir:
         """The head frames, as safetensors."""
         return self.path / "frames.safetensors"
 
+    def frame_table(self, sha256: str) -> Path:
+        """Return the head frames as SQL reads them, by the digest of frames.safetensors."""
+        return self.path / f"frames-{sha256[:16]}.parquet"
+
     @property
     def shards(self) -> Path:
         """Folder of the shards."""

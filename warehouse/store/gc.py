@@ -137,7 +137,19 @@ def collect(warehouse: Warehouse, name: str, *, keep_snapshots: int = 3) -> Coll
         live = merged.files(merged.tree(scan, snapshots.load(scan, newest))) if newest else set()
         freed = sum(_forget(path) for path in set(scan.moments.glob("*.parquet")) - live)
         freed += sum(delete_shard(folder) for folder in doomed)
+        freed += sum(_forget(path) for path in _old_frames(scan, kept))
     return Collected(name, tuple(f.name for f in doomed), tuple(gone), freed)
+
+
+def _old_frames(scan: ScanDir, kept: list[int]) -> list[Path]:
+    """Return frames for SQL of configurations of which no snapshot is kept."""
+    if not scan.record.is_file():
+        return []
+    record = scan.load_record()
+    if {snapshots.load(scan, n).fingerprint for n in kept} != {record.fingerprint()}:
+        return []
+    own = scan.frame_table(record.frames_sha256)
+    return [path for path in scan.path.glob("frames-*.parquet") if path != own]
 
 
 def _dead(scan: ScanDir, folder: Path, newest: int) -> bool:

@@ -14,7 +14,7 @@ from schemas.files import pool_schema, vector_of
 from schemas.manifest import digest
 from schemas.names import check_name
 from warehouse.files.layout import Warehouse
-from warehouse.results.files import read_result, sha256_table, write_result
+from warehouse.results.files import read_provenance, read_result, sha256_table, write_result
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,23 @@ def read_embeddings(
     column = table["embedding"].combine_chunks()
     flat: np.ndarray = column.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(column), -1)
+
+
+def embedded(
+    warehouse: Warehouse, name: str, weights_sha256: str, precision: str
+) -> tuple[Path, EmbeddedBy] | None:
+    """Return a file of a pool's embeddings by a model, and how they were made; None where none is.
+
+    Of several, that of the texts as they are; else the first by its name.
+    """
+    plain = EmbeddedBy(weights_sha256, precision)
+    pattern = f"embeddings-{weights_sha256[:16]}-{precision}*.parquet"
+    for path in sorted((warehouse.pools / name).glob(pattern), key=lambda p: (len(p.name), p.name)):
+        said = read_provenance(path)
+        by = EmbeddedBy(said["weights_sha256"], said["precision"], tuple(said["templates"]))
+        if (by.weights_sha256, by.precision) == (plain.weights_sha256, plain.precision):
+            return path, by
+    return None
 
 
 def write_embeddings(

@@ -104,6 +104,12 @@ def _scan_problems(scan: ScanDir, record: ScanRecord, snapshot: Snapshot) -> Ite
         yield Problem("", scan.frames.name, "missing")
     elif sha256_file(scan.frames) != record.frames_sha256:
         yield Problem("", scan.frames.name, "differs from the digest in scan.json")
+    table = scan.frame_table(record.frames_sha256)
+    if table.is_file():
+        try:
+            check_seal(table)
+        except CorruptStore as error:
+            yield Problem("", table.name, f"{error}: delete it and run the scan again")
     counts = sum(s.rows for s in snapshot.shards), sum(s.rejects for s in snapshot.shards)
     if counts != (snapshot.images, snapshot.rejects):
         yield Problem("", "snapshot", f"{counts} rows and rejects in its shards, not as it says")

@@ -16,18 +16,26 @@ MEASURES: Final = (
     Measure("q_value", "q of its role", ".2g", reverse=True),
     Measure("stability", "stability of its role", ".0%"),
     Measure("r2", "R² of its best attribute", ".0%"),
-    Measure("abs_total", "total effect", ".3g"),
-    Measure("repair", "repaired by later layers", ".0%"),
+    Measure("abs_total", "total effect, mean |·| over targets", ".2g"),
+    Measure("abs_direct", "direct effect, mean |·| over targets", ".2g"),
+    Measure("abs_indirect", "indirect effect, mean |total − direct|", ".2g"),
+    Measure("repair", "share that later layers repair, median over targets", ".0%"),
     Measure("mean_norm", "length of its mean", ".2g"),
 )
 
 
 def make(state: State) -> Page:
     """Return the atlas of a scan."""
-    heads = state.ask("atlas_heads")
+    runs = [str(row["effects"]) for row in state.ask("effects_runs").rows]
+    effects = state.query.get("effects") or (runs[0] if runs else None)
+    heads = state.ask("atlas_heads", effects=effects)
     there = [m for m in MEASURES if any(row.get(m.column) is not None for row in heads.rows)]
     chosen = _named(there, state.query.get("by"), 0)
-    panels = [_grid(state, heads, there, chosen), _scatter(state, heads, there), *_finder(state)]
+    panels = [
+        _grid(state, heads, there, chosen, (runs, effects)),
+        _scatter(state, heads, there),
+        *_finder(state),
+    ]
     panels += [_rejects(state), _stale(state)]
     scan = next((s for s in state.ask("scans").rows if s["scan_id"] == state.scan), None)
     return Page(
@@ -48,7 +56,13 @@ def _named(there: Sequence[Measure], name: str | None, default: int) -> Measure:
     return there[min(default, len(there) - 1)] if there else MEASURES[0]
 
 
-def _grid(state: State, heads: Answer, there: Sequence[Measure], by: Measure) -> Panel:
+def _grid(
+    state: State,
+    heads: Answer,
+    there: Sequence[Measure],
+    by: Measure,
+    effects: tuple[Sequence[str], str | None],
+) -> Panel:
     return Panel(
         "grid",
         "Layers and heads",
@@ -58,7 +72,9 @@ def _grid(state: State, heads: Answer, there: Sequence[Measure], by: Measure) ->
             "grid": grid_of(heads.rows, by),
             "measures": there,
             "by": by,
-            "kept": {k: v for k, v in state.query.items() if k != "by"},
+            "runs": effects[0],
+            "effects": effects[1],
+            "kept": {k: v for k, v in state.query.items() if k not in ("by", "effects")},
         },
         empty="this scan has stored no head",
         command=f"headatlas scan SOURCE --scan {state.scan} …",

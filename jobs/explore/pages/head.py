@@ -1,11 +1,12 @@
 """`/head/L22H11`: a head's story: its role, texts, pictures, attributes, neighbours and worth."""
 
-from jobs.explore.charts import bars, dumbbells, texts
+from jobs.explore.charts import against, bars, dumbbells, texts
 from jobs.explore.database import Answer
 from jobs.explore.page import Later, Page, Panel, Route, State
 from jobs.explore.strips import strip
 
 STRIPS = 4
+EFFECTS_SHOWN = 12
 
 
 def make(state: State) -> Page:
@@ -25,7 +26,8 @@ def make(state: State) -> Page:
         Later("off", "Switched off", lambda s: _off(s, name), rows=10),
         Later("nearest", "Alike by this head", lambda s: _nearest(s, name), rows=8, wide=True),
         _retrieval(state, name),
-        *_effects(state, name),
+        _effects(state, name),
+        *_paths(state, name),
     ]
     return Page(
         title=name,
@@ -165,25 +167,62 @@ def _off(state: State, name: str) -> Panel:
     )
 
 
-def _effects(state: State, name: str) -> list[Panel]:
-    """Return the panels of total effects, paths and alike heads, from their tables."""
-    asked = (
-        ("effects", "Direct and total effect", "headatlas effects --classifier NAME"),
-        ("feeders", "Fed by", "headatlas scan … --store edges"),
-        ("fed", "Feeds", "headatlas scan … --store edges"),
-        ("alike", "Heads alike", "headatlas scan … --store similarity"),
+def _effects(state: State, name: str) -> Panel:
+    """Return what the head does to each target, itself and with later layers' work."""
+    run = state.ask("effects_runs").first
+    found = state.ask("head_effects", head=name, effects=run["effects"] if run else None)
+    mean = {
+        column: sum(row[column] for row in found.rows) / max(len(found.rows), 1)
+        for column in ("abs_direct", "abs_total")
+    }
+    return Panel(
+        "effects",
+        "Total against direct effect",
+        "effects",
+        found,
+        {
+            "chart": against(found.rows) if found.rows else None,
+            "alt": "; ".join(
+                f"{r['target']} direct {r['abs_direct']:.3g} total {r['abs_total']:.3g}"
+                for r in found.rows[:12]
+            ),
+            "mean": mean,
+            "shown": EFFECTS_SHOWN,
+        },
+        empty="effects have not been measured for this scan",
+        command=f"headatlas effects --classifier NAME --scan {state.scan}",
+        lead="One point a target. Direct: what the head itself adds to the cosine. Total: what the "
+        "picture loses when the model runs on without it. Below the line, later layers make up "
+        "for part of it; above it, they build on it.",
     )
-    return [
-        Panel(
-            key,
-            title,
-            "heads",
-            state.ask(f"head_{key}", head=name),
-            empty="not measured for this scan",
-            command=command,
-        )
-        for key, title, command in asked
-    ]
+
+
+def _paths(state: State, name: str) -> list[Panel]:
+    """Return the panels of paths and alike heads, from their tables."""
+    asked = (
+        ("feeders", "Fed by", f"headatlas edges --scan {state.scan}", "it reads from no component"),
+        ("fed", "Feeds", f"headatlas edges --scan {state.scan}", "no later head reads from it"),
+        (
+            "alike",
+            "Heads alike",
+            f"headatlas scan … --store similarity --scan {state.scan}",
+            "no other head is like it",
+        ),
+    )
+    return [_path(state, name, *one) for one in asked]
+
+
+def _path(state: State, name: str, key: str, title: str, command: str, none: str) -> Panel:
+    found = state.ask(f"head_{key}", head=name)
+    missing = found.complaint is not None
+    return Panel(
+        key,
+        title,
+        "heads",
+        found,
+        empty="not measured for this scan" if missing else none,
+        command=command if missing else None,
+    )
 
 
 ROUTE = Route("/head/{head}", "head", make)

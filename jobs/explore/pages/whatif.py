@@ -58,7 +58,7 @@ def make(state: State) -> Page:
 
 
 def _switches(state: State, classifier: str, off: list[str], by: str) -> Panel:
-    heads = state.ask("atlas_heads")
+    heads = state.ask("atlas_heads", effects=None)
     links = {
         str(row["name"]): state.url(
             "what-if",

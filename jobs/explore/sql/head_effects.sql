@@ -1,4 +1,8 @@
-SELECT classifier, target, abs_direct, abs_total, repair, se_total, n FROM head_effects
-WHERE scan_id = :scan AND layer = layer_of(:head, NULL) AND head = head_of(:head, NULL)
+-- every target of the newest run of effects; where total was not run, its first order
+SELECT e.target, e.abs_direct, coalesce(e.abs_total, e.abs_atp) AS abs_total, e.se_total, e.direct, e.total,
+    e.total - e.direct AS indirect, e.repair, e.n, e.n_total, e.classifier
+FROM head_effects AS e
+WHERE e.scan_id = :scan AND e.classifier = :effects AND e.layer = layer_of(:head, NULL)
+    AND e.head = head_of(:head, NULL)
+    AND e.abs_direct IS NOT NULL AND abs_total IS NOT NULL
 ORDER BY abs_total DESC
-LIMIT 12

@@ -42,6 +42,9 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     headatlas("roles", "build", "--basis", "world", "--attributes", *quiet)
     headatlas("zeroshot", "labels", "--classifier", "kinds", "--templates", "none", *quiet)
     headatlas("evaluate", *quiet)
+    few = ("--workers", "0", "--sample", "8", *quiet)
+    headatlas("effects", "--classifier", "kinds", "--check", "0", *few)
+    headatlas("edges", *few)
     publish(warehouse)
     return warehouse
 

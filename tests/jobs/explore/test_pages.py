@@ -9,20 +9,28 @@ from pathlib import Path
 from urllib.parse import quote
 
 import duckdb
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from jobs.explore.app import Explorer, application
 from jobs.explore.database import Database
+from jobs.explore.pages.atlas import MEASURES
 from jobs.explore.render import say
+from jobs.steps.opened import open_scan
+from schemas.names import head_name, parse_head
 from tests.jobs.explore.conftest import picture_file
 from tests.jobs.explore.reading import Shown, panels
 from tests.synthetic import Shape, write_scan
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse
+from warehouse.store.reading import read_head
 
 KEY = "images/000001.png"
+TEXT = "a photo of a red thing"
 PAGES = (
     "/",
+    "/?by=abs_total",
     "/?by=role",
     "/?find=colour",
     "/head/L5H0",
@@ -34,13 +42,14 @@ PAGES = (
     "/what-if/kinds?heads=L5H0,L4H1&by=background",
     "/search",
     "/search?text=red",
+    f"/typed?text={quote(TEXT)}",
     "/compare",
     "/sql",
     "/sql?q=FROM+heads",
     "/runs",
 )
 # results that the fixture does not make: their panels must say how to
-NOT_MADE = {"effects", "feeders", "fed", "alike", "matches", "spurious"}
+NOT_MADE = {"alike", "matches", "spurious"}
 
 
 def answers(warehouse: Warehouse, sql: str) -> list[dict[str, object]]:
@@ -98,6 +107,84 @@ def test_the_grid_shows_what_its_sql_returns(client: TestClient, explored: Wareh
     for row in rows:
         share = f"{row['variance_share']:.1%}"
         assert f'aria-label="{row["name"]}: {share}"' in panel.html
+
+
+@pytest.mark.parametrize("by", ["abs_total", "abs_direct", "abs_indirect", "repair"])
+def test_the_grid_shows_effects_over_the_targets(
+    client: TestClient, explored: Warehouse, by: str
+) -> None:
+    panel = panels(client, f"/?by={by}")["grid"]
+    rows = answers(explored, "FROM head_effects")
+    form = next(m for m in MEASURES if m.column == by)
+    for name in ("L5H0", "L2H3"):
+        mine = [row for row in rows if row["name"] == name]
+        of = {
+            "abs_total": np.mean([row["abs_total"] for row in mine]),
+            "abs_direct": np.mean([row["abs_direct"] for row in mine]),
+            "abs_indirect": np.mean([abs(row["total"] - row["direct"]) for row in mine]),
+            "repair": np.median([row["repair"] for row in mine]),
+        }
+        assert f'aria-label="{name}: {form.say(float(of[by]))}"' in panel.html
+
+
+def test_total_against_direct_has_a_point_a_target(client: TestClient, explored: Warehouse) -> None:
+    drawn = panels(client, "/head/L5H0")["effects"].chart
+    rows = answers(explored, "FROM head_effects WHERE name = 'L5H0'")
+    assert {(r["target"], r["direct"], r["total"]) for r in drawn if "target" in r} == {
+        (row["target"], row["abs_direct"], row["abs_total"]) for row in rows
+    }
+
+
+def test_a_text_of_a_pool_needs_no_model(
+    explored: Warehouse, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    explorer = Explorer.over(explored)
+    client = TestClient(application(explorer, hosts=(), token=None))
+    found = panels(client, f"/typed?text={quote(TEXT)}")
+    assert explorer.model.loaded == ()
+    strong = answers(explored, f"FROM heads_by_text('{TEXT}', k := 5)")
+    assert {f"by-{row['name']}" for row in strong} < set(found)
+    for row in strong:
+        expected = answers(explored, f"FROM nearest_by_text('{TEXT}', '{row['name']}', k := 8)")
+        panel = found[f"by-{row['name']}"]
+        assert panel.sql is not None
+        assert [r["key"] for r in answers(explored, panel.sql)] == [r["key"] for r in expected]
+
+
+def test_a_typed_text_is_asked_of_the_whole_and_of_each_strong_head(
+    explored: Warehouse, serve: Callable[[Warehouse], TestClient]
+) -> None:
+    text = "crimson things, seven of them"
+    explorer = Explorer.over(explored)
+    client = TestClient(application(explorer, hosts=(), token=None))
+    found = panels(client, f"/typed?text={quote(text)}")
+    assert explorer.model.loaded == ("world",)
+    vector = np.array(explorer.model.text_vector("world", text))
+    opened = open_scan(explored, "world")
+    whole = answers(explored, "SELECT key, embedding FROM images ORDER BY image_id")
+    cosines = np.array([row["embedding"] for row in whole]) @ vector
+    best = [whole[i]["key"] for i in np.argsort(-cosines, kind="stable")[:8]]
+    assert found["whole"].sql is not None
+    assert [r["key"] for r in answers(explored, found["whole"].sql)] == best
+    along = {
+        head_name(*head): vector
+        @ (frame := opened.frame(*head))
+        @ opened.covariance(*head)
+        @ (frame.T @ vector)
+        for head in opened.heads
+    }
+    strongest = sorted(along, key=lambda name: -along[name])[:5]
+    assert [key for key in found if key.startswith("by-")] == [f"by-{n}" for n in strongest]
+    for name in strongest[:2]:
+        head = parse_head(name)
+        ids, vectors = read_head(opened.scan, opened.shards, *head)
+        scores = (vectors.astype(float) - vectors.astype(float).mean(0)) @ (
+            opened.frame(*head).T @ vector
+        )
+        sql = found[f"by-{name}"].sql
+        assert sql is not None
+        rows = answers(explored, sql)
+        assert [r["image_id"] for r in rows] == ids[np.argsort(-scores)[:8]].tolist()
 
 
 def test_charts_draw_what_their_sql_returns(client: TestClient, explored: Warehouse) -> None:

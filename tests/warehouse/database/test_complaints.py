@@ -6,6 +6,7 @@ Each macro of the registry is asked wrong questions, in every form that a query 
 from collections.abc import Iterator
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,7 @@ from schemas.macros import MACROS
 from schemas.relations import Macro
 from schemas.results.head_edges import head_edges_schema
 from schemas.results.roles import roles_schema
-from tests.cue import CHEAT, HONEST, Planted, plant
+from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant
 from tests.synthetic import write_basis, write_texts
 from warehouse.database.publish import publish
 from warehouse.database.query import connect
@@ -23,7 +24,10 @@ from warehouse.database.sqltext import literal
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
+from warehouse.store.frame_table import keep_frames
+from warehouse.store.pools import EmbeddedBy, write_embeddings
 
+ONES = str([1.0] * SHAPE.d_joint)
 # of each macro, wrong questions and what is said of each; the first is partly right where it can be
 WRONG = {
     "ablate": {
@@ -94,6 +98,26 @@ WRONG = {
         "nearest_by_embedding('00003.png', scan := 'nope')": "no scan 'nope'",
         "nearest_by_embedding('00003.png', k := -1)": "k is -1",
     },
+    "nearest_by_vector": {
+        "nearest_by_vector([1.0, 2.0], 'L1H2')": "the vector has 2 numbers; expected 16",
+        "nearest_by_vector(NULL, 'L1H2')": "no vector",
+        "nearest_by_vector((SELECT vector FROM head_frames LIMIT 1), 'L9H9')": "no head L9H9",
+        f"nearest_by_vector({ONES}, 'L1H2', metric := 'l2')": "no metric 'l2'",
+        f"nearest_by_vector({ONES}, 'L1H2', scan := 'another')": "run its scan again",
+    },
+    "heads_by_vector": {
+        "heads_by_vector([1.0, 2.0])": "the vector has 2 numbers; expected 16",
+        "heads_by_vector(NULL)": "no vector",
+        f"heads_by_vector({ONES}, k := -1)": "k is -1",
+        f"heads_by_vector({ONES}, scan := 'nope')": "no scan 'nope'",
+        f"heads_by_vector({ONES}, scan := 'another')": "run its scan again",
+    },
+    "heads_by_text": {
+        "heads_by_text('no such text')": "has the text 'no such text'",
+        "heads_by_text('text 3', k := NULL)": "k is NULL",
+        "heads_by_text('text 3', scan := 'nope')": "no scan 'nope'",
+        "heads_by_text(NULL)": "has the text 'NULL'",
+    },
     "text_deciles": {
         "text_deciles('no such text', 'L1H2')": "has no text 'no such text'",
         "text_deciles('text 3', 'L9H9')": "no head L9H9",
@@ -119,7 +143,10 @@ RIGHT = {
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
     "nearest_by_role": "nearest_by_role('00003.png', 'place')",
     "nearest_by_embedding": "nearest_by_embedding('00003.png')",
-    "text_deciles": "text_deciles('text 3', 'L1H2')",
+    "nearest_by_vector": f"nearest_by_vector({ONES}, 'l1h2')",
+    "heads_by_vector": f"heads_by_vector({ONES}, k := 3)",
+    "heads_by_text": "heads_by_text('text 19')",
+    "text_deciles": "text_deciles('text 19', 'L1H2')",
     "nearest_by_text": "nearest_by_text('text 3', 'L01H02')",
 }
 # scalar macros: a wrong question; or why there is none
@@ -129,6 +156,9 @@ SCALAR = {
     "basis_complaint": None,
     "edge_complaint": None,
     "classifier_complaint": None,
+    "default_basis": None,
+    "head_direction": None,
+    "frame_file": None,
     "head_complaint": None,
     "heads_complaint": None,
     "role_complaint": None,
@@ -162,7 +192,13 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     rows = pa.Table.from_pylist(said_of, schema=roles_schema())
     said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
     write_result(planted.scan.roles / "words.parquet", rows, said)
-    write_basis(planted.scan, write_texts(root))
+    texts = write_texts(root)
+    write_basis(planted.scan, texts)
+    drawn = planted.scan.load_record()
+    keep_frames(planted.scan, drawn.frames_sha256, planted.frames.narrow())
+    embeddings = np.random.default_rng(8).standard_normal((len(texts), SHAPE.d_joint))
+    by = EmbeddedBy(drawn.model.weights_sha256, drawn.precision)
+    write_embeddings(Warehouse(root), "words", by, embeddings.astype(np.float32))
     edges = [
         {
             "src_kind": "head",

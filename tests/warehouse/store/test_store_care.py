@@ -20,6 +20,7 @@ from warehouse.files.layout import ScanDir, Warehouse, probe_read, probe_remove,
 from warehouse.files.lock import scan_lock
 from warehouse.results.files import list_results, read_result, write_result
 from warehouse.store import snapshots
+from warehouse.store.frame_table import keep_frames
 from warehouse.store.gc import DAY, collect
 from warehouse.store.reading import read_images
 from warehouse.store.shards import contributions_path, mlp_path
@@ -136,6 +137,26 @@ DAMAGES: dict[str, tuple[Callable[[ScanDir], object], str]] = {
         "rejects",
     ),
 }
+
+
+def test_frames_for_sql_are_checked_and_kept_while_a_snapshot_is_of_them(scan: ScanDir) -> None:
+    nights(scan, 2)
+    record = scan.load_record()
+    q = {1: np.linalg.qr(np.random.default_rng(0).standard_normal((2, 6, 3)))[0]}
+    keep_frames(scan, record.frames_sha256, q)
+    keep_frames(scan, "f" * 64, q)
+    own, other = (scan.frame_table(digest) for digest in (record.frames_sha256, "f" * 64))
+    assert pq.ParquetFile(own).num_row_groups == 2
+    assert verify(scan).problems == ()
+    scan.save_record(record.model_copy(update={"precision": "bf16"}))
+    collect(warehouse_of(scan), scan.name)
+    assert other.is_file()
+    scan.save_record(record)
+    size = other.stat().st_size
+    assert collect(warehouse_of(scan), scan.name).bytes >= size
+    assert own.is_file() and not other.exists()
+    flip(own)
+    assert any("sha256 differs" in p.problem for p in verify(scan).problems)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -2,10 +2,7 @@
     SELECT
         CASE
             WHEN given.basis IS NULL
-            THEN (
-                SELECT any_value(r.name) FROM results AS r
-                WHERE r.scan_id = given.scan AND r.kind = 'textspan' AND r.is_default
-            )
+            THEN default_basis(given.scan)
             WHEN given.complaint IS NULL THEN given.basis
             ELSE error(given.complaint)
         END

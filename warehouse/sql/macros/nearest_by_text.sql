@@ -1,13 +1,23 @@
 -- As nearest_by_head, with a text's direction in the head frame in place of a picture's vector.
 -- The direction is not centred: <v - mean, t> is what the head adds to the cosine with the text.
+-- A plan grows with every macro in it: what is asked is found here once.
 WITH asked_basis(text, basis, complaint) AS (
-    SELECT text, basis_of(basis, scan), basis_complaint(basis, scan)
+    SELECT text, coalesce(basis, default_basis(scan)),
+        CASE WHEN basis IS NOT NULL THEN basis_complaint(basis, scan) END
 ),
 
-asked_text AS (
-    SELECT any_value(t.vector) AS vector FROM textspan AS t
-    JOIN asked_basis AS a ON a.basis = t.basis AND a.text = t.text
-    WHERE t.scan_id = scan AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head)
+asked_text AS MATERIALIZED (
+    SELECT coalesce(own.vector, head_direction(pool.vector, layer, head, scan)) AS vector
+    FROM (
+        SELECT any_value(t.vector) AS vector FROM textspan AS t
+        JOIN asked_basis AS a ON a.basis = t.basis AND a.text = t.text
+        WHERE t.scan_id = scan AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head)
+    ) AS own
+    CROSS JOIN (
+        SELECT first(d.embedding ORDER BY d.pool) AS vector FROM description_vectors AS d
+        JOIN asked_basis AS a ON a.text = d.text
+        WHERE d.scan_id = scan
+    ) AS pool
 ),
 
 asked AS (
@@ -73,9 +83,10 @@ complaint AS (
         CASE
             WHEN (SELECT t.vector FROM asked_text AS t) IS NULL
             THEN 'head ' || layer::VARCHAR || coalesce(', ' || head::VARCHAR, '')
-                || ' has no text ''' || coalesce(a.text, 'NULL') || ''' in basis '''
-                || coalesce(a.basis, 'NULL')
-                || '''; SELECT text FROM head_texts(''L22H11'') lists a head''s texts'
+                || ' has no text ''' || coalesce(a.text, 'NULL') || ''' in '
+                || coalesce('basis ''' || a.basis || '''', 'any basis')
+                || ', nor has a pool that this scan''s model has embedded; '
+                || 'SELECT text FROM description_vectors lists them'
         END,
         search_complaint(metric, k)
     ) AS text

@@ -3,6 +3,6 @@ FROM (
     SELECT key, image_id, label, list_inner_product(embedding, :vector::FLOAT[]) AS score
     FROM images WHERE scan_id = :scan
     ORDER BY score DESC, image_id
-    LIMIT 12
+    LIMIT 8
 )
 ORDER BY rank

@@ -1,0 +1,2 @@
+coalesce(getvariable('headatlas_root'), :root)
+|| '/scans/' || scan || '/' || file

@@ -1,0 +1,39 @@
+WITH given(text) AS (SELECT text),
+
+asked AS (
+    SELECT first(d.embedding ORDER BY d.pool) AS vector
+    FROM description_vectors AS d
+    JOIN given AS g ON g.text = d.text
+    WHERE d.scan_id = scan
+),
+
+answer AS (
+    SELECT n.rank, n.layer, n.head, n.name, n.variance, n.explained, n.scan_id
+    FROM asked AS a,
+        heads_by_vector(
+            -- where there is a complaint any direction does
+            coalesce(
+                a.vector,
+                (SELECT any_value(f.vector) FROM head_frames AS f WHERE f.scan_id = scan)
+            ),
+            k := k, scan := scan
+        ) AS n
+),
+
+complaint AS (
+    SELECT coalesce(
+        CASE
+            WHEN scan IS NULL THEN 'no scan is published yet; run headatlas scan'
+            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
+            THEN 'no scan ''' || scan || '''; SELECT scan_id FROM scans lists them'
+            WHEN (SELECT a.vector FROM asked AS a) IS NULL
+            THEN 'no pool that the model of scan ''' || scan || ''' has embedded has the text '''
+                || coalesce(g.text, 'NULL')
+                || '''; SELECT text FROM description_vectors lists them'
+            WHEN NOT EXISTS (SELECT 1 FROM head_frames AS f WHERE f.scan_id = scan)
+            THEN 'scan ''' || scan || ''' has no head frames yet: run its scan again'
+        END,
+        search_complaint('dot', k)
+    ) AS text
+    FROM given AS g
+)
