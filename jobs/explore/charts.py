@@ -14,13 +14,19 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
     """Return one point a head; a click opens its page."""
     import altair as alt
 
-    columns = {m.column for m in (x, y, colour, size)} | {"name", "role", "texts", "href"}
-    data = [{c: row.get(c) for c in sorted(columns)} for row in rows]
+    # by their part in the chart: a column's own name may hold what a field's may not
+    parts = {"x": x, "y": y, "colour": colour, "size": size}
+    data = [
+        {c: row.get(c) for c in ("name", "role", "texts", "href")}
+        | {part: row.get(measure.column) for part, measure in parts.items()}
+        | {f"{part}_said": measure.say(row.get(measure.column)) for part, measure in parts.items()}
+        for row in rows
+    ]
     near = alt.Scale(zero=False, padding=12)
     if colour.form == "name":
-        kind, named = "N", name_colours([str(d[colour.column]) for d in data if d[colour.column]])
+        kind, named = "N", name_colours([str(d["colour"]) for d in data if d["colour"]])
         for one in data:
-            one[colour.column] = one[colour.column] or "none"
+            one["colour"] = one["colour"] or "none"
         scale = alt.Scale(
             domain=[*named, "none"], range=[*(cell.colour for cell in named.values()), "#9a9a94"]
         )
@@ -30,14 +36,22 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
         _chart()
         .mark_circle(opacity=0.85)
         .encode(
-            x=alt.X(f"{x.column}:Q", title=x.title, axis=_axis(x), scale=near),
-            y=alt.Y(f"{y.column}:Q", title=y.title, axis=_axis(y), scale=near),
-            color=alt.Color(f"{colour.column}:{kind}", title=colour.title, scale=scale),
-            size=alt.Size(f"{size.column}:Q", title=size.title, legend=None),
+            x=alt.X("x:Q", title=x.title, axis=_axis(x), scale=near),
+            y=alt.Y("y:Q", title=y.title, axis=_axis(y), scale=near),
+            color=alt.Color(f"colour:{kind}", title=colour.title, scale=scale),
+            size=alt.Size("size:Q", title=size.title, legend=None),
             href="href:N",
-            tooltip=["name:N", "role:N", "texts:N", f"{x.column}:Q", f"{y.column}:Q"],
+            tooltip=[
+                "name:N",
+                "role:N",
+                "texts:N",
+                *(
+                    alt.Tooltip(f"{part}_said:N", title=title)
+                    for part, title in {p: m.title for p, m in parts.items()}.items()
+                ),
+            ],
         )
-        .properties(width="container", height=320)
+        .properties(width="container", height=360)
     )
     return _spec(chart, data)
 
@@ -94,8 +108,8 @@ def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Sp
     return _spec(chart, data)
 
 
-def dumbbells(rows: Rows) -> Spec:
-    """Return accuracy of each group before and after, joined by a line."""
+def dumbbells(rows: Rows, title: str = "accuracy", form: str = ".0%") -> Spec:
+    """Return a number of each group before and after, joined by a line."""
     import altair as alt
 
     data = [
@@ -104,15 +118,15 @@ def dumbbells(rows: Rows) -> Spec:
     ]
     order = [row["group"] for row in data]
     base = _chart().encode(y=alt.Y("group:N", sort=order, title=None))
-    axis = alt.Axis(format=".0%", tickMinStep=0.01, tickCount=6)
+    axis = alt.Axis(format=form, tickMinStep=0.01, tickCount=6)
     line = base.mark_rule(color="#888").encode(
-        x=alt.X("before:Q", title="accuracy", scale=alt.Scale(zero=False), axis=axis), x2="after:Q"
+        x=alt.X("before:Q", title=title, scale=alt.Scale(zero=False), axis=axis), x2="after:Q"
     )
     tip = [
         "group:N",
         "n:Q",
-        alt.Tooltip("before:Q", format=".1%"),
-        alt.Tooltip("after:Q", format=".1%"),
+        alt.Tooltip("before:Q", format=form.replace("0%", "1%").replace("2f", "4f")),
+        alt.Tooltip("after:Q", format=form.replace("0%", "1%").replace("2f", "4f")),
     ]
     before = base.mark_point(size=70, color="#888").encode(x="before:Q", tooltip=tip)
     after = base.mark_circle(size=90, color="#b6552a").encode(x="after:Q", tooltip=tip)
@@ -170,7 +184,7 @@ def _axis(measure: Measure) -> Any:
     import altair as alt
 
     form = measure.form if measure.form.endswith(("%", "f")) else "~g"
-    return alt.Axis(format=form)
+    return alt.Axis(format=form, tickCount=8)
 
 
 def _spec(chart: Any, data: Rows) -> Spec:

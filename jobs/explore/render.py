@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ class Renderer:
             "percent": percent,
             "capitalize_first": _first,
             "is_head": is_head,
+            "paired": paired,
         }
         self._templates.globals["gradient"] = gradient()
 
@@ -105,6 +107,17 @@ def short(text: str, most: int = LONGEST) -> str:
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in percent; a dash of none."""
     return "–" if value is None else f"{value:.{digits}%}"
+
+
+def paired(panels: Sequence[Panel]) -> list[Panel]:
+    """Return panels in two columns without holes: one that is left alone in its row is wide."""
+    found: list[Panel] = []
+    run = 0
+    for panel, following in zip(panels, [*panels[1:], None], strict=True):
+        run = 0 if panel.wide else run + 1
+        alone = run % 2 == 1 and (following is None or following.wide)
+        found.append(replace(panel, wide=True) if alone else panel)
+    return found
 
 
 def is_head(name: str) -> bool:

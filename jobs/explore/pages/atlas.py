@@ -1,6 +1,7 @@
 """`/`: every head at once, as a grid by a number of choice, a free scatter, and a finder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from jobs.explore.charts import scatter
@@ -28,8 +29,9 @@ def make(state: State) -> Page:
     """Return the atlas of a scan."""
     runs = [str(row["effects"]) for row in state.ask("effects_runs").rows]
     effects = state.query.get("effects") or (runs[0] if runs else None)
-    heads = state.ask("atlas_heads", effects=effects)
-    there = [m for m in MEASURES if any(row.get(m.column) is not None for row in heads.rows)]
+    heads, attributes = _by_attribute(state.ask("atlas_heads", effects=effects))
+    measures = (*MEASURES, *attributes)
+    there = [m for m in measures if any(row.get(m.column) is not None for row in heads.rows)]
     chosen = _named(there, state.query.get("by"), 0)
     panels = [
         _grid(state, heads, there, chosen, (runs, effects)),
@@ -46,6 +48,17 @@ def make(state: State) -> Page:
         header="atlas",
         context={"scan": scan},
     )
+
+
+def _by_attribute(heads: Answer) -> tuple[Answer, list[Measure]]:
+    """Return the heads with a number for each attribute of the pictures, and those numbers."""
+    rows = [
+        {**row, **{f"r2:{one['attribute']}": one["r2"] for one in row["r2_by_attribute"] or ()}}
+        for row in heads.rows
+    ]
+    names = sorted({column for row in rows for column in row if column.startswith("r2:")})
+    found = [Measure(name, f"R² of {name.removeprefix('r2:')}", ".0%") for name in names]
+    return replace(heads, rows=tuple(rows)), found
 
 
 def _named(there: Sequence[Measure], name: str | None, default: int) -> Measure:
@@ -123,6 +136,17 @@ def _scatter(state: State, heads: Answer, there: Sequence[Measure]) -> Panel:
         },
         empty="this scan has stored no head",
         wide=True,
+    )
+
+
+def _last_run(state: State) -> Panel:
+    return Panel(
+        "last-run",
+        "The last run",
+        "record",
+        state.ask("atlas_last_run"),
+        empty="no run has been recorded yet",
+        command="headatlas refresh CONFIG.yaml",
     )
 
 

@@ -20,13 +20,20 @@ def make(state: State) -> Page:
         _role(state, role),
         _texts(state, spans),
     ]
-    panels += [_strip(i, str(row["text"]), name) for i, row in enumerate(spans.rows[:STRIPS])]
     panels += [
-        _attributes(state, name),
+        _strip(state, i, str(row["text"]), name) for i, row in enumerate(spans.rows[:STRIPS])
+    ]
+    panels += [
+        Later(
+            "attributes",
+            "Explained by the pictures' own columns",
+            lambda s: _attributes(s, name),
+            rows=10,
+        ),
         Later("off", "Switched off", lambda s: _off(s, name), rows=10),
         Later("nearest", "Alike by this head", lambda s: _nearest(s, name), rows=8, wide=True),
-        _retrieval(state, name),
-        _effects(state, name),
+        Later("retrieval", "As a search engine", lambda s: _retrieval(s, name), rows=12),
+        Later("effects", "Total against direct effect", lambda s: _effects(s, name), rows=12),
         *_paths(state, name),
     ]
     return Page(
@@ -82,9 +89,16 @@ def _spoken(found: Answer) -> str:
     return "; ".join(f"{r['text']} {r['cumulative']:.0%}" for r in found.rows)
 
 
-def _strip(index: int, text: str, name: str) -> Later:
+def _strip(state: State, index: int, text: str, name: str) -> Later:
     lead = "One picture from the middle of each tenth of all pictures."
-    return strip(index, text, name, f"From least to most “{text}”", lead)
+    title = f"From least to most “{text}”"
+    return strip(index, text, name, title, lambda key: _alike(state, name, key), lead)
+
+
+def _alike(state: State, name: str, key: str) -> str:
+    """Return the address of the page with the pictures nearest to one."""
+    kept = {k: v for k, v in state.query.items() if k not in ("picture", "panel", "scan", "basis")}
+    return state.url("head", name, **kept, picture=key)
 
 
 def _attributes(state: State, name: str) -> Panel:
@@ -127,10 +141,15 @@ def _nearest(state: State, name: str) -> Panel:
         "Alike by this head",
         "nearest",
         state.ask("head_nearest", key=key, head=name),
-        {"key": key, "head": name, "asked": state.ask("picture", key=key).first},
+        {
+            "key": key,
+            "head": name,
+            "asked": state.ask("picture", key=key).first,
+            "alike": lambda one: _alike(state, name, one),
+        },
         wide=True,
-        lead="The pictures nearest to the first one in what this head writes; choose another by "
-        "opening any picture on this page.",
+        lead="The pictures nearest to the first one in what this head writes; press “alike” under "
+        "any picture of this page to ask of that one.",
     )
 
 
@@ -197,7 +216,7 @@ def _effects(state: State, name: str) -> Panel:
     )
 
 
-def _paths(state: State, name: str) -> list[Panel]:
+def _paths(state: State, name: str) -> list[Later]:
     """Return the panels of paths and alike heads, from their tables."""
     asked = (
         ("feeders", "Fed by", f"headatlas edges --scan {state.scan}", "it reads from no component"),
@@ -209,20 +228,23 @@ def _paths(state: State, name: str) -> list[Panel]:
             "no other head is like it",
         ),
     )
-    return [_path(state, name, *one) for one in asked]
+    return [_path(name, *one) for one in asked]
 
 
-def _path(state: State, name: str, key: str, title: str, command: str, none: str) -> Panel:
-    found = state.ask(f"head_{key}", head=name)
-    missing = found.complaint is not None
-    return Panel(
-        key,
-        title,
-        "heads",
-        found,
-        empty="not measured for this scan" if missing else none,
-        command=command if missing else None,
-    )
+def _path(name: str, key: str, title: str, command: str, none: str) -> Later:
+    def draw(state: State) -> Panel:
+        found = state.ask(f"head_{key}", head=name)
+        missing = found.complaint is not None
+        return Panel(
+            key,
+            title,
+            "heads",
+            found,
+            empty="not measured for this scan" if missing else none,
+            command=command if missing else None,
+        )
+
+    return Later(key, title, draw, rows=8)
 
 
 ROUTE = Route("/head/{head}", "head", make)

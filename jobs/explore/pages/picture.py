@@ -1,7 +1,12 @@
 """`/picture/KEY`: a picture, its neighbours by every role, and what each head makes of it."""
 
-from jobs.explore.charts import bars
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.explore.charts import bars, dumbbells
 from jobs.explore.page import Later, Page, Panel, Route, State
+
+SHOWN = 8
 
 
 def make(state: State) -> Page:
@@ -122,21 +127,61 @@ def _classes(state: State, image_id: int) -> list[Panel]:
 
 
 def _whatif(state: State, classifier: str, image_id: int, names: list[str]) -> Panel:
-    """Return switches for the strongest heads, and the prediction without those switched off."""
+    """Return switches for the strongest heads, and what is left of the margin without some."""
     off = [name for name in state.query.get("off", "").split(",") if name]
     answer = state.ask("picture_whatif", classifier=classifier, heads=off, image_id=image_id)
     key = state.path["key"]
+    chosen = state.query.get("classifier")
     switches = [
         (
             name,
             name in off,
             state.url(
-                "picture", key, off=[n for n in off if n != name] if name in off else [*off, name]
+                "picture",
+                key,
+                classifier=chosen,
+                off=[n for n in off if n != name] if name in off else [*off, name],
             ),
         )
         for name in dict.fromkeys([*names[:10], *off])
     ]
-    return Panel("whatif", "Without some heads", "switches", answer, {"switches": switches})
+    shown = [
+        {"members": row["class_name"], "n": 1, "before": row["before"], "after": row["after"]}
+        for row in answer.rows[:SHOWN]
+    ]
+    return Panel(
+        "whatif",
+        "Without some heads",
+        "switches",
+        answer,
+        {
+            "switches": switches,
+            "outcome": _outcome(answer.rows),
+            "all_on": state.url("picture", key, classifier=chosen) if off else None,
+            "chart": dumbbells(shown, "cosine", ".2f") if shown else None,
+            "alt": "; ".join(f"{r['members']} {r['before']:.3f} {r['after']:.3f}" for r in shown),
+        },
+        lead="Each head switched off is replaced by its mean over all pictures, in the direct "
+        "effect. Ring: with all heads. Dot: without.",
+    )
+
+
+def _outcome(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what is predicted before and after, and the margin of the first class before."""
+    if not rows:
+        return {}
+    first, second = rows[0], rows[1] if len(rows) > 1 else None
+    margins = {
+        f"margin_{side}": None if second is None else first[side] - second[side]
+        for side in ("before", "after")
+    }
+    return {
+        "before": first["class_name"],
+        "after": max(rows, key=lambda row: row["after"])["class_name"],
+        "second": None if second is None else second["class_name"],
+        "truth": next((row["class_name"] for row in rows if row["truth"]), None),
+        **margins,
+    }
 
 
 ROUTE = Route("/picture/{key:any}", "picture", make)

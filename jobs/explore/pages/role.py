@@ -22,7 +22,7 @@ def make(state: State) -> Page:
     ]
     if strongest is not None:
         for index, row in enumerate(state.ask("head_texts", head=strongest).rows[:3]):
-            panels.append(_strip(index, str(row["text"]), strongest))
+            panels.append(_strip(state, index, str(row["text"]), strongest))
         panels.append(Later("nearest", f"Alike in {role}", lambda s: _nearest(s, role), 5, True))
     return Page(
         title=role,
@@ -33,8 +33,14 @@ def make(state: State) -> Page:
     )
 
 
-def _strip(index: int, text: str, head: str) -> Later:
-    return strip(index, text, head, f"Spread by {head}: from least to most “{text}”")
+def _strip(state: State, index: int, text: str, head: str) -> Later:
+    title = f"Spread by {head}: from least to most “{text}”"
+    return strip(index, text, head, title, lambda key: _alike(state, key))
+
+
+def _alike(state: State, key: str) -> str:
+    """Return the address of the page with the pictures nearest to one."""
+    return state.url("role", state.path["role"], picture=key)
 
 
 def _nearest(state: State, role: str) -> Panel:
@@ -45,9 +51,15 @@ def _nearest(state: State, role: str) -> Panel:
         f"Alike in {role}",
         "nearest",
         state.ask("picture_by_role", key=key, role=role),
-        {"key": key, "head": None, "asked": state.ask("picture", key=key).first},
+        {
+            "key": key,
+            "head": None,
+            "asked": state.ask("picture", key=key).first,
+            "alike": lambda one: _alike(state, one),
+        },
         wide=True,
-        lead="The pictures nearest to the first one by all of these heads together.",
+        lead="The pictures nearest to the first one by all of these heads together; press “alike” "
+        "under any picture of this page to ask of that one.",
     )
 
 

@@ -13,7 +13,8 @@ named AS (
     ) = 1
 ),
 attributes AS (
-    SELECT layer, head, max(r2) AS r2, arg_max(attribute, r2) AS attribute
+    SELECT layer, head, max(r2) AS r2, arg_max(attribute, r2) AS attribute,
+        list({'attribute': attribute, 'r2': r2} ORDER BY attribute) AS r2_by_attribute
     FROM head_attributes WHERE scan_id = :scan
     GROUP BY layer, head
 ),
@@ -26,7 +27,7 @@ effects AS (
 )
 SELECT h.name, h.layer, h.head, h.variance_share, h.variance, h.mean_norm, h.effective_rank,
     t.explained, r.role, r.q_value, r.stability, a.attribute, a.r2, e.abs_direct, e.abs_total,
-    e.abs_indirect, e.repair, t.texts
+    e.abs_indirect, e.repair, a.r2_by_attribute, t.texts
 FROM heads AS h
 LEFT JOIN texts AS t USING (layer, head)
 LEFT JOIN named AS r USING (layer, head)

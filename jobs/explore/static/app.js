@@ -82,6 +82,61 @@ const watch = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "300px" });
 
+// A link that changes one panel alone: the rest of the page stays where it is.
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-swap]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+  const box = document.getElementById(link.dataset.swap);
+  if (!box) return;
+  event.preventDefault();
+  const place = new URL(link.href), asked = new URL(link.href), label = link.getAttribute("aria-label");
+  place.hash = asked.hash = "";
+  asked.searchParams.set("panel", link.dataset.swap);
+  box.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(asked);
+    if (!answer.ok) throw new Error(answer.statusText);
+    delete box.dataset.rest;
+    watch.unobserve(box);
+    box.innerHTML = await answer.text();
+    history.replaceState(null, "", place);
+  } catch {
+    location.assign(link.href);
+    return;
+  }
+  box.removeAttribute("aria-busy");
+  if (!box.contains(link)) {
+    const name = label?.split(",")[0];
+    const same = [...box.querySelectorAll("a[data-swap]")].find((one) => name && one.getAttribute("aria-label")?.split(",")[0] === name);
+    const heading = box.querySelector("h2");
+    heading?.setAttribute("tabindex", "-1");
+    (same ?? heading)?.focus({ preventScroll: true });
+    box.scrollIntoView({ block: "nearest", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  }
+  await enliven(box);
+});
+
+// What a cell says when the pointer or the keyboard is on it, at once and in the page's own type.
+const tip = Object.assign(document.createElement("div"), { className: "tip", role: "tooltip", id: "tip", hidden: true });
+document.body.append(tip);
+function showTip(event) {
+  const over = event.target.closest?.("[data-tip]");
+  for (const one of document.querySelectorAll("[aria-describedby=tip]")) one.removeAttribute("aria-describedby");
+  tip.hidden = !over;
+  if (!over) return;
+  tip.textContent = over.dataset.tip;
+  over.setAttribute("aria-describedby", "tip");
+  const at = over.getBoundingClientRect(), own = tip.getBoundingClientRect();
+  const left = Math.max(8, Math.min(at.left + at.width / 2 - own.width / 2, document.documentElement.clientWidth - own.width - 8));
+  const above = at.top - own.height - 8;
+  tip.style.left = `${left}px`;
+  tip.style.top = `${above > 8 ? above : at.bottom + 8}px`;
+}
+document.addEventListener("mouseover", showTip);
+document.addEventListener("focusin", showTip);
+document.addEventListener("scroll", () => (tip.hidden = true), { passive: true, capture: true });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
+
 document.addEventListener("focusin", async (event) => {
   const select = event.target.closest("select[data-options]");
   if (!select) return;

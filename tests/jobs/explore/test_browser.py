@@ -133,6 +133,33 @@ def test_the_keyboard_reaches_a_head_from_the_atlas(browser: Browser, address: s
     page.close()
 
 
+def test_a_picture_pressed_changes_the_nearest_alone(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    opened(page, f"{address}/head/L5H0")
+    page.evaluate("window.here = true")
+    link = page.locator("#strip0 a.alike").nth(3)
+    key = link.get_attribute("aria-label").removeprefix("pictures alike to ")
+    link.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"document.querySelector('#nearest .asked a').title === '{key}'")
+    assert page.evaluate("window.here && document.activeElement.id") == "nearest-title"
+    assert f"picture={quote(key, safe='')}" in page.url
+    page.close()
+
+
+def test_a_cell_says_role_and_texts_to_pointer_and_keyboard(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    opened(page, address)
+    page.evaluate("scrollTo(0, 0)")
+    page.locator('.grid a[aria-label^="L5H0"]').focus()
+    assert "role: background" in page.locator("#tip").inner_text()
+    page.keyboard.press("Escape")
+    assert not page.locator("#tip").is_visible()
+    page.locator('.grid a[aria-label^="L4H1"]').hover()
+    assert "L4H1" in page.locator("#tip").inner_text()
+    page.close()
+
+
 def test_sql_is_copied_as_it_stands(browser: Browser, address: str) -> None:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

@@ -1,9 +1,18 @@
-"""`export --embedding-atlas`: what the tool reads, against a literal computation."""
+"""`export --embedding-atlas`: what the tool reads, against a literal computation; and the tool."""
 
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import sync_playwright
 
 from jobs.commands.export import ExportConfig, run
 from jobs.steps.opened import open_scan
@@ -35,3 +44,52 @@ def test_places_neighbours_and_thumbnails_of_a_head(explored: Warehouse, tmp_pat
     first = table["image"][0].as_py()
     assert first["bytes"][:2] == b"\xff\xd8"
     assert first["path"] == table["key"][0].as_py()
+
+
+TOOL = os.environ.get("EMBEDDING_ATLAS") or shutil.which("embedding-atlas")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    TOOL is None,
+    reason="needs the tool: pip install embedding-atlas, in an environment of its own, and "
+    "EMBEDDING_ATLAS=PATH of its program",
+)
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+def test_the_tool_opens_it(explored: Warehouse, tmp_path: Path) -> None:
+    path = tmp_path / "L5H0.parquet"
+    run(ExportConfig(output=path, warehouse=explored.root, embedding_atlas="L5H0"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert TOOL is not None
+    columns = "--x x --y y --neighbors neighbors --image image".split()
+    command = [TOOL, str(path), *columns, "--host", "127.0.0.1", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}"
+    with (tmp_path / "said").open("w") as said:
+        with subprocess.Popen(command, stdout=said, stderr=said, cwd=tmp_path) as process:
+            try:
+                _wait_for(address, process, tmp_path / "said")
+                with sync_playwright() as playwright:
+                    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+                    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+                    page = browser.new_page()
+                    page.goto(address)
+                    page.locator("canvas").first.wait_for(timeout=120_000)
+                    page.get_by_text(str(PICTURES)).first.wait_for(timeout=120_000)
+                    browser.close()
+            finally:
+                process.terminate()
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], said: Path) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        assert process.poll() is None, said.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.5)
+    raise TimeoutError(said.read_text())

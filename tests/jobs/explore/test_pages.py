@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import cache, partial
@@ -20,7 +21,7 @@ from jobs.explore.render import say
 from jobs.steps.opened import open_scan
 from schemas.names import head_name, parse_head
 from tests.jobs.explore.conftest import picture_file
-from tests.jobs.explore.reading import Shown, panels
+from tests.jobs.explore.reading import Shown, elements, panels
 from tests.synthetic import Shape, write_scan
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse
@@ -199,6 +200,49 @@ def test_charts_draw_what_their_sql_returns(client: TestClient, explored: Wareho
     }
 
 
+def test_a_pictures_switches_are_the_ablation_macros_numbers(
+    client: TestClient, explored: Warehouse
+) -> None:
+    page = f"/picture/{quote(KEY, safe='')}?off=L5H4,L4H1"
+    panel = panels(client, page)["whatif"]
+    (expected,) = answers(explored, f"FROM ablate('kinds', ['L5H4', 'L4H1']) WHERE key = '{KEY}'")
+    assert panel.sql is not None
+    rows = answers(explored, panel.sql)
+    assert max(rows, key=lambda row: float(str(row["after"])))["class_name"] == expected["after"]
+    assert max(float(str(row["after"])) for row in rows) == pytest.approx(
+        expected["logit_after"], abs=1e-6
+    )
+    assert rows[0]["class_name"] == expected["before"]
+    assert f"<b><bdi>{expected['after']}</bdi></b>" in panel.html
+    margin = float(str(rows[0]["after"])) - float(str(rows[1]["after"]))
+    assert f"<b>{say(margin)}</b>" in panel.html
+
+
+def test_the_nearest_are_those_of_the_picture_pressed(
+    client: TestClient, explored: Warehouse
+) -> None:
+    strip = panels(client, "/head/L5H0")["strip0"]
+    links = [e for e in elements(strip.html) if e.attributes.get("data-swap") == "nearest"]
+    assert len(links) == 10
+    address = links[3].attributes["href"].removesuffix("#nearest")
+    nearest = panels(client, address)["nearest"]
+    assert strip.sql is not None and nearest.sql is not None
+    key = answers(explored, strip.sql)[3]["key"]
+    expected = answers(explored, f"FROM nearest_by_head('{key}', 'L5H0', k := 12)")
+    assert [r["key"] for r in answers(explored, nearest.sql)] == [r["key"] for r in expected]
+
+
+@pytest.mark.parametrize("attribute", ["background", "colour"])
+def test_the_grid_shows_r2_of_an_attribute(
+    client: TestClient, explored: Warehouse, attribute: str
+) -> None:
+    panel = panels(client, f"/?by=r2:{attribute}")["grid"]
+    rows = answers(explored, f"FROM head_attributes WHERE attribute = '{attribute}'")
+    assert len(rows) == 36
+    for row in rows:
+        assert f'aria-label="L{row["layer"]}H{row["head"]}: {row["r2"]:.0%}"' in panel.html
+
+
 def test_what_if_shows_the_macros_numbers(client: TestClient, explored: Warehouse) -> None:
     panel = panels(client, "/what-if/kinds?heads=L5H4,L5H0&by=background")["groups"]
     expected = answers(
@@ -310,12 +354,13 @@ def test_downloads_are_the_whole_answer(client: TestClient, explored: Warehouse)
     assert client.get("/download.parquet", params={"q": "FROM heads"}).content[:4] == b"PAR1"
 
 
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.slow)])
 def test_twenty_readers_while_others_publish(
-    tmp_path: Path, serve: Callable[[Warehouse], TestClient]
+    tmp_path: Path, serve: Callable[[Warehouse], TestClient], seconds: float
 ) -> None:
     write_scan(tmp_path)
     warehouse = Warehouse(tmp_path)
-    publish(warehouse)
+    published = [publish(warehouse).version]
     client = serve(warehouse)
     ended, failures = threading.Event(), []
 
@@ -329,9 +374,11 @@ def test_twenty_readers_while_others_publish(
     readers = [threading.Thread(target=read) for _ in range(20)]
     for reader in readers:
         reader.start()
-    for _ in range(4):
-        publish(warehouse)
+    until = time.monotonic() + seconds
+    while len(published) < 5 or time.monotonic() < until:
+        published.append(publish(warehouse).version)
     ended.set()
     for reader in readers:
         reader.join()
     assert not failures
+    assert client.get("/version").json() == {"version": published[-1]}
