@@ -74,7 +74,7 @@ def texts(rows: Rows) -> Spec:
     base = _chart().encode(y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x=alt.X("cumulative:Q", title="variance explained so far", axis=alt.Axis(format=".0%")),
-        color=alt.Color("property:N", title=None, legend=alt.Legend(orient="bottom")),
+        color=alt.Color("property:N", title=None, legend=alt.Legend(orient="bottom", columns=4)),
         tooltip=[
             "text:N",
             "property:N",
@@ -108,7 +108,7 @@ def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Sp
     return _spec(chart, data)
 
 
-def dumbbells(rows: Rows, title: str = "accuracy", form: str = ".0%") -> Spec:
+def dumbbells(rows: Rows, title: str = "accuracy", form: str = ".1~%") -> Spec:
     """Return a number of each group before and after, joined by a line."""
     import altair as alt
 
@@ -118,15 +118,15 @@ def dumbbells(rows: Rows, title: str = "accuracy", form: str = ".0%") -> Spec:
     ]
     order = [row["group"] for row in data]
     base = _chart().encode(y=alt.Y("group:N", sort=order, title=None))
-    axis = alt.Axis(format=form, tickMinStep=0.01, tickCount=6)
+    axis = alt.Axis(format=form, tickCount=6)
     line = base.mark_rule(color="#888").encode(
         x=alt.X("before:Q", title=title, scale=alt.Scale(zero=False), axis=axis), x2="after:Q"
     )
     tip = [
         "group:N",
         "n:Q",
-        alt.Tooltip("before:Q", format=form.replace("0%", "1%").replace("2f", "4f")),
-        alt.Tooltip("after:Q", format=form.replace("0%", "1%").replace("2f", "4f")),
+        alt.Tooltip("before:Q", format=form.replace("2f", "4f")),
+        alt.Tooltip("after:Q", format=form.replace("2f", "4f")),
     ]
     before = base.mark_point(size=70, color="#888").encode(x="before:Q", tooltip=tip)
     after = base.mark_circle(size=90, color="#b6552a").encode(x="after:Q", tooltip=tip)

@@ -27,7 +27,10 @@ class Measure:
         """Return the value as it is shown; a dash of none."""
         if value is None:
             return "–"
-        return str(value) if self.form == "name" else format(value, self.form)
+        if self.form == "name":
+            return str(value)
+        # z: no minus before a number that rounds to 0
+        return format(value, f"z{self.form}")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Panel:
         empty: what to say, and the command that makes the result, when there are no rows.
         command: that command; None where this HeadAtlas has none of its name.
         wide: takes the page's whole width.
+        tall: stands beside two others.
         rest: path and query to fetch this panel from, when it is drawn after the page.
         lead: one or two sentences under its heading.
         bare: holds panels of its own, which stand in its place.
@@ -38,6 +39,7 @@ class Panel:
     rest: str | None = None
     lead: str | None = None
     bare: bool = False
+    tall: bool = False
 
     @property
     def numeric(self) -> frozenset[str]:

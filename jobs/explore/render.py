@@ -17,6 +17,7 @@ from schemas.names import parse_head
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 LONGEST: Final = 400
+LONGEST_LIST: Final = 8
 
 
 class Renderer:
@@ -93,7 +94,8 @@ def say(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, (list, tuple)):
-        return short(" · ".join(say(v) for v in value))
+        more = f" … {len(value):,} in all" if len(value) > LONGEST_LIST else ""
+        return short(" · ".join(say(v) for v in value[:LONGEST_LIST])) + more
     if isinstance(value, dict):
         return short(json.dumps(value, ensure_ascii=False, default=str))
     return short(str(value))
@@ -113,9 +115,9 @@ def paired(panels: Sequence[Panel]) -> list[Panel]:
     """Return panels in two columns without holes: one that is left alone in its row is wide."""
     found: list[Panel] = []
     run = 0
-    for panel, following in zip(panels, [*panels[1:], None], strict=True):
-        run = 0 if panel.wide else run + 1
-        alone = run % 2 == 1 and (following is None or following.wide)
+    for index, panel in enumerate(panels):
+        run = 0 if panel.wide else run + 1 + panel.tall
+        alone = run % 2 == 1 and all(following.wide for following in panels[index + 1 : index + 2])
         found.append(replace(panel, wide=True) if alone else panel)
     return found
 

@@ -38,7 +38,7 @@ def make(state: State) -> Page:
         _scatter(state, heads, there),
         *_finder(state),
     ]
-    panels += [_rejects(state), _stale(state)]
+    panels += [_last_run(state), _rejects(state), _stale(state)]
     scan = next((s for s in state.ask("scans").rows if s["scan_id"] == state.scan), None)
     return Page(
         title="Atlas of heads",

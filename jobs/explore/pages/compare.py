@@ -24,6 +24,7 @@ def make(state: State) -> Page:
             state.ask("compare_heads", **sides),
             empty="the two towers share no layer and head",
             lead="Heads whose share of the output's variance differs most.",
+            wide=True,
         ),
         Panel(
             "matches",

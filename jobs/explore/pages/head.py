@@ -6,7 +6,8 @@ from jobs.explore.page import Later, Page, Panel, Route, State
 from jobs.explore.strips import strip
 
 STRIPS = 4
-EFFECTS_SHOWN = 12
+EFFECTS_SHOWN = 8
+ATTRIBUTES = "Explained by the pictures' own columns"
 
 
 def make(state: State) -> Page:
@@ -16,24 +17,16 @@ def make(state: State) -> Page:
     spans = state.ask("head_texts", head=name)
     role = state.ask("head_role", head=name)
     first = role.first
+    firsts = [str(row["text"]) for row in spans.rows[:STRIPS]]
     panels: list[Panel | Later] = [
         _role(state, role),
         _texts(state, spans),
-    ]
-    panels += [
-        _strip(state, i, str(row["text"]), name) for i, row in enumerate(spans.rows[:STRIPS])
-    ]
-    panels += [
-        Later(
-            "attributes",
-            "Explained by the pictures' own columns",
-            lambda s: _attributes(s, name),
-            rows=10,
-        ),
-        Later("off", "Switched off", lambda s: _off(s, name), rows=10),
+        Later("attributes", ATTRIBUTES, lambda s: _attributes(s, name), rows=9),
+        *(_strip(state, i, text, name) for i, text in enumerate(firsts)),
         Later("nearest", "Alike by this head", lambda s: _nearest(s, name), rows=8, wide=True),
-        Later("retrieval", "As a search engine", lambda s: _retrieval(s, name), rows=12),
-        Later("effects", "Total against direct effect", lambda s: _effects(s, name), rows=12),
+        Later("off", "Switched off", lambda s: _off(s, name), rows=14),
+        Later("effects", "Total against direct effect", lambda s: _effects(s, name), rows=14),
+        Later("retrieval", "As a search engine", lambda s: _retrieval(s, name), rows=9),
         *_paths(state, name),
     ]
     return Page(
@@ -79,6 +72,7 @@ def _texts(state: State, found: Answer) -> Panel:
         "chart",
         found,
         {"chart": texts(found.rows) if found.rows else None, "alt": _spoken(found)},
+        tall=bool(found.rows),
         empty="no TextSpan basis",
         command=f"headatlas textspan --pool POOL --scan {state.scan}",
         lead="Bars: variance explained so far. Grey ticks: the most that as many directions could.",
@@ -105,7 +99,7 @@ def _attributes(state: State, name: str) -> Panel:
     found = state.ask("head_attributes", head=name)
     return Panel(
         "attributes",
-        "Explained by the pictures' own columns",
+        ATTRIBUTES,
         "chart",
         found,
         {
@@ -219,13 +213,23 @@ def _effects(state: State, name: str) -> Panel:
 def _paths(state: State, name: str) -> list[Later]:
     """Return the panels of paths and alike heads, from their tables."""
     asked = (
-        ("feeders", "Fed by", f"headatlas edges --scan {state.scan}", "it reads from no component"),
-        ("fed", "Feeds", f"headatlas edges --scan {state.scan}", "no later head reads from it"),
+        (
+            "feeders",
+            "Fed by",
+            f"headatlas edges --scan {state.scan}",
+            "none: it reads from no component",
+        ),
+        (
+            "fed",
+            "Feeds",
+            f"headatlas edges --scan {state.scan}",
+            "none: no later head reads from it",
+        ),
         (
             "alike",
             "Heads alike",
             f"headatlas scan … --store similarity --scan {state.scan}",
-            "no other head is like it",
+            "none: no other head is like it",
         ),
     )
     return [_path(name, *one) for one in asked]

@@ -1,2 +1,5 @@
-SELECT command, started_at, seconds, scanned, rejects, outcome, error FROM runs
-ORDER BY started_at DESC LIMIT 1
+SELECT command, scan_id AS scan, date_trunc('second', started_at) AS started_at, seconds, scanned,
+    rejects, outcome, message
+FROM runs
+ORDER BY runs.started_at DESC
+LIMIT 1

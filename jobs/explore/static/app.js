@@ -43,8 +43,12 @@ async function drawCharts(within) {
     target.setAttribute("aria-hidden", "true");
     box.querySelector("div")?.remove();
     box.append(target);
-    const spec = JSON.parse(source.textContent);
-    await window.vegaEmbed(target, spec, { actions: false, renderer: "svg", config: theme(), tooltip: { theme: dark.matches ? "dark" : "light" } });
+    const narrow = box.clientWidth < 520;
+    const room = Math.round(Math.max(100, Math.min(260, box.clientWidth * .42)));
+    const spec = JSON.parse(source.textContent.replace(/"labelLimit":\s*\d+/g, `"labelLimit": ${room}`).replace(/"columns":\s*\d+/g, `"columns": ${narrow ? 2 : 4}`));
+    const config = theme();
+    if (narrow) config.legend = { ...config.legend, orient: "bottom", columns: 2 };
+    await window.vegaEmbed(target, spec, { actions: false, renderer: "svg", config, tooltip: { theme: dark.matches ? "dark" : "light" } });
   }
 }
 
