@@ -22,6 +22,8 @@ from benchmarks import (
     mutated,
     nearest,
     nights,
+    pushing,
+    reading,
     roles,
     scheduling,
     spans,
@@ -44,8 +46,10 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "roles": lambda work: roles.run(),
     "evaluate": evaluation.run,
     "nights": nights.run,
+    "reading": reading.run,
+    "push": pushing.run,
     "maps": lambda work: maps.run(),
-    "scheduling": lambda work: scheduling.run(),
+    "scheduling": scheduling.run,
     "world": lambda work: world.run(),
 }
 

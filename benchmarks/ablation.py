@@ -15,20 +15,26 @@ import psutil
 from benchmarks.rows import Row
 from jobs.steps.ablated import open_scene
 from jobs.steps.logits import store_logits
+from jobs.steps.opened import opened
+from jobs.steps.summary import store_heads
 from jobs.steps.whatif import ablate_sets, random_sets
 from pipeline.heads import moments as mo
 from pipeline.heads.stored_frames import Frames
-from pipeline.heads.summary import heads_table
 from schemas.files import rejects_schema
+from schemas.kinds import Part
 from schemas.manifest import Timing
 from schemas.names import head_name
+from schemas.results import KINDS
+from schemas.results.classifiers import CLASSIFIERS
+from schemas.results.head_logits import HEAD_LOGITS
+from schemas.results.image_logits import IMAGE_LOGITS
 from tests.synthetic import Shape, images, record
 from warehouse.database.publish import publish
 from warehouse.files.layout import ScanDir, Warehouse
+from warehouse.results.claims import Now
 from warehouse.results.classifiers import Classifier
-from warehouse.results.files import write_result
 from warehouse.store import snapshots
-from warehouse.store.shards import ShardPayload, write_shard
+from warehouse.store.shards import ShardPayload, load_manifest, write_shard
 
 THREADS, REPEATS = 2, 7
 SHAPE = Shape(
@@ -49,53 +55,65 @@ def run(work: Path, pictures: int = 50_000) -> list[Row]:
     return [*rows, *stream(warehouse, size)]
 
 
-def build(warehouse: Warehouse, pictures: int) -> ScanDir:
+def build(warehouse: Warehouse, pictures: int, shape: Shape = SHAPE) -> ScanDir:
     """Write the scan; shards repeat one drawn block of vectors, each in another order."""
     rng = np.random.default_rng(0)
-    scan = warehouse.create_scan("ablation")
-    size = (len(SHAPE.layers), SHAPE.n_heads, SHAPE.d_joint, SHAPE.d_head)
+    scan = warehouse.create_scan("drawn")
+    size = (len(shape.layers), shape.n_heads, shape.d_joint, shape.d_head)
     q = np.linalg.qr(rng.standard_normal(size))[0]
-    r = np.broadcast_to(np.eye(SHAPE.d_head), (*size[:2], SHAPE.d_head, SHAPE.d_head))
-    frames = Frames.stacked(q, np.ascontiguousarray(r), np.asarray(SHAPE.layers, np.int64))
+    r = np.broadcast_to(np.eye(shape.d_head), (*size[:2], shape.d_head, shape.d_head))
+    frames = Frames.stacked(q, np.ascontiguousarray(r), np.asarray(shape.layers, np.int64))
     scan.frames.write_bytes(frames.to_bytes())
-    said = record(scan.name, SHAPE, "2026-01-01T00:00:00+00:00")
+    said = record(scan.name, shape, "2026-01-01T00:00:00+00:00")
     scan.save_record(said.model_copy(update={"frames_sha256": frames.digest()}))
+    grow(scan, shape, pictures)
+    return scan
+
+
+def grow(scan: ScanDir, shape: Shape, pictures: int) -> None:
+    """Add drawn pictures to a scan, and commit them."""
+    rng = np.random.default_rng(1)
     fingerprint = scan.load_record().fingerprint()
-    drawn = rng.standard_normal((len(SHAPE.layers), SHAPE.n_heads, SHAPE.shard_size, SHAPE.d_head))
+    before = snapshots.latest(scan)
+    next_id = before.next_image_id if before is not None else 0
+    manifests = [load_manifest(scan, s.shard) for s in before.shards] if before is not None else []
+    drawn = rng.standard_normal((len(shape.layers), shape.n_heads, shape.shard_size, shape.d_head))
     block = (drawn * 0.01).astype(np.float16)
-    total: dict[mo.Key, mo.Moments] = {}
-    manifests = []
-    for number, first in enumerate(range(0, pictures, SHAPE.shard_size)):
-        count = min(SHAPE.shard_size, pictures - first)
-        order = rng.permutation(SHAPE.shard_size)[:count]
-        parts = {layer: block[at][:, order] for at, layer in enumerate(SHAPE.layers)}
-        table = images(first, count, SHAPE.d_joint, rng)
+    for first in range(next_id, next_id + pictures, shape.shard_size):
+        count = min(shape.shard_size, next_id + pictures - first)
+        order = rng.permutation(shape.shard_size)[:count]
+        parts = {layer: block[at][:, order] for at, layer in enumerate(shape.layers)}
         counted = {
             ("head", layer, head): _moments(vectors)
             for layer, heads in parts.items()
             for head, vectors in enumerate(heads)
         }
         counted["embedding", -1, -1] = mo.Moments(
-            count, np.zeros(SHAPE.d_joint), np.ones((1, 1)), np.zeros(SHAPE.d_joint), 0.0
+            count, np.zeros(shape.d_joint), np.ones((1, 1)), np.zeros(shape.d_joint), 0.0
         )
-        total = {k: total[k].merge(v) if k in total else v for k, v in counted.items()}
+        payload = ShardPayload(
+            images(first, count, shape.d_joint, rng),
+            rejects_schema().empty_table(),
+            mo.to_table(counted),
+            parts,
+            {},
+        )
         manifests.append(
             write_shard(
                 scan,
-                f"{number:06d}",
-                ShardPayload(
-                    table, rejects_schema().empty_table(), mo.to_table(counted), parts, {}
-                ),
+                f"{first:09d}",
+                payload,
                 fingerprint=fingerprint,
                 members_sha256="0" * 64,
-                base_snapshot=0,
+                base_snapshot=0 if before is None else before.number,
                 device="cpu",
                 timing=Timing(),
             )
         )
-    snapshot = snapshots.commit(scan, manifests, fingerprint=fingerprint, next_image_id=pictures)
-    write_result(scan.heads, heads_table(total), {"snapshot": snapshot.number})
-    return scan
+    snapshot = snapshots.commit(
+        scan, manifests, fingerprint=fingerprint, next_image_id=next_id + pictures
+    )
+    store_heads(scan, snapshot)
 
 
 def _moments(vectors: np.ndarray) -> mo.Moments:
@@ -104,19 +122,27 @@ def _moments(vectors: np.ndarray) -> mo.Moments:
 
 
 def _zeroshot(scan: ScanDir, name: str, classes: int, size: str) -> Row:
-    """Store a classifier of random weights whose labels the pictures carry; time it."""
+    """Time `classify`."""
+    started = time.perf_counter()
+    classify(scan, name, classes)
+    return Row(f"zeroshot, {classes} classes", time.perf_counter() - started, "s", None, size)
+
+
+def classify(scan: ScanDir, name: str, classes: int) -> None:
+    """Store a classifier of random weights whose labels the pictures carry."""
+    now = Now.of(scan)
+    assert now.snapshot is not None
     rng = np.random.default_rng(1)
-    weights = rng.standard_normal((classes, SHAPE.d_joint)).astype(np.float32)
+    weights = rng.standard_normal((classes, scan.load_record().model.d_joint)).astype(np.float32)
     weights /= np.linalg.norm(weights, axis=1, keepdims=True)
     labels = tuple(f"kind {i}" for i in range(classes))
-    snapshot = snapshots.latest(scan)
-    assert snapshot is not None
-    said = {"snapshot": snapshot.number, "created_at": "2026-01-01T00:00:00+00:00"}
-    started = time.perf_counter()
-    store_logits(
-        scan, scan.load_record(), snapshot, Classifier(name, labels, labels, weights, said)
-    )
-    return Row(f"zeroshot, {classes} classes", time.perf_counter() - started, "s", None, size)
+    given = {Part.CLASSES: labels, Part.OPTIONS: {"drawn": True}}
+    said = {
+        kind: now.provenance(now.claim(KINDS[kind], given))
+        for kind in (CLASSIFIERS, IMAGE_LOGITS, HEAD_LOGITS)
+    }
+    found = opened(scan, now.snapshot)
+    store_logits(found, Classifier(name, labels, labels, weights, said[CLASSIFIERS]), (), said)
 
 
 def ask(warehouse: Warehouse, size: str) -> list[Row]:

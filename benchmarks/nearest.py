@@ -25,7 +25,7 @@ LAYER, HEAD, THREADS, REPEATS = 22, 11, 2, 5
 SHAPE = Shape(
     layers=tuple(range(24)), n_layers=24, n_heads=16, d_head=64, d_joint=8, shard_size=4096
 )
-QUESTION = "SELECT key, score FROM nearest_by_head($key, 'L22H11', k := 10)"
+QUESTION = "SELECT key, score FROM nearest_by_head($key, '{head}', k := 10)"
 
 
 def run(work: Path, pictures: int) -> list[Row]:
@@ -76,7 +76,9 @@ def _link_every_layer(scan: ScanDir) -> None:
                 path.hardlink_to(filled)
 
 
-def ask(warehouse: Warehouse, pictures: int) -> tuple[float, float, float]:
+def ask(
+    warehouse: Warehouse, pictures: int, head: str = f"L{LAYER}H{HEAD}"
+) -> tuple[float, float, float]:
     """Return seconds of a cold question, of a warm one, and CPU seconds of a warm one."""
     _drop_from_cache(warehouse.root)
     with duckdb.connect(str(warehouse.database.resolve()), read_only=True) as con:
@@ -85,7 +87,7 @@ def ask(warehouse: Warehouse, pictures: int) -> tuple[float, float, float]:
         for n in range(REPEATS + 1):
             key = f"birds/{(n * 7919) % pictures:07d}.png"
             started, used = time.perf_counter(), time.process_time()
-            answer = con.execute(QUESTION, {"key": key}).fetchall()
+            answer = con.execute(QUESTION.format(head=head), {"key": key}).fetchall()
             wall.append(time.perf_counter() - started)
             cpu.append(time.process_time() - used)
             assert len(answer) == 10
