@@ -18,6 +18,7 @@ from jobs.commands import (
     publish,
     scan,
     segment,
+    similarity,
     spurious,
     textspan,
     zeroshot,
@@ -219,6 +220,7 @@ def _results(root: Path) -> None:
         )
     )
     edges.run(edges.EdgesConfig(warehouse=root, scan=SCAN, sample=64, workers=0))
+    similarity.run(similarity.SimilarityConfig(warehouse=root, scan=SCAN))
     pictures = root / "pictures"
     map_statistics.run(
         map_statistics.MapStatisticsConfig(

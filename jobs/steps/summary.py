@@ -1,29 +1,46 @@
-"""After a scan's commit: each head's merged moments, summarised in heads.parquet."""
+"""After a scan's commit: each head's merged moments, summarised: heads and head_directions."""
 
-from jobs.steps.opened import opened
-from pipeline.heads.summary import component_shares, heads_table
+from jobs.steps.opened import Opened, opened
+from pipeline.heads.summary import component_shares, directions_table, heads_table
 from schemas.manifest import Snapshot
 from schemas.results import KINDS
+from schemas.results.head_directions import HEAD_DIRECTIONS
 from schemas.results.heads import HEADS
 from warehouse.files.layout import ScanDir
 from warehouse.results.claims import Now
 from warehouse.results.files import write_result
+from warehouse.results.registry import result_path
 
 
 def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
-    """Merge the live shards' moments and write heads.parquet; nothing without pictures."""
+    """Merge the live shards' moments and write what they say of heads; nothing without pictures.
+
+    What is there and stands already is left as it is.
+    """
     if snapshot.images == 0:
         return
     found = opened(scan, snapshot)
     now = Now.opened(found)
+    _store_summary(found, now)
+    _store_directions(found, now)
+
+
+def _store_summary(found: Opened, now: Now) -> None:
     claim = now.claim(KINDS[HEADS])
-    if now.why_not(scan.heads, claim) is None:
+    if now.why_not(found.scan.heads, claim) is None:
         return
-    moments = found.moments
-    shares = component_shares(moments)
+    shares = component_shares(found.moments)
     names = {key[0] for key in shares}
     by_kind = {
         kind: sum(share for key, share in shares.items() if key[0] == kind)
         for kind in dict.fromkeys(["head", "mlp", "bias", "init", "const", *sorted(names)])
     }
-    write_result(scan.heads, heads_table(moments), now.provenance(claim, variance_shares=by_kind))
+    said = now.provenance(claim, variance_shares=by_kind)
+    write_result(found.scan.heads, heads_table(found.moments), said)
+
+
+def _store_directions(found: Opened, now: Now) -> None:
+    claim = now.claim(KINDS[HEAD_DIRECTIONS])
+    path = result_path(found.scan, KINDS[HEAD_DIRECTIONS], HEAD_DIRECTIONS)
+    if now.why_not(path, claim) is not None:
+        write_result(path, directions_table(found.moments), now.provenance(claim))

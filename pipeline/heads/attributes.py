@@ -96,10 +96,20 @@ def explained(sums: GroupSums, covariance: Float[np.ndarray, "head d_head d_head
 
 def mixture_tail(value: float, weights: Float[np.ndarray, " d"], freedom: int) -> float:
     """Return P(Σ_k w_k χ²_freedom ≥ value), matching mean, variance and skewness."""
-    c1, c2, c3 = (freedom * float((weights**power).sum()) for power in (1, 2, 3))
+    sums = (np.array(freedom * float((weights**power).sum())) for power in (1, 2, 3))
+    return float(cumulant_tail(np.array(value), *sums))
+
+
+def cumulant_tail(
+    value: Float[np.ndarray, "*shape"],
+    c1: Float[np.ndarray, "*shape"],
+    c2: Float[np.ndarray, "*shape"],
+    c3: Float[np.ndarray, "*shape"],
+) -> Float[np.ndarray, "*shape"]:
+    """Return P(X ≥ value) of a sum X of weighted χ² by c_p = Σ degrees · weightᵖ, p = 1, 2, 3."""
     equivalent = c2**3 / c3**2
     standard = (value - c1) / (2 * c2) ** 0.5
-    return float(chi2.sf(equivalent + standard * (2 * equivalent) ** 0.5, equivalent))
+    return np.asarray(chi2.sf(equivalent + standard * (2 * equivalent) ** 0.5, equivalent))
 
 
 def encode_columns(

@@ -1,4 +1,4 @@
-"""Heads, summarised from their moments: the rows of heads.parquet."""
+"""Heads, summarised from their moments: the rows of heads.parquet and head_directions.parquet."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,11 @@ import pyarrow as pa
 
 from pipeline.heads.moments import Key, Moments, effective_rank, head_keys, share
 from schemas.names import head_name
+from schemas.results.head_directions import head_directions_schema
 from schemas.results.heads import heads_schema
+
+# Directions with less than this share of the largest variance are rounding of half precision.
+LEAST = 1e-6
 
 
 def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
@@ -30,6 +34,34 @@ def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
             }
         )
     return pa.Table.from_pylist(rows, schema=heads_schema())
+
+
+def directions_table(moments: Mapping[Key, Moments]) -> pa.Table:
+    """Return each head's principal directions and their variances, the largest first.
+
+    None of heads of whose covariance the trace alone is kept; those of less than a millionth of
+    the largest variance are left out. The sign is that which makes the largest entry positive.
+    """
+    rows = []
+    for layer, head in head_keys(moments):
+        found = moments["head", layer, head]
+        if found.traced:
+            continue
+        values, vectors = np.linalg.eigh(found.covariance)
+        for number, at in enumerate(range(len(values) - 1, -1, -1)):
+            if values[at] <= LEAST * values[-1]:
+                break
+            vector = vectors[:, at] * np.sign(vectors[np.abs(vectors[:, at]).argmax(), at])
+            rows.append(
+                {
+                    "layer": layer,
+                    "head": head,
+                    "direction": number,
+                    "variance": float(values[at]),
+                    "vector": vector.astype(np.float32),
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=head_directions_schema())
 
 
 def component_shares(moments: Mapping[Key, Moments]) -> dict[Key, float]:

@@ -27,6 +27,7 @@ from jobs.commands import (
     publish,
     scan,
     segment,
+    similarity,
     spurious,
     verify,
 )
@@ -46,6 +47,7 @@ from jobs.commands.roles.build import RolesConfig
 from jobs.commands.roles.set import RoleSetConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.segment import SegmentConfig
+from jobs.commands.similarity import SimilarityConfig
 from jobs.commands.spurious import SpuriousConfig
 from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
@@ -62,6 +64,8 @@ from warehouse.store import snapshots
 PICTURE, LABEL, POOL, WEIGHTS = "new picture", "changed label", "changed pool", "new weights"
 BREAKS = {
     "heads": {WEIGHTS, PICTURE},
+    "head_directions": {WEIGHTS, PICTURE},
+    "head_similarity": {WEIGHTS, PICTURE},
     "textspan": {WEIGHTS, PICTURE, POOL},
     "roles": {WEIGHTS, PICTURE, POOL},
     "stability": {WEIGHTS, PICTURE, POOL},
@@ -174,6 +178,7 @@ def make_all(made: World) -> None:
     segment.run(segment_config(made))
     map_statistics.run(statistics_config(made))
     edges.run(EdgesConfig(warehouse=w, workers=0))
+    similarity.run(SimilarityConfig(warehouse=w))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
 
 
@@ -295,10 +300,11 @@ def test_after_a_restart_with_other_weights_nothing_old_is_served(
     publish.run(PublishConfig(warehouse=made.warehouse))
     w = Warehouse(made.warehouse)
     found = query(w, "SELECT kind, stale, why, is_default FROM results").to_pylist()
+    anew = {"heads", "head_directions"}
     for row in found:
-        assert row["stale"] == (row["kind"] != "heads"), row
-        assert row["kind"] == "heads" or ("changed" in row["why"] and not row["is_default"])
-    tables = [t.name for k in KINDS.values() for t in k.tables if k.name != "heads"]
+        assert row["stale"] == (row["kind"] not in anew), row
+        assert row["kind"] in anew or ("changed" in row["why"] and not row["is_default"])
+    tables = [t.name for k in KINDS.values() for t in k.tables if k.name not in anew]
     for table in tables:
         assert query(w, f'SELECT count(*) AS n FROM "{table}"').to_pylist() == [{"n": 0}], table  # noqa: S608
     with pytest.raises(StaleScan, match="weights changed"):
@@ -422,4 +428,4 @@ def test_gc_deletes_results_of_other_weights_and_every_old_temporary_name(
     assert not [path for path in old if path.exists()] and young.exists()
     assert "s/textspan/mine" in swept.results
     left = {kind.name for kind, _ in stored(folder)}
-    assert left == {"heads", "manual_roles"}
+    assert left == {"heads", "head_directions", "manual_roles"}

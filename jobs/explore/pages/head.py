@@ -228,7 +228,7 @@ def _paths(state: State, name: str) -> list[Later]:
         (
             "alike",
             "Heads alike",
-            f"headatlas scan … --store similarity --scan {state.scan}",
+            f"headatlas similarity --scan {state.scan}",
             "none: no other head is like it",
         ),
     )

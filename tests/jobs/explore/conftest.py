@@ -45,6 +45,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     few = ("--workers", "0", "--sample", "8", *quiet)
     headatlas("effects", "--classifier", "kinds", "--check", "0", *few)
     headatlas("edges", *few)
+    headatlas("similarity", *quiet)
     publish(warehouse)
     return warehouse
 

@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs.commands import similarity
+from jobs.commands.similarity import SimilarityConfig
 from jobs.steps.logits import store_logits
 from jobs.steps.opened import opened
+from jobs.steps.summary import store_heads
 from schemas.macros import MACROS
 from schemas.relations import Macro
 from schemas.results.head_edges import head_edges_schema
@@ -66,6 +69,19 @@ WRONG = {
         "head_fed('L0H1', 5)": "'L0H1' is layer and head, so 5 cannot be the head",
         "head_fed('L0H1', scan := 'another')": "run headatlas edges",
         "head_fed('L0H1', k := NULL)": "k is NULL",
+    },
+    "similar_heads": {
+        "similar_heads('L9H0')": "no head L9H0",
+        "similar_heads('L1H2', k := -1)": "k is -1",
+        "similar_heads('L1H2', scan := 'nope')": "no scan 'nope'",
+        "similar_heads('L1H2', scan := 'another')": "run headatlas similarity",
+    },
+    "outliers_by_head": {
+        "outliers_by_head('L1H9')": "no head L1H9",
+        "outliers_by_head('L1H2', k := -1)": "k is -1",
+        "outliers_by_head('L1H2', 5)": "give what follows by name, as k := 5",
+        "outliers_by_head('L1H2', scan := 'nope')": "no scan 'nope'",
+        "outliers_by_head('L1H2', scan := 'another')": "run headatlas scan on it again",
     },
     "head_texts": {
         "head_texts('L5H0', scan := 'nope')": "no scan 'nope'",
@@ -139,6 +155,8 @@ RIGHT = {
     "explain_head": "explain_head('l1h2')",
     "head_feeders": "head_feeders('l1h2', k := 3)",
     "head_fed": "head_fed(0, 1)",
+    "similar_heads": "similar_heads('l1h2', k := 3)",
+    "outliers_by_head": "outliers_by_head(' l1h2 ', k := 3)",
     "head_texts": "head_texts('l1h2')",
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
     "nearest_by_role": "nearest_by_role('00003.png', 'place')",
@@ -215,6 +233,8 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     ]
     paths = pa.Table.from_pylist(edges, schema=head_edges_schema())
     write_result(planted.scan.results("head_edges") / "head_edges.parquet", paths, said)
+    store_heads(planted.scan, snapshot)
+    similarity.run(SimilarityConfig(warehouse=root, scan="birds"))
     publish(Warehouse(root), materialise=["L1H1"])
     return planted
 
@@ -334,6 +354,7 @@ LATERAL = (
     ("heads", "name", "head_texts({})", "SELECT 'L1H2' AS name UNION ALL SELECT 'L0H1'"),
     ("head_edges", "name", "head_feeders({})", "SELECT unnest(['L1H2', 'L2H0']) AS name"),
     ("r", "layer", "head_fed({}, 1)", "SELECT unnest([0, 1]) AS layer"),
+    ("s", "name", "similar_heads({})", "SELECT unnest(['L1H2', 'L2H0']) AS name"),
     ("t", "text", "nearest_by_text({}, 'L1H2')", "SELECT unnest(['text 3', 'text 2']) AS text"),
     ("images", "key", "nearest_by_head({}, 'L1H2')", TWO_KEYS),
     ("images", "key", "nearest_by_role({}, 'place')", TWO_KEYS),
