@@ -18,6 +18,7 @@ from benchmarks import (
     evaluation,
     explorer,
     maps,
+    match,
     memory,
     mutated,
     nearest,
@@ -49,6 +50,7 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "reading": reading.run,
     "push": pushing.run,
     "maps": lambda work: maps.run(),
+    "match": match.run,
     "scheduling": scheduling.run,
     "world": lambda work: world.run(),
 }

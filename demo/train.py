@@ -3,6 +3,7 @@
 The pictures are drawn once into the work folder; the run saves itself there every hundred steps
 and, started again with the same options, goes on from the last save to the very weights that it
 would have had. On a terminal it shows a progress bar, elsewhere it prints JSON lines.
+`--seed 1` trains another model of the same kind, to compare heads with.
 """
 
 import json
@@ -52,16 +53,20 @@ Report = Callable[[str, int, int, Mapping[str, object]], None]
 
 @dataclass(frozen=True)
 class Places:
-    """Where a run reads and writes: the config, the work folder, and the exported weights."""
+    """Where a run reads and writes: the config, the work folder, and the exported weights.
+
+    Runs of several seeds share a work folder, and so its pictures.
+    """
 
     config: Path
     work: Path
     out: Path
+    seed: int = 0
 
     @property
     def saved(self) -> Path:
         """The file from which a run goes on."""
-        return self.work / "run.pt"
+        return self.work / (f"run-{self.seed}.pt" if self.seed else "run.pt")
 
     @property
     def described(self) -> Path:
@@ -188,6 +193,11 @@ def train(
     return run
 
 
+def weights_of(seed: int) -> Path:
+    """Return where the weights of a seed go: those of any but the first do not ship."""
+    return Path(f"data/small_clip-{seed}.safetensors") if seed else WEIGHTS
+
+
 def vocabulary(config: Path) -> Words:
     """The compact vocabulary of the world's captions and prompts."""
     context = json.loads(config.read_text())["text_cfg"]["context_length"]
@@ -239,23 +249,31 @@ def reporting() -> Iterator[Report]:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="where the float16 checkpoint goes")] = WEIGHTS,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="where the float16 checkpoint goes; default, that of the model that ships, or for "
+            "another seed data/small_clip-SEED.safetensors"
+        ),
+    ] = None,
     work: Annotated[Path, typer.Option(help="folder for the pictures and the saved run")] = Path(
         "data/small_clip"
     ),
     config: Annotated[Path, typer.Option(help="open_clip model config")] = CONFIG,
     steps: Annotated[int | None, typer.Option(help="steps, for a shorter or longer run")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads, and processes that draw")] = 2,
+    seed: Annotated[int, typer.Option(help="of weights and batches: another model", min=0)] = 0,
 ) -> None:
     """Train the small CLIP on the drawn world; resumes a run that was interrupted."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    plan = ON_GPU if device.type == "cuda" else Plan()
+    plan = replace(ON_GPU if device.type == "cuda" else Plan(), seed=seed)
+    places = Places(config, work, out or weights_of(seed), seed)
     if steps is not None:
         plan = replace(plan, steps=steps)
     with reporting() as report:
         try:
-            train(plan, Places(config, work, out), device=device, processes=threads, report=report)
+            train(plan, places, device=device, processes=threads, report=report)
         except HeadAtlasError as error:
             print(error, file=sys.stderr)
             raise SystemExit(error.exit_code) from None

@@ -14,7 +14,7 @@ from pipeline.maps.method import KINDS
 from pipeline.maps.registry import DECLARED
 from schemas import tables
 from schemas.macros import MACROS
-from schemas.night import Accuracy, NightSummary, Rejects, Throughput
+from schemas.night import Accuracy, Drift, NightSummary, Rejects, Throughput
 from schemas.relations import Macro, Table
 
 FOLDER = Path(__file__).parent
@@ -149,7 +149,8 @@ on_finish: [/srv/atlas/alarm.sh]          # or: https://alarms.example.org/heada
 
 def night() -> str:
     """Return docs/night.md."""
-    return NIGHT_HEAD + "".join(map(_document, (NightSummary, Rejects, Throughput, Accuracy)))
+    parts = (NightSummary, Rejects, Throughput, Accuracy, Drift)
+    return NIGHT_HEAD + "".join(map(_document, parts))
 
 
 def _document(model: type[BaseModel]) -> str:

@@ -26,6 +26,7 @@ class Part(StrEnum):
         POOL: texts and properties of a description pool.
         BASIS: a TextSpan basis of the same scan, by its own claim.
         CLASSIFIER: a zero-shot classifier of the same scan, by its own claim.
+        OTHER: another scan: its configuration, and the pictures of its newest snapshot.
         CLASSES: a list of classes.
         CHECKPOINT: a model that is no scan's, by the bytes of its files.
         DATA: pictures that are no scan's, and their masks, by their bytes.
@@ -40,6 +41,7 @@ class Part(StrEnum):
     POOL = "pool"
     BASIS = "basis"
     CLASSIFIER = "classifier"
+    OTHER = "other scan"
     CLASSES = "classes"
     CHECKPOINT = "checkpoint"
     DATA = "data"

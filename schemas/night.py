@@ -35,6 +35,15 @@ class Accuracy(_Part):
     after: float | None = Field(description="After the night.")
 
 
+class Drift(_Part):
+    """A head whose distribution has moved since the night before."""
+
+    head: str = Field(description="Name of the head, as L22H11.")
+    drift: float = Field(description="How far, in its own variance; as `drift` of `head_drift`.")
+    mean_shift: float = Field(description="Of which the mean's move, in its own spread.")
+    variance_ratio: float = Field(description="Its total variance, now over before.")
+
+
 class NightSummary(_Part):
     """One night. What the night did not come to is null or empty."""
 
@@ -58,6 +67,10 @@ class NightSummary(_Part):
     throughput: Throughput | None = Field(description="How fast, beside earlier nights.")
     accuracy: dict[str, Accuracy] = Field(
         description="`zero_shot`: of the labels' own names; `classifiers/NAME`: of a classifier."
+    )
+    drift: list[Drift] = Field(
+        default=[],
+        description="Heads that moved by more than the plan's `drift`, most first.",
     )
     made: dict[str, str] = Field(description="Results that were made anew, each with the reason.")
     housekeeping: dict[str, int] = Field(

@@ -11,10 +11,12 @@ import demo
 from demo.world import SEED, descriptions, materialise, materialise_birds
 from jobs import console
 from jobs.commands import (
+    drift,
     edges,
     effects,
     evaluate,
     map_statistics,
+    match,
     publish,
     scan,
     segment,
@@ -50,6 +52,7 @@ MODEL = FOLDER / "small_clip.json"
 WEIGHTS = FOLDER / "small_clip.safetensors"
 SCAN = "demo"
 BIRDS = "birds"
+UNTRAINED = "untrained"
 POOL = "world"
 
 QUERIES = (
@@ -133,8 +136,8 @@ def write_world_pool(warehouse: Warehouse) -> None:
 def run(config: DemoConfig) -> DemoResult:
     """Draw pictures, scan them, find what the heads do in every way there is, publish and ask.
 
-    Of each command there is a result, so that every example in docs/warehouse.md has rows. Scan
-    `birds` is made first: the newest, `demo`, is the one that SQL asks by default.
+    Of each command there is a result, so that every example in docs/warehouse.md has rows. Scans
+    `birds` and `untrained` are made first: the newest, `demo`, is the one that SQL asks by default.
     """
     root = config.warehouse
     root.mkdir(parents=True, exist_ok=True)
@@ -148,6 +151,10 @@ def run(config: DemoConfig) -> DemoResult:
     birds = draw_birds(root / "birds", max(config.pictures // 10, 150))
     weights = str(WEIGHTS) if trained else NO_WEIGHTS
     _scan(root, birds, BIRDS, "place_filename", weights)
+    console.note(f"scan {UNTRAINED!r} is of random weights: what heads are like before training")
+    _scan(root, first_of(listing, config.pictures // 10), UNTRAINED, "kind", NO_WEIGHTS)
+    # two snapshots, so that drift can be shown
+    _scan(root, first_of(listing, config.pictures * 9 // 10), SCAN, "kind", weights)
     _scan(root, with_one_missing(root, listing), SCAN, "kind", weights)
     write_world_pool(Warehouse(root))
     textspan.run(TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
@@ -165,6 +172,14 @@ def draw_birds(directory: Path, count: int, seed: int = SEED) -> Path:
     )
 
 
+def first_of(listing: Path, count: int) -> Path:
+    """Write a listing of the first pictures alone."""
+    lines = listing.read_text(encoding="utf-8").splitlines()[: 1 + count]
+    shorter = listing.with_name(f"first-{count}.csv")
+    write_text(shorter, "\n".join(lines) + "\n")
+    return shorter
+
+
 def with_one_missing(root: Path, listing: Path) -> Path:
     """Write a listing of the pictures and of one that is not there: a reject, to be shown."""
     head, *rows = listing.read_text(encoding="utf-8").splitlines()
@@ -179,7 +194,7 @@ def _scan(root: Path, listing: Path, name: str, labels: str, weights: str) -> No
         ScanConfig(
             source=str(listing),
             path_column="img_filename",
-            root=str(root / ("pictures" if name == SCAN else name)),
+            root=str(root / (BIRDS if name == BIRDS else "pictures")),
             labels=labels,
             model=str(MODEL),
             pretrained=weights,
@@ -221,6 +236,8 @@ def _results(root: Path) -> None:
     )
     edges.run(edges.EdgesConfig(warehouse=root, scan=SCAN, sample=64, workers=0))
     similarity.run(similarity.SimilarityConfig(warehouse=root, scan=SCAN))
+    match.run(match.MatchConfig(warehouse=root, scan_a=SCAN, scan_b=UNTRAINED))
+    drift.run(drift.DriftConfig(warehouse=root, scan=SCAN))
     pictures = root / "pictures"
     map_statistics.run(
         map_statistics.MapStatisticsConfig(

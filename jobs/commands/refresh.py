@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from jobs import console
-from jobs.commands import publish, scan, textspan, zeroshot
+from jobs.commands import drift, publish, scan, textspan, zeroshot
+from jobs.commands.drift import DriftConfig, HeadDrift
 from jobs.commands.pool import import_
 from jobs.commands.pool.import_ import PoolImportConfig
 from jobs.commands.publish import PublishConfig
@@ -21,6 +22,7 @@ from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.recording import Recording, current
 from jobs.steps.attributes import attributes_path
+from jobs.steps.drifting import earlier
 from jobs.steps.housekeeping import Housekeeping, Keep, compact_if_due, tidy
 from jobs.steps.night_summary import Standing, standing, summary
 from jobs.steps.on_finish import tell
@@ -30,6 +32,7 @@ from schemas.errors import TooManyRejects, UsageError
 from schemas.results import KINDS
 from schemas.results.attributes import ATTRIBUTES
 from schemas.results.classifiers import CLASSIFIERS
+from schemas.results.head_drift import HEAD_DRIFT
 from warehouse.database.publish import Published
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
@@ -47,7 +50,7 @@ class RefreshConfig(Config):
 
     plan: Path = Field(
         description="YAML file: warehouse, scan, textspan, roles, zeroshot, publish, keep, "
-        "compact, summary, on_finish."
+        "compact, drift, summary, on_finish."
     )
 
 
@@ -70,6 +73,12 @@ class Night(Config):
         le=1,
         description="Share of shards that may be small; above it, small ones are merged. "
         "null: never.",
+    )
+    drift: float | None = Field(
+        default=0.1,
+        ge=0,
+        description="Heads that have moved more than this since the night before are told, as "
+        "table head_drift measures it. null: drift is not measured.",
     )
     summary: Path | None = Field(
         default=None, description="File that the night's summary is written to, as JSON."
@@ -107,6 +116,7 @@ class RefreshResult:
         published: the new version; None when nothing had changed.
         why: of each that was made, the reason.
         housekeeping: what was merged and deleted.
+        drifted: heads that the night has moved by more than the plan's `drift`, most first.
     """
 
     scan: scan.ScanResult
@@ -114,6 +124,7 @@ class RefreshResult:
     published: Published | None
     why: dict[str, str] = field(default_factory=dict)
     housekeeping: Housekeeping = field(default_factory=Housekeeping)
+    drifted: tuple[HeadDrift, ...] = ()
 
 
 def run(config: RefreshConfig) -> RefreshResult:
@@ -177,6 +188,7 @@ def _night(night: Night) -> RefreshResult:
     done = scan.run_listed(asked.model_copy(update={"max_rejects": None}), listing, started)
     merged = compact_if_due(warehouse, done.scan, asked.shard_size, night.compact)
     here, made = {"scan": done.scan}, _Made({})
+    drifted = _drift(warehouse, made, done.scan, night.drift)
     for span in spans:
         _span(warehouse, made, span.model_copy(update=here))
     for test in tests:
@@ -188,7 +200,7 @@ def _night(night: Night) -> RefreshResult:
     if made.why or newest is None or _shown(warehouse).get(done.scan) != newest.number:
         published = publish.run(shown)
     tidied = tidy(warehouse, done.scan, night.keep, merged)
-    result = RefreshResult(done, tuple(made.why), published, made.why, tidied)
+    result = RefreshResult(done, tuple(made.why), published, made.why, tidied, drifted)
     try:
         scan.check_rejects(asked, done)
     except TooManyRejects as late:
@@ -219,6 +231,23 @@ class _Made:
         console.note(f"{name} is made anew: {why}")
         if make() is not None:
             self.why[name] = why
+
+
+def _drift(
+    warehouse: Warehouse, made: _Made, name: str, least: float | None
+) -> tuple[HeadDrift, ...]:
+    """Measure how far the night has moved each head; return those above `least`.
+
+    Nothing where no earlier snapshot is kept, or the pictures are those of the night before.
+    """
+    scan = warehouse.scan(name)
+    newest = snapshots.latest(scan)
+    if least is None or newest is None or not newest.images or earlier(scan, newest) is None:
+        return ()
+    done = drift.run(DriftConfig(warehouse=warehouse.root, scan=name))
+    made.step(f"{HEAD_DRIFT}/{HEAD_DRIFT}", done.why, lambda: done)
+    moved = done.heads if done.why is not None else ()
+    return tuple(head for head in moved if head.drift is not None and head.drift > least)
 
 
 def _shown(warehouse: Warehouse) -> dict[str, int]:

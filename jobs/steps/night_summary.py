@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from schemas.errors import HeadAtlasError
 from schemas.manifest import Snapshot
-from schemas.night import Accuracy, NightSummary, Rejects, Throughput
+from schemas.night import Accuracy, Drift, NightSummary, Rejects, Throughput
 from schemas.results.classifiers import CLASSIFIERS
 from schemas.runs import RunRecord
 from warehouse.files.layout import ScanDir, Warehouse
@@ -81,6 +81,7 @@ def summary(
         rejects=_rejects(before, done),
         throughput=_throughput(root, record) if root is not None and scan else None,
         accuracy=_accuracy(before.accuracies.get(scan or "", {}), after.accuracies.get(scan or "")),
+        drift=[Drift(**asdict(head)) for head in done.drifted] if done is not None else [],
         made=done.why if done is not None else {},
         housekeeping=asdict(done.housekeeping) if done is not None else {},
         published=done.published.version if done is not None and done.published else None,

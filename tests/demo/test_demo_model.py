@@ -25,7 +25,7 @@ from demo.model import CONFIG, WEIGHTS, build, image_features, normalise, text_f
 from demo.optim import schedule
 from demo.plan import Plan
 from demo.repair import repair
-from demo.train import Places, new_run, train, vocabulary
+from demo.train import Places, main, new_run, train, vocabulary, weights_of
 from demo.words import collect
 from demo.zeroshot import classifier
 from pipeline.towers.models import load_model
@@ -233,6 +233,30 @@ def test_a_run_on_larger_pictures_exports_weights_and_config_that_load(
     trained = run.model.visual.positional_embedding.detach()
     assert trained.shape[0] == 1 + (96 // 8) ** 2
     torch.testing.assert_close(model.visual.positional_embedding, trained.half().float())
+
+
+def test_another_seed_is_another_model_that_leaves_the_first_alone(
+    tiny_config, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        "demo.train.train", lambda plan, places, **rest: asked.append((plan, places))
+    )
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    for seed in (0, 1):
+        main(work=tmp_path, config=tiny_config, steps=2, seed=seed)
+    (first, here), (second, there) = asked
+    assert replace(second, seed=0) == first and second.seed == 1
+    assert (here.saved, there.saved) == (tmp_path / "run.pt", tmp_path / "run-1.pt")
+    assert here.out == weights_of(0) != there.out == Path("data/small_clip-1.safetensors")
+    words = vocabulary(tiny_config)
+    one, other = (new_run(plan, words, tiny_config, CPU).model for plan in (first, second))
+    assert not torch.equal(one.visual.conv1.weight, other.visual.conv1.weight)
+    root = Path(__file__).parents[2]
+    said = subprocess.run(
+        ["make", "-n", "demo-model", "SEED=1"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert "python -m demo.train --seed 1" in said.stdout
 
 
 def test_a_save_of_another_plan_is_refused(tiny_config, tmp_path):

@@ -49,6 +49,7 @@ def test_one_picture_is_a_reject_and_the_default_scan_is_the_demo(root: Path) ->
         assert [tuple(row.values()) for row in found.to_pylist()] == [
             (300, 0, False),
             (400, 1, True),
+            (40, 0, False),
         ]
         after = ask(
             con,

@@ -19,11 +19,13 @@ from PIL import Image
 
 from jobs.commands import (
     compact,
+    drift,
     edges,
     effects,
     evaluate,
     gc,
     map_statistics,
+    match,
     publish,
     scan,
     segment,
@@ -34,10 +36,12 @@ from jobs.commands import (
 from jobs.commands import textspan as spans
 from jobs.commands import zeroshot as classes
 from jobs.commands.compact import CompactConfig
+from jobs.commands.drift import DriftConfig
 from jobs.commands.edges import EdgesConfig
 from jobs.commands.effects import EffectsConfig
 from jobs.commands.evaluate import EvaluateConfig
 from jobs.commands.map_statistics import MapStatisticsConfig
+from jobs.commands.match import MatchConfig
 from jobs.commands.pool import import_
 from jobs.commands.pool.import_ import PoolImportConfig
 from jobs.commands.publish import PublishConfig
@@ -66,6 +70,8 @@ BREAKS = {
     "heads": {WEIGHTS, PICTURE},
     "head_directions": {WEIGHTS, PICTURE},
     "head_similarity": {WEIGHTS, PICTURE},
+    "head_matches": {WEIGHTS, PICTURE},
+    "head_drift": {WEIGHTS, PICTURE},
     "textspan": {WEIGHTS, PICTURE, POOL},
     "roles": {WEIGHTS, PICTURE, POOL},
     "stability": {WEIGHTS, PICTURE, POOL},
@@ -162,7 +168,11 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> World:
 
 def make_all(made: World) -> None:
     """Make a result of every kind."""
-    w = made.warehouse
+    w, rows = made.warehouse, made.listing()
+    made.scan(scan="other")
+    made.write(rows[:15])
+    made.scan()
+    made.write(rows)
     assert made.scan().rejects == 1
     made.texts()
     spans.run(TextSpanConfig(warehouse=w, pool="mine", m=2))
@@ -179,6 +189,8 @@ def make_all(made: World) -> None:
     map_statistics.run(statistics_config(made))
     edges.run(EdgesConfig(warehouse=w, workers=0))
     similarity.run(SimilarityConfig(warehouse=w))
+    match.run(MatchConfig(warehouse=w, scan_a="s", scan_b="other"))
+    drift.run(DriftConfig(warehouse=w))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
 
 
@@ -352,7 +364,7 @@ def as_before_claims(warehouse: Warehouse) -> None:
                 path.unlink()
                 roles = {"L1H1": {"role": "glare", "note": None}}
                 (folder.path / "manual_roles.json").write_text(json.dumps(roles))
-    path = folder.snapshot(1)
+    path = folder.snapshot(snapshots.numbers(folder)[-1])
     document = json.loads(path.read_text())
     document["format"] = 1
     for part in (document, *document["shards"]):

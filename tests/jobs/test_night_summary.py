@@ -19,6 +19,7 @@ from jobs.steps.night_summary import Standing, summary, worker_rate
 from schemas.errors import UsageError
 from schemas.night import NightSummary
 from schemas.runs import RunRecord
+from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.store.runs import read_runs, write_run
 
@@ -117,7 +118,15 @@ def test_nights_are_told_to_a_file_and_a_url(
 
     shutil.copy(tmp_path / "pictures/bird" / "000000.png", tmp_path / "pictures/car/new.png")
     (tmp_path / "pictures/car/broken.png").write_bytes(b"nothing")
+    plan["drift"] = 0
     code, second = night(tmp_path, plan)
+    assert first.drift == [] and "head_drift/head_drift" in second.made
+    asked = "SELECT name, drift, mean_shift, since FROM drift(k := 9) ORDER BY rank"
+    moved = query(Warehouse(tmp_path / "w"), asked).to_pylist()
+    assert [(h.head, h.drift, h.mean_shift, 1) for h in second.drift] == [
+        tuple(row.values()) for row in moved
+    ]
+    assert len(moved) == 9 and moved[0]["drift"] > 0
     assert (code, second.outcome, second.exit_code) == (3, "rejects", 3)
     assert second.rejects and (second.rejects.total, second.rejects.new) == (1, 1)
     assert sum(second.rejects.reasons.values()) == 1

@@ -113,7 +113,8 @@ class Now:
             kind: of the result.
             given: what the scan does not answer: names of a pool, basis or classifier; digests of a
                 checkpoint or of data; options by name; the classes. LABELS: True for a kind that
-                may stand on them; MODEL: the scan's name, for a result that is of no scan.
+                may stand on them; MODEL: the scan's name, of another scan or for a result that is
+                of none; OTHER: that scan's name.
 
         Raises:
             ValueError: the kind does not declare a part, or one that it declares is not given.
@@ -131,7 +132,7 @@ class Now:
         return Claim(kind, json.loads(json.dumps(parts)))
 
     def _given(self, part: Part, value: Any) -> Any:
-        if part is Part.MODEL and value is not None:
+        if part is Part.OTHER or (part is Part.MODEL and value is not None):
             return self.part(part, {"scan": value})
         if part is Part.POOL or part in _UPSTREAM:
             return self.part(part, {"name": value})
@@ -148,6 +149,8 @@ class Now:
         """
         if part is Part.MODEL:
             return self._model(said)
+        if part is Part.OTHER:
+            return self._other(said["scan"])
         if part is Part.WEIGHTS and self.record:
             return {"sha256": self.record.model.weights_sha256}
         if part is Part.POOL:
@@ -178,6 +181,21 @@ class Now:
             "preprocessing": digest(record.model.preprocessing.model_dump(mode="json")),
         }
         return found if name is None else {"scan": name, **found}
+
+    def _other(self, name: str) -> Any:
+        """Return another scan's configuration and pictures; None where it has none."""
+        if name not in self.warehouse.scans():
+            return None
+        scan = self.warehouse.scan(name)
+        newest = snapshots.latest(scan)
+        if newest is None:
+            return None
+        return {
+            "scan": name,
+            "fingerprint": scan.load_record().fingerprint(),
+            "digest": content(scan, newest).pictures,
+            "images": newest.images,
+        }
 
     def _pool(self, name: str) -> str | None:
         if name not in self._pools:

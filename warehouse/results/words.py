@@ -21,6 +21,10 @@ def changed(part: Part, said: Any, now: Any) -> list[str]:
         return _configuration(part, said, now)
     if part is Part.PICTURES:
         return [_pictures(said["images"], now["images"])]
+    if part is Part.OTHER:
+        if said["digest"] == now["digest"]:
+            return [f"configuration of scan {now['scan']} changed"]
+        return [f"{_pictures(said['images'], now['images'])} in scan {now['scan']}"]
     if part is Part.POOL:
         gone = "is gone" if now["digest"] is None else "changed"
         return [f"pool {_one_name(said, now)} {gone}"]

@@ -29,10 +29,22 @@ def make(state: State) -> Page:
         Panel(
             "matches",
             "Matched heads",
-            "table",
+            "heads",
             state.ask("compare_matches", **sides),
             empty="these two scans have not been matched",
-            command=f"headatlas match {a} {b}",
+            command=f"headatlas match {a} {b}" if a != b else None,
+            lead=f"For every head of {a} the head of {b} that writes most alike over the pictures "
+            "both have seen, and what chance would give.",
+            wide=True,
+        ),
+        Panel(
+            "drift",
+            f"Drift of {a} since an earlier snapshot",
+            "heads",
+            state.ask("compare_drift", **sides),
+            empty="not measured for this scan; it needs two snapshots",
+            command=f"headatlas drift --scan {a}",
+            lead="How far the distribution of what a head writes has moved, in its own variance.",
             wide=True,
         ),
     )

@@ -12,6 +12,7 @@ import pytest
 
 from jobs.commands import similarity
 from jobs.commands.similarity import SimilarityConfig
+from jobs.steps.drifting import drift_table
 from jobs.steps.logits import store_logits
 from jobs.steps.opened import opened
 from jobs.steps.summary import store_heads
@@ -75,6 +76,11 @@ WRONG = {
         "similar_heads('L1H2', k := -1)": "k is -1",
         "similar_heads('L1H2', scan := 'nope')": "no scan 'nope'",
         "similar_heads('L1H2', scan := 'another')": "run headatlas similarity",
+    },
+    "drift": {
+        "drift(k := -1)": "k is -1",
+        "drift(scan := 'nope')": "no scan 'nope'",
+        "drift(scan := 'another')": "run headatlas drift when it has two snapshots",
     },
     "outliers_by_head": {
         "outliers_by_head('L1H9')": "no head L1H9",
@@ -156,6 +162,7 @@ RIGHT = {
     "head_feeders": "head_feeders('l1h2', k := 3)",
     "head_fed": "head_fed(0, 1)",
     "similar_heads": "similar_heads('l1h2', k := 3)",
+    "drift": "drift(k := 3)",
     "outliers_by_head": "outliers_by_head(' l1h2 ', k := 3)",
     "head_texts": "head_texts('l1h2')",
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
@@ -235,6 +242,9 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     write_result(planted.scan.results("head_edges") / "head_edges.parquet", paths, said)
     store_heads(planted.scan, snapshot)
     similarity.run(SimilarityConfig(warehouse=root, scan="birds"))
+    newest = opened(planted.scan, snapshot)
+    moved = drift_table(newest, newest)
+    write_result(planted.scan.results("head_drift") / "head_drift.parquet", moved, said)
     publish(Warehouse(root), materialise=["L1H1"])
     return planted
 
