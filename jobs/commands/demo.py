@@ -11,6 +11,7 @@ import demo
 from demo.world import SEED, descriptions, materialise, materialise_birds
 from jobs import console
 from jobs.commands import (
+    concepts,
     drift,
     edges,
     effects,
@@ -238,6 +239,7 @@ def _results(root: Path) -> None:
     similarity.run(similarity.SimilarityConfig(warehouse=root, scan=SCAN))
     match.run(match.MatchConfig(warehouse=root, scan_a=SCAN, scan_b=UNTRAINED))
     drift.run(drift.DriftConfig(warehouse=root, scan=SCAN))
+    concepts.run(concepts.ConceptsConfig(warehouse=root, scan=SCAN, pool=POOL))
     pictures = root / "pictures"
     map_statistics.run(
         map_statistics.MapStatisticsConfig(

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,10 @@ from warehouse.store.pools import Pool, read_pool
 
 PUBLISHES = True
 
+Criterion = Literal["paper", "somp"]
+PAPER: Final = "paper"
+SOMP: Final = "somp"
+
 
 class TextSpanConfig(Config):
     """Options of `headatlas textspan`."""
@@ -47,8 +51,10 @@ class TextSpanConfig(Config):
     basis: str | None = Field(default=None, description="Name of the result; default, the pool's.")
     model: str | None = Field(default=None, description="Model, when its files have moved.")
     pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-    renormalise: bool = Field(
-        default=False, description="Make the texts' projections unit-norm first."
+    criterion: Criterion = Field(
+        default=PAPER,
+        description="How a text is chosen: `paper`, by the variance along its projection, which "
+        "favours texts that lie in the head's span; `somp`, the projections made unit-norm first.",
     )
 
 
@@ -86,7 +92,7 @@ def run(config: TextSpanConfig) -> TextSpanResult:
         [opened.frame(*head) for head in heads],
         texts,
         config.m,
-        renormalise=config.renormalise,
+        renormalise=config.criterion == SOMP,
     )
     path = basis_path(scan, config)
     name = path.stem
@@ -98,7 +104,7 @@ def run(config: TextSpanConfig) -> TextSpanResult:
         "templates": templates,
         "m": config.m,
         "where": config.where,
-        "renormalise": config.renormalise,
+        "renormalise": config.criterion == SOMP,
         "images": images,
     }
     now = Now.opened(opened)
@@ -133,7 +139,7 @@ def basis_claim(now: Now, config: TextSpanConfig) -> Claim:
         "m": config.m,
         "templates": list(templates_of(config.template)),
         "where": config.where,
-        "renormalise": config.renormalise,
+        "renormalise": config.criterion == SOMP,
     }
     given: dict[Part, Any] = {Part.POOL: config.pool, Part.OPTIONS: options}
     if config.where is not None:

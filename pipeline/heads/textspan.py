@@ -63,7 +63,9 @@ def textspan(
         texts: unit-norm text embeddings.
         steps: m of the paper; never more than d_head directions are found.
         renormalise: make the projections Qᵀ t unit-norm first. Off as in the paper, which favours
-            texts that lie in the head's span.
+            texts that lie in the head's span. On, a pick maximises dᵀ P Σ P d of unit atoms d, with
+            P what earlier picks leave: simultaneous orthogonal matching pursuit (SOMP; Tropp,
+            Gilbert and Strauss 2006; on heads Head Pursuit, arXiv 2510.21518).
 
     Does not centre or whiten the texts.
     """

@@ -19,6 +19,7 @@ from PIL import Image
 
 from jobs.commands import (
     compact,
+    concepts,
     drift,
     edges,
     effects,
@@ -36,6 +37,7 @@ from jobs.commands import (
 from jobs.commands import textspan as spans
 from jobs.commands import zeroshot as classes
 from jobs.commands.compact import CompactConfig
+from jobs.commands.concepts import ConceptsConfig
 from jobs.commands.drift import DriftConfig
 from jobs.commands.edges import EdgesConfig
 from jobs.commands.effects import EffectsConfig
@@ -72,6 +74,7 @@ BREAKS = {
     "head_similarity": {WEIGHTS, PICTURE},
     "head_matches": {WEIGHTS, PICTURE},
     "head_drift": {WEIGHTS, PICTURE},
+    "concept_shares": {WEIGHTS, PICTURE, POOL},
     "textspan": {WEIGHTS, PICTURE, POOL},
     "roles": {WEIGHTS, PICTURE, POOL},
     "stability": {WEIGHTS, PICTURE, POOL},
@@ -191,6 +194,7 @@ def make_all(made: World) -> None:
     similarity.run(SimilarityConfig(warehouse=w))
     match.run(MatchConfig(warehouse=w, scan_a="s", scan_b="other"))
     drift.run(DriftConfig(warehouse=w))
+    concepts.run(ConceptsConfig(warehouse=w, pool="mine", m=2))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
 
 

@@ -61,6 +61,31 @@ def test_residual_variance_never_rises_and_stays_under_the_ceiling(
     assert len(set(chosen)) == len(chosen)
 
 
+def somp(c: np.ndarray, r: np.ndarray, m: int) -> tuple[list[int], list[float]]:
+    """Pursue literally: atoms of unit length, each residual by least squares on all picks."""
+    c, atoms = c - c.mean(axis=0), r / np.linalg.norm(r, axis=1, keepdims=True)
+    picks: list[int] = []
+    left = [(c**2).sum() / len(c)]
+    residual = c
+    for _ in range(m):
+        score = ((residual @ atoms.T) ** 2).sum(axis=0)
+        score[picks] = -1
+        picks.append(int(score.argmax()))
+        weights = np.linalg.lstsq(atoms[picks].T, c.T, rcond=None)[0]
+        residual = c - (atoms[picks].T @ weights).T
+        left.append((residual**2).sum() / len(c))
+    return picks, (-np.diff(left)).tolist()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_renormalised_picks_are_those_of_a_literal_pursuit(seed: int) -> None:
+    vectors, q, pool = case(seed)
+    basis = textspan(covariance(vectors)[None], q[None], pool, 7, renormalise=True)
+    picks, removed = somp(vectors, pool @ q, 7)
+    assert list(basis.picks[0]) == picks
+    np.testing.assert_allclose(basis.variance[0], removed, rtol=1e-6, atol=1e-10)
+
+
 def test_a_stack_of_heads_equals_each_head_alone() -> None:
     cases = [case(seed) for seed in range(11)]
     pool = cases[0][2]

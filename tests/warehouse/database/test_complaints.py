@@ -18,6 +18,7 @@ from jobs.steps.opened import opened
 from jobs.steps.summary import store_heads
 from schemas.macros import MACROS
 from schemas.relations import Macro
+from schemas.results.concept_shares import concept_shares_schema
 from schemas.results.head_edges import head_edges_schema
 from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant
@@ -81,6 +82,14 @@ WRONG = {
         "drift(k := -1)": "k is -1",
         "drift(scan := 'nope')": "no scan 'nope'",
         "drift(scan := 'another')": "run headatlas drift when it has two snapshots",
+    },
+    "concept_heads": {
+        "concept_heads('hue')": "no property 'hue' in pool 'words'; there is colour, place",
+        "concept_heads('colour', k := -1)": "k is -1",
+        "concept_heads('colour', pool := 'x')": "of pool 'x' in scan 'birds'; run headatlas",
+        "concept_heads('colour', scan := 'nope')": "no scan 'nope'",
+        "concept_heads('colour', scan := 'another')": "run headatlas concepts",
+        "concept_heads(NULL)": "no property 'NULL'",
     },
     "outliers_by_head": {
         "outliers_by_head('L1H9')": "no head L1H9",
@@ -163,6 +172,7 @@ RIGHT = {
     "head_fed": "head_fed(0, 1)",
     "similar_heads": "similar_heads('l1h2', k := 3)",
     "drift": "drift(k := 3)",
+    "concept_heads": "concept_heads('colour', k := 3)",
     "outliers_by_head": "outliers_by_head(' l1h2 ', k := 3)",
     "head_texts": "head_texts('l1h2')",
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
@@ -245,6 +255,21 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     newest = opened(planted.scan, snapshot)
     moved = drift_table(newest, newest)
     write_result(planted.scan.results("head_drift") / "head_drift.parquet", moved, said)
+    shares = [
+        {
+            "layer": 1,
+            "head": head,
+            "property": about,
+            "texts": 3,
+            "share": 0.1 * head,
+            "others": 0.2,
+            "ceiling": 0.9,
+        }
+        for head in range(4)
+        for about in ("colour", "place")
+    ]
+    told = pa.Table.from_pylist(shares, schema=concept_shares_schema())
+    write_result(planted.scan.results("concept_shares") / "words.parquet", told, said)
     publish(Warehouse(root), materialise=["L1H1"])
     return planted
 
@@ -364,6 +389,7 @@ LATERAL = (
     ("heads", "name", "head_texts({})", "SELECT 'L1H2' AS name UNION ALL SELECT 'L0H1'"),
     ("head_edges", "name", "head_feeders({})", "SELECT unnest(['L1H2', 'L2H0']) AS name"),
     ("r", "layer", "head_fed({}, 1)", "SELECT unnest([0, 1]) AS layer"),
+    ("c", "property", "concept_heads({})", "SELECT unnest(['colour', 'place']) AS property"),
     ("s", "name", "similar_heads({})", "SELECT unnest(['L1H2', 'L2H0']) AS name"),
     ("t", "text", "nearest_by_text({}, 'L1H2')", "SELECT unnest(['text 3', 'text 2']) AS text"),
     ("images", "key", "nearest_by_head({}, 'L1H2')", TWO_KEYS),
