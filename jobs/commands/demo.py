@@ -18,6 +18,7 @@ from jobs.commands import (
     evaluate,
     map_statistics,
     match,
+    module_cosines,
     publish,
     scan,
     segment,
@@ -233,6 +234,11 @@ def _results(root: Path) -> None:
     effects.run(
         effects.EffectsConfig(
             warehouse=root, scan=SCAN, classifier="kinds", sample=24, check=8, workers=0
+        )
+    )
+    module_cosines.run(
+        module_cosines.ModuleCosinesConfig(
+            warehouse=root, scan=SCAN, classifier="kinds", sample=64, workers=0
         )
     )
     edges.run(edges.EdgesConfig(warehouse=root, scan=SCAN, sample=64, workers=0))

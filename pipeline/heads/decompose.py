@@ -267,6 +267,26 @@ class Decomposer:
         total = total + sum(others, torch.zeros_like(total))
         return total + self._joint_of(found, [layer])
 
+    def modules(self, found: Decomposition) -> dict[Component, Float[Tensor, "image d_joint"]]:
+        """Return what each stored layer's attention, heads and bias, adds, and each MLP.
+
+        By `attention` or `mlp` and layer; an attention pool's own are layer n_layers.
+        """
+        total = {
+            ("attention", layer): self._joint_of(found, [layer]) + self._bias_of(found, layer)
+            for layer in self.layers
+        }
+        total |= {("mlp", layer): found.mlp[:, layer] for layer in range(found.mlp.shape[1])}
+        pool_mlp = {n: part for (name, n), part in found.others.items() if name == "pool_mlp"}
+        return total | {("mlp", layer): part for layer, part in pool_mlp.items()}
+
+    def _bias_of(self, found: Decomposition, layer: int) -> Float[Tensor, "image d_joint"]:
+        key = ("bias", layer)
+        if key in found.others:
+            return found.others[key]
+        row = self.bias[self.bias_keys.index(key)]
+        return row / (found.sigma * found.norm)[:, None]
+
     def _fixed(
         self, found: Decomposition, keys: "list[tuple[str, int | None]] | None" = None
     ) -> Float[Tensor, "image d_joint"]:

@@ -27,6 +27,7 @@ from jobs.commands import (
     gc,
     map_statistics,
     match,
+    module_cosines,
     publish,
     scan,
     segment,
@@ -44,6 +45,7 @@ from jobs.commands.effects import EffectsConfig
 from jobs.commands.evaluate import EvaluateConfig
 from jobs.commands.map_statistics import MapStatisticsConfig
 from jobs.commands.match import MatchConfig
+from jobs.commands.module_cosines import ModuleCosinesConfig
 from jobs.commands.pool import import_
 from jobs.commands.pool.import_ import PoolImportConfig
 from jobs.commands.publish import PublishConfig
@@ -74,6 +76,7 @@ BREAKS = {
     "head_similarity": {WEIGHTS, PICTURE},
     "head_matches": {WEIGHTS, PICTURE},
     "head_drift": {WEIGHTS, PICTURE},
+    "module_cosines": {WEIGHTS, PICTURE, LABEL},
     "concept_shares": {WEIGHTS, PICTURE, POOL},
     "textspan": {WEIGHTS, PICTURE, POOL},
     "roles": {WEIGHTS, PICTURE, POOL},
@@ -194,6 +197,7 @@ def make_all(made: World) -> None:
     similarity.run(SimilarityConfig(warehouse=w))
     match.run(MatchConfig(warehouse=w, scan_a="s", scan_b="other"))
     drift.run(DriftConfig(warehouse=w))
+    module_cosines.run(ModuleCosinesConfig(warehouse=w, classifier="kinds", workers=0))
     concepts.run(ConceptsConfig(warehouse=w, pool="mine", m=2))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
 
