@@ -42,9 +42,11 @@ def listed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def scanned(listed: Path, tiny_config: Path, root: Path, name: str, **options: object) -> None:
+def scanned(
+    source: Path, tiny_config: Path, warehouse: Path, name: str, **options: object
+) -> None:
     given = {"path_column": None, "labels": None, "shard_size": 20, "workers": 0, **options}
-    scan.run(scan_config(listed, tiny_config, root, scan=name, **given))
+    scan.run(scan_config(source, tiny_config, warehouse, scan=name, **given))
 
 
 @pytest.fixture(scope="module")
