@@ -31,7 +31,9 @@ def make(state: State) -> Page:
             "Matched heads",
             "heads",
             state.ask("compare_matches", **sides),
-            empty="these two scans have not been matched",
+            empty="these two scans have not been matched"
+            if a != b
+            else "there is no other scan to match with",
             command=f"headatlas match {a} {b}" if a != b else None,
             lead=f"For every head of {a} the head of {b} that writes most alike over the pictures "
             "both have seen, and what chance would give.",
