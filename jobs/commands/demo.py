@@ -154,9 +154,9 @@ def run(config: DemoConfig) -> DemoResult:
     weights = str(WEIGHTS) if trained else NO_WEIGHTS
     _scan(root, birds, BIRDS, "place_filename", weights)
     console.note(f"scan {UNTRAINED!r} is of random weights: what heads are like before training")
-    _scan(root, first_of(listing, config.pictures // 10), UNTRAINED, "kind", NO_WEIGHTS)
+    _scan(root, first_of(root, listing, config.pictures // 10), UNTRAINED, "kind", NO_WEIGHTS)
     # two snapshots, so that drift can be shown
-    _scan(root, first_of(listing, config.pictures * 9 // 10), SCAN, "kind", weights)
+    _scan(root, first_of(root, listing, config.pictures * 9 // 10), SCAN, "kind", weights)
     _scan(root, with_one_missing(root, listing), SCAN, "kind", weights)
     write_world_pool(Warehouse(root))
     textspan.run(TextSpanConfig(warehouse=root, pool=POOL, scan=SCAN, m=20))
@@ -174,10 +174,10 @@ def draw_birds(directory: Path, count: int, seed: int = SEED) -> Path:
     )
 
 
-def first_of(listing: Path, count: int) -> Path:
+def first_of(root: Path, listing: Path, count: int) -> Path:
     """Write a listing of the first pictures alone."""
     lines = listing.read_text(encoding="utf-8").splitlines()[: 1 + count]
-    shorter = listing.with_name(f"first-{count}.csv")
+    shorter = root / f"first-{count}.csv"
     write_text(shorter, "\n".join(lines) + "\n")
     return shorter
 
