@@ -42,9 +42,7 @@ def listed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def scanned(
-    source: Path, tiny_config: Path, warehouse: Path, name: str, **options: object
-) -> None:
+def scanned(source: Path, tiny_config: Path, warehouse: Path, name: str, **options: object) -> None:
     given = {"path_column": None, "labels": None, "shard_size": 20, "workers": 0, **options}
     scan.run(scan_config(source, tiny_config, warehouse, scan=name, **given))
 

@@ -33,6 +33,7 @@ WRITERS = {
     *("compact", "demo", "evaluate", "gc", "map-statistics", "publish", "push", "refresh", "scan"),
     *("pool build", "pool import", "pool random", "pool words", "roles build", "roles set"),
     *("segment", "spurious", "textspan", "zeroshot"),
+    *("concepts", "drift", "match", "module-cosines", "similarity"),
 }
 
 
