@@ -6,7 +6,7 @@ Everything is made by this code from a seed: the same seed, split and index give
 from demo.world.captions import Caption, caption
 from demo.world.checksums import verify_checksums
 from demo.world.factors import FACTORS, HELD_OUT, IMAGE_SIZE, INDEPENDENT, LARGEST_SIZE, SEED
-from demo.world.files import materialise, materialise_birds
+from demo.world.files import materialise, materialise_birds, materialise_collages
 from demo.world.prompts import PROMPTS, descriptions, vocabulary
 from demo.world.scenes import Batch, Scene, batch, painters, scene
 from demo.world.sheet import contact_sheet
@@ -30,6 +30,7 @@ __all__ = [
     "descriptions",
     "materialise",
     "materialise_birds",
+    "materialise_collages",
     "painters",
     "place_of",
     "scene",

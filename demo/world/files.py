@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -84,6 +84,38 @@ def materialise_birds(
         _write_csv(target / METADATA, header, iter(rows))
 
     return _made_once(directory, _recipe(counts, seed, side), write)
+
+
+def materialise_collages(
+    directory: Path, count: int, seed: int = SEED, side: int = IMAGE_SIZE
+) -> Path:
+    """Write pictures of four scenes of split `test` each, with the category of every pixel.
+
+    images/000000.png is 2 x 2 scenes, twice `side` wide and high; masks/000000.png of the same size
+    is 0 on the places and 1, 2, 3 ... on objects of FACTORS["category"]. Return the directory; kept
+    and refused as `materialise` does.
+    """
+
+    def write(target: Path) -> None:
+        for kind in ("images", "masks"):
+            (target / kind).mkdir()
+        for index in range(count):
+            scenes = [scene("test", 4 * index + corner, seed, side) for corner in range(4)]
+            classes = [
+                np.where(one.mask > 0, one.factors["category"] + 1, 0).astype(np.uint8)
+                for one in scenes
+            ]
+            name = f"{index:06d}.png"
+            Image.fromarray(_joined([one.image for one in scenes])).save(target / "images" / name)
+            Image.fromarray(_joined(classes)).save(target / "masks" / name)
+
+    recipe = {**_recipe({"test": 4 * count}, seed, side), "layout": "collages"}
+    return _made_once(directory, recipe, write).parent
+
+
+def _joined(corners: Sequence[np.ndarray]) -> np.ndarray:
+    """Lay four pictures of one size out as 2 x 2."""
+    return np.concatenate([np.concatenate(corners[i : i + 2], axis=1) for i in (0, 2)])
 
 
 def _recipe(counts: Mapping[str, int], seed: int, side: int) -> dict[str, object]:
