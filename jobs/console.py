@@ -7,6 +7,7 @@ as markup.
 
 import json
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
@@ -110,6 +112,31 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
             )  # fmt: skip
 
     yield line
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Say every few seconds that something goes on whose parts cannot be counted, and how long."""
+    if err.is_terminal:
+        name = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), name, TimeElapsedColumn())
+        with Progress(*columns, console=err, transient=True) as shown:
+            shown.add_task(escaped(what), total=None)
+            yield
+        return
+    done, started = threading.Event(), time.monotonic()
+
+    def say() -> None:
+        while not done.wait(EVERY):
+            note(f"{what}: {time.monotonic() - started:.0f} s so far")
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def event(kind: str, **facts: Any) -> None:

@@ -61,13 +61,15 @@ class Model:
         """
         from jobs.explore.heat import draw
         from jobs.explore.pictures import Pictures
-        from pipeline.pictures.decode import Rejected
+        from pipeline.pictures.decode import Decoding, Rejected
 
         text = query.get("text", "").strip()
         if not text:
             raise UsageError("the text is empty; type what to look for")
         try:
-            picture = Pictures(database).original(query["scan"], int(query["image_id"]))
+            record = self._warehouse.scan(query["scan"]).load_record()
+            how = Decoding.of(record.model.preprocessing)
+            picture = Pictures(database).original(query["scan"], int(query["image_id"]), how)
         except Rejected as error:
             raise UsageError(error.reason) from None
         except (KeyError, ValueError):

@@ -9,12 +9,13 @@ from typing import Final
 from PIL import Image, ImageDraw
 
 from jobs.explore.database import Database
-from pipeline.pictures.decode import Rejected, decode
+from pipeline.pictures.decode import Decoding, Rejected, decode
 from pipeline.sources.reader import Reader
 
 THUMBNAIL: Final = 192
 LARGE: Final = 960
 KEPT_BYTES: Final = 64 * 2**20
+SHOWN: Final = Decoding(on_white=True)
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Pictures:
             self._keep(at, drawn)
         return drawn
 
-    def original(self, scan: str, image_id: int) -> Image.Image:
-        """Return a picture as it is.
+    def original(self, scan: str, image_id: int, how: Decoding = SHOWN) -> Image.Image:
+        """Return a picture as it is, or as a model is to see it.
 
         Raises:
             Rejected: it is not in the database, or cannot be read any more.
@@ -60,7 +61,7 @@ class Pictures:
             raise Rejected("read", f"no picture {image_id} in scan {scan}")
         with Reader() as reader:
             data = reader.reread(str(row["key"]), str(row["uri"]), str(row["fingerprint"]))
-        return decode(data)
+        return decode(data, how)
 
     def _draw(self, scan: str, image_id: int, side: int) -> Drawn:
         try:

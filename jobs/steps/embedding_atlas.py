@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from jobs import console
 from jobs.steps.opened import Opened
-from pipeline.pictures.decode import Rejected, decode
+from pipeline.pictures.decode import Decoding, Rejected, decode
 from pipeline.sources.reader import Reader
 from schemas.names import head_name
 from warehouse.files.atomic import fsync, temporary_beside
@@ -134,7 +134,8 @@ def neighbours(unit: Float[np.ndarray, "picture d"], rows: slice) -> list[dict[s
 def _thumbnail(reader: Reader, row: dict[str, Any]) -> bytes | None:
     """Return a picture as a small JPEG; None where it is gone."""
     try:
-        picture = decode(reader.reread(row["key"], row["uri"], row["fingerprint"]))
+        data = reader.reread(row["key"], row["uri"], row["fingerprint"])
+        picture = decode(data, Decoding(on_white=True))
     except Rejected:
         return None
     picture.thumbnail((SIDE, SIDE))

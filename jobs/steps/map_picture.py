@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
+from jobs import console
 from jobs.commands.map import MapConfig
 from jobs.steps.chosen import chosen_heads
+from jobs.steps.decoding import decoding_of
 from jobs.steps.early import weights_given
 from jobs.steps.figures import save_figure
 from jobs.steps.models import load_for
@@ -21,8 +23,10 @@ from pipeline.maps.picture import whole_picture
 from pipeline.maps.registry import DECLARED, given_by, method_named
 from pipeline.maps.shared import Points, points
 from pipeline.masks.base import read_picture
+from pipeline.pictures.decode import Decoded
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import UsageError
+from schemas.manifest import ScanRecord
 from schemas.names import head_name
 from warehouse.files.layout import Warehouse
 from warehouse.results.roles import heads_of_role
@@ -62,7 +66,7 @@ class MapResult:
 
 @dataclass(frozen=True)
 class _Scene:
-    picture: Image.Image
+    picture: Decoded
     loaded: LoadedModel
     pixels: Float[Tensor, "1 3 height width"]
     texts: Float[Tensor, "text d_joint"]
@@ -79,18 +83,21 @@ def draw_maps(config: MapConfig) -> MapResult:
     """
     method = method_named(config.method, given_by(config.eclip))
     _check(config, method)
-    picture = read_picture(config.image)
-    loaded, role_heads = _model(config)
+    loaded, record, role_heads = _model(config)
     method.check(loaded.tower)
+    how = decoding_of(record, loaded.record.preprocessing).at(config.size)
+    picture = read_picture(config.image, how)
     scene = _scene(config, method, picture, loaded)
     chosen = _chosen(config, loaded, role_heads)
     scale = logit_scale_of(loaded.clip)
     narrowed: dict[str, Any] = {} if chosen is None else {"heads": chosen}
-    result = method.run(
-        *(loaded.tower, scene.pixels, scene.texts, scene.labels), logit_scale=scale, **narrowed
-    )
-    if config.per_head:
-        titles, values = _strongest(scene, config.texts[0], chosen)
+    with console.working(f"{method.name} at {scene.pixels.shape[-1]} x {scene.pixels.shape[-2]}"):
+        result = method.run(
+            *(loaded.tower, scene.pixels, scene.texts, scene.labels), logit_scale=scale, **narrowed
+        )
+        strongest = _strongest(scene, config.texts[0], chosen) if config.per_head else None
+    if strongest is not None:
+        titles, values = strongest
     else:
         values = result.values[0]
         titles = config.texts
@@ -99,8 +106,11 @@ def draw_maps(config: MapConfig) -> MapResult:
             titles = (f"{config.texts[0]} − {config.texts[1]}",)
     values = values.float().cpu()
     scores = (result.embedding @ scene.texts.to(result.embedding).T)[0].tolist()
-    found = tuple(points(one, picture.width, picture.height) for one in values if config.points)
-    _draw(config, method, picture, titles, values, found)
+    found, marks = (
+        tuple(points(one, width, height) for one in values if config.points)
+        for width, height in ((picture.width, picture.height), picture.picture.size)
+    )
+    _draw(config, method, picture.picture, titles, values, marks)
     words = _words(config, method, loaded, result.embedding) if config.words else ()
     return MapResult(config.output, tuple(titles), values, tuple(scores), found, words)
 
@@ -124,10 +134,12 @@ def _check(config: MapConfig, method: MapMethod) -> None:
         raise UsageError(f"cannot write to {config.output.name!r}; expected a name ending in .png")
 
 
-def _model(config: MapConfig) -> tuple[LoadedModel, tuple[tuple[int, int], ...]]:
-    """Return the model, named or the scan's; and the heads of the role asked for."""
+def _model(
+    config: MapConfig,
+) -> tuple[LoadedModel, ScanRecord | None, tuple[tuple[int, int], ...]]:
+    """Return the model, named or the scan's; that scan; and the heads of the role asked for."""
     if config.model is not None and config.role is None:
-        return load_model(config.model, weights_given(config.model, config.pretrained)), ()
+        return load_model(config.model, weights_given(config.model, config.pretrained)), None, ()
     if config.warehouse is None:
         raise UsageError(
             "role needs a warehouse; give --warehouse"
@@ -136,14 +148,13 @@ def _model(config: MapConfig) -> tuple[LoadedModel, tuple[tuple[int, int], ...]]
         )
     scan, _ = snapshots.open_scan(Warehouse(config.warehouse), config.scan)
     heads = heads_of_role(scan, config.role) if config.role else ()
-    return load_for(scan.load_record(), config.model, config.pretrained), heads
+    record = scan.load_record()
+    return load_for(record, config.model, config.pretrained), record, heads
 
 
-def _scene(
-    config: MapConfig, method: MapMethod, picture: Image.Image, loaded: LoadedModel
-) -> _Scene:
+def _scene(config: MapConfig, method: MapMethod, picture: Decoded, loaded: LoadedModel) -> _Scene:
     """Encode the picture and the texts, and what they are compared with."""
-    pixels = _pixels(config, picture, loaded)
+    pixels = _pixels(config, picture.picture, loaded)
     against = config.against
     if not against and len(config.texts) < 3:
         # two texts against their own mean would be each other's mirror image

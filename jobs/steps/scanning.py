@@ -20,6 +20,7 @@ from jobs import console
 from jobs.commands.scan import ScanConfig, ScanResult
 from jobs.ray.choose import open_pool
 from jobs.ray.tasks import Cut, Failure, Pool
+from jobs.steps.decoding import as_new
 from jobs.steps.reject_reasons import reject_reasons
 from jobs.steps.sanity import sanity_check
 from jobs.steps.summary import store_heads
@@ -43,8 +44,6 @@ from warehouse.store.plan import Plan, ScanTask, halves, holds_the_same, live_me
 from warehouse.store.rewrite import copy_shards
 from warehouse.store.shards import load_manifest
 
-# How a new scan decodes: measured by benchmarks/decode.py, see docs/log.md.
-DECODE = "scaled"
 LIBRARIES = ("headatlas", "torch", "open_clip_torch", "pyarrow", "numpy", "ray")
 
 
@@ -102,14 +101,19 @@ def _record(
     stored: ScanRecord | None = None,
 ) -> ScanRecord:
     """Return what the scan is; a stored one keeps its way of decoding, unless told another."""
-    preprocessing = model.record.preprocessing.model_copy(
-        update={"decode": config.decode or DECODE, "transparent": "white"}
+    given = model.record.preprocessing
+    preprocessing = (
+        as_new(given)
         if stored is None
-        else {
-            "decode": config.decode or stored.model.preprocessing.decode,
-            "transparent": stored.model.preprocessing.transparent,
-        }
+        else given.model_copy(
+            update={
+                "decode": stored.model.preprocessing.decode,
+                "transparent": stored.model.preprocessing.transparent,
+            }
+        )
     )
+    if config.decode is not None:
+        preprocessing = preprocessing.model_copy(update={"decode": config.decode})
     return ScanRecord(
         scan_id=name,
         dataset=dataset,

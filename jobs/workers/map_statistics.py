@@ -16,6 +16,7 @@ from pipeline.maps.pooled import EVERY, Pooled
 from pipeline.maps.statistics import HeadMapStatistics, head_map_statistics
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, Labelled
+from pipeline.pictures.decode import Decoding
 from pipeline.pictures.loader import Clock, batches
 from pipeline.sources.reader import Reader
 from schemas.errors import SourceError
@@ -102,6 +103,7 @@ class StatisticsWorker:
         self.against = torch.from_numpy(spec.against).to(device, dtype)
         cells = len(spec.layers) * spec.record.model.n_heads * len(spec.texts)
         self.batch_size = max(1, min(spec.batch_size, CELLS // cells))
+        self.how = Decoding.of(spec.record.model.preprocessing)
         self.done = 0
 
     def __call__(self, task: Pictures) -> Path:
@@ -142,6 +144,7 @@ class StatisticsWorker:
                 threads=self.spec.cpus,
                 ahead=2 * self.batch_size,
                 clock=Clock(),
+                how=self.how,
             ):
                 rejects += [(r.member.key, r.reason) for r in loaded.rejects]
                 if loaded.members:
@@ -160,7 +163,7 @@ class StatisticsWorker:
             keys, pixels, regions, groups = [], [], [], list[Groups]()
             for number in numbers:
                 try:
-                    example = data.read(number)
+                    example = data.read(number, self.how)
                 except SourceError as error:
                     rejects.append((data.keys[number], str(error)))
                     continue

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from jobs.commands.segment import SegmentConfig
 from jobs.steps.chunks import Chunk
+from jobs.steps.decoding import decoding_of
 from jobs.workers.scan import device_name, load_checked
 from pipeline.maps import scoring
 from pipeline.maps.measure import PeakMemory
@@ -111,6 +112,7 @@ class SegmentWorker:
         weights = class_weights(self.loaded.encode_text, spec.data.classes, (spec.config.template,))
         self.labels = torch.from_numpy(weights).to(self.loaded.device, self.loaded.dtype)
         self.scale = logit_scale_of(self.loaded.clip)
+        self.how = decoding_of(spec.record, self.loaded.record.preprocessing)
         self.done = 0
 
     def __call__(self, task: Chunk) -> Path:
@@ -135,7 +137,7 @@ class SegmentWorker:
         data, kept, examples = self.spec.data, [], []
         for number in numbers:
             try:
-                examples.append(data.read(number))
+                examples.append(data.read(number, self.how))
             except SourceError as error:
                 rejects.append({"key": data.keys[number], "reason": str(error)})
                 continue

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int32, Integer
-from PIL import Image
+from jaxtyping import Int32, Integer, Shaped
+from PIL import Image, ImageOps
 
-from pipeline.pictures.decode import Rejected, decode
+from pipeline.pictures.decode import EXACT, Decoded, Decoding, Opened, Rejected
 from schemas.errors import SourceError, UsageError
 
 IGNORE = -1
@@ -29,8 +29,8 @@ class Example:
     """A picture and its mask.
 
     Attributes:
-        picture: RGB.
-        mask: of the picture's size: 0 background, `IGNORE` ignored; else foreground (1), or a
+        picture: RGB, upright; smaller than it is stored where the decoding allows that.
+        mask: of the whole picture's size: 0 background, `IGNORE` ignored; else foreground (1), or a
             class, counted from 1 as in `Labelled.classes`.
         present: classes that the whole picture is annotated with, counted from 1; None: those of
             its mask.
@@ -61,8 +61,8 @@ class Labelled(Protocol):
     def by_class(self) -> bool:
         """Whether masks hold class indices."""
 
-    def read(self, index: int) -> Example:
-        """Read one picture and its mask.
+    def read(self, index: int, how: Decoding = EXACT) -> Example:
+        """Read one picture, decoded as a scan decodes, and its mask.
 
         Raises:
             SourceError: a file is missing or cannot be used.
@@ -125,27 +125,27 @@ class MaskFiles:
     classes: tuple[str, ...]
     by_class: bool = False
 
-    def read(self, index: int) -> Example:
+    def read(self, index: int, how: Decoding = EXACT) -> Example:
         """Read a picture and its mask.
 
         Raises:
             SourceError: a file is missing or cannot be used, or they do not fit.
         """
-        picture = read_picture(self.pictures[index])
+        found = read_picture(self.pictures[index], how)
         if self.by_class:
             mask = class_mask(read_indices(self.masks[index]))
-            return checked(Example(picture, mask), self.keys[index], len(self.classes))
-        return checked(Example(picture, read_foreground(self.masks[index])), self.keys[index])
+            return paired(found, mask, self.keys[index], len(self.classes))
+        return paired(found, read_foreground(self.masks[index]), self.keys[index])
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(path: Path, how: Decoding = EXACT) -> Decoded:
     """Read a picture as upright RGB.
 
     Raises:
         SourceError: the file is missing or cannot be decoded.
     """
     try:
-        return decode(path.read_bytes())
+        return Opened(path.read_bytes(), how).load()
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from None
     except Rejected as verdict:
@@ -204,10 +204,11 @@ def _mask(
 ]:
     """Return indices or greys where a file has such, its colours, and its alpha."""
     try:
-        with Image.open(path) as opened:
-            _need_lossless(path, opened)
+        with Image.open(path) as stored:
+            _need_lossless(path, stored)
+            opened = _upright(stored)
             plain = opened.mode in ("P", "L", "1", "I", "F") or opened.mode.startswith("I;16")
-            values = np.asarray(opened).astype(np.int32) if plain else None
+            values = _whole(path, np.asarray(opened)) if plain else None
             if plain and opened.mode not in ("P", "L"):
                 assert values is not None
                 return values, np.stack([values] * 3, -1), np.full_like(values, OPAQUE)
@@ -217,6 +218,32 @@ def _mask(
             return values, parts[..., :3], alpha
     except OSError as error:
         raise SourceError(f"cannot read mask {path}: {error}") from None
+
+
+def _upright(stored: Image.Image) -> Image.Image:
+    """Return a mask turned as its EXIF says, as pictures are; as it is where that is broken."""
+    try:
+        return ImageOps.exif_transpose(stored)
+    except Exception:  # noqa: BLE001  Pillow's readers of EXIF raise almost anything
+        return stored
+
+
+def _whole(
+    path: Path, values: Shaped[np.ndarray, "height width"]
+) -> Int32[np.ndarray, "height width"]:
+    """Return values as the integers that they are.
+
+    Raises:
+        SourceError: some are none, or below 0.
+    """
+    if values.dtype.kind == "f" and not bool((np.isfinite(values) & (np.rint(values) == values)).all()):
+        raise SourceError(
+            f"mask {path} holds numbers that are not whole; expected a class each, or 0 and 1"
+        )
+    found: np.ndarray = values.astype(np.int32)
+    if int(found.min(initial=0)) < 0:
+        raise SourceError(f"mask {path} holds {int(found.min())}; expected 0 or more")
+    return found
 
 
 def _need_lossless(path: Path, opened: Image.Image) -> None:
@@ -251,22 +278,28 @@ def class_mask(
     return found
 
 
-def checked(example: Example, key: str, n_classes: int = 1) -> Example:
-    """Return an example whose mask fits its picture and its data set.
+def paired(
+    found: Decoded,
+    mask: Int32[np.ndarray, "height width"],
+    key: str,
+    n_classes: int = 1,
+    present: frozenset[int] | None = None,
+) -> Example:
+    """Return a picture with a mask that fits it and its data set.
 
     Raises:
         SourceError: it is of another size, or names a class that there is not.
     """
-    height, width = example.mask.shape
-    if (height, width) != (example.picture.height, example.picture.width):
+    height, width = mask.shape
+    if (height, width) != (found.height, found.width):
         raise SourceError(
-            f"{key}: picture {example.picture.width} x {example.picture.height}, mask "
-            f"{width} x {height}; expected the same size"
+            f"{key}: picture {found.width} x {found.height}, mask {width} x {height}; expected the "
+            "same size"
         )
-    top = int(example.mask.max(initial=0))
+    top = int(mask.max(initial=0))
     if top > n_classes:
         raise SourceError(f"{key}: class {top} in the mask, expected 0 to {n_classes}, or ignored")
-    return example
+    return Example(found.picture, mask, present)
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Bool
 from pycocotools import mask as run_lengths
 
-from pipeline.masks.base import Example, Layout, Request, checked, need_names, read_picture
+from pipeline.masks.base import Example, Layout, Request, need_names, paired, read_picture
+from pipeline.pictures.decode import EXACT, Decoding
 from schemas.errors import SourceError
 from schemas.text import decode_text
 
@@ -48,21 +49,21 @@ class Coco:
         """Leave the annotations behind: every process reads its own."""
         return {k: v for k, v in self.__dict__.items() if k != "_annotations"}
 
-    def read(self, index: int) -> Example:
+    def read(self, index: int, how: Decoding = EXACT) -> Example:
         """Read a picture and draw its mask.
 
         Raises:
             SourceError: the picture or one of its annotations cannot be used.
         """
         key = self.keys[index]
-        picture = read_picture(self.folder / key)
-        size = (picture.height, picture.width)
+        found = read_picture(self.folder / key, how)
+        size = (found.height, found.width)
         drawn = [self._instance(key, one, size) for one in self._of(index)]
         mask = np.zeros(size, dtype=np.int32)
         for _, category, inside in sorted(drawn, key=lambda found: -found[0]):
             mask[inside] = category
         present = frozenset(category for _, category, _ in drawn)
-        return checked(Example(picture, mask, present), key, len(self.classes))
+        return paired(found, mask, key, len(self.classes), present)
 
     def _of(self, index: int) -> list[dict[str, Any]]:
         return self._annotations.get(self.ids[index], [])

@@ -12,11 +12,12 @@ from pipeline.masks.base import (
     Example,
     Layout,
     Request,
-    checked,
     need_names,
+    paired,
     pictures_in,
     read_picture,
 )
+from pipeline.pictures.decode import EXACT, Decoding
 from schemas.errors import SourceError
 
 PICTURES, MASKS = "validation", "validation-segmentation"
@@ -37,12 +38,12 @@ class ImageNetS:
     classes: tuple[str, ...]
     by_class: bool = True
 
-    def read(self, index: int) -> Example:
+    def read(self, index: int, how: Decoding = EXACT) -> Example:
         """Read a pair."""
         key = Path(self.keys[index])
-        picture = read_picture(self.root / PICTURES / key)
+        found = read_picture(self.root / PICTURES / key, how)
         mask = _two_bytes(self.root / MASKS / key.with_suffix(".png"))
-        return checked(Example(picture, mask), self.keys[index], len(self.classes))
+        return paired(found, mask, self.keys[index], len(self.classes))
 
 
 def open_imagenet_s(request: Request) -> ImageNetS:

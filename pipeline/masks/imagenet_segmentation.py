@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.masks.base import Example, Layout, Request, checked, foreground, need_names
+from pipeline.masks.base import Example, Layout, Request, foreground, need_names, paired
+from pipeline.pictures.decode import EXACT, Decoded, Decoding
 from schemas.errors import SourceError, UsageError
 
 
@@ -33,16 +34,14 @@ class ImageNetSegmentation:
         """Leave the open file behind."""
         return {k: v for k, v in self.__dict__.items() if k != "_file"}
 
-    def read(self, index: int) -> Example:
-        """Read a pair."""
+    def read(self, index: int, how: Decoding = EXACT) -> Example:
+        """Read a pair; it is stored as pixels, so that there is nothing to decide of decoding."""
         f = self._file
         picture = np.asarray(f[f["/value/img"][index, 0]]).transpose(2, 1, 0)
         mask = np.asarray(f[f[f["/value/gt"][index, 0]][0, 0]]).transpose(1, 0)
-        example = Example(
-            Image.fromarray(np.ascontiguousarray(picture, dtype=np.uint8)),
-            foreground(mask.astype(np.uint8)),
-        )
-        return checked(example, self.keys[index])
+        found = Image.fromarray(np.ascontiguousarray(picture, dtype=np.uint8))
+        whole = Decoded(found, found.width, found.height)
+        return paired(whole, foreground(mask.astype(np.uint8)), self.keys[index])
 
 
 def open_imagenet_segmentation(request: Request) -> ImageNetSegmentation:

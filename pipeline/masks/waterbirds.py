@@ -7,13 +7,14 @@ from pipeline.masks.base import (
     Example,
     Layout,
     Request,
-    checked,
     foreground,
     need_names,
+    paired,
     read_indices,
     read_picture,
 )
 from pipeline.masks.pairs import metadata_rows
+from pipeline.pictures.decode import EXACT, Decoding
 from schemas.errors import SourceError, UsageError
 
 MASKS = "segmentations"
@@ -34,12 +35,12 @@ class Waterbirds:
     classes: tuple[str, ...] = CLASSES
     by_class: bool = False
 
-    def read(self, index: int) -> Example:
+    def read(self, index: int, how: Decoding = EXACT) -> Example:
         """Read a pair; foreground is where half of CUB's annotators saw the bird."""
         key = self.keys[index]
-        picture = read_picture(self.root / key)
+        found = read_picture(self.root / key, how)
         values = read_indices(self.root / MASKS / Path(key).with_suffix(".png"))
-        return checked(Example(picture, foreground(values, HALF)), key)
+        return paired(found, foreground(values, HALF), key)
 
 
 def is_waterbirds(root: Path) -> bool:

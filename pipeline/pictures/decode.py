@@ -12,7 +12,7 @@ import io
 import re
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
@@ -86,6 +86,12 @@ class Decoding:
         scaled = preprocessing.decode == "scaled"
         reach = MARGIN * max(preprocessing.image_size) if scaled else None
         return cls(preprocessing.transparent == "white", reach)
+
+    def at(self, short_side: int | None) -> "Decoding":
+        """Return the same for pictures shown at another size, where that is larger."""
+        if self.reach is None or short_side is None:
+            return self
+        return replace(self, reach=max(self.reach, MARGIN * short_side))
 
 
 EXACT = Decoding()

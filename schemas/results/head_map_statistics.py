@@ -110,4 +110,6 @@ KIND: Final = Kind(
     may_stand_on=(Part.POOL,),
     named="run",
     said=("data",),
+    # 2: pictures are decoded as the scan decodes
+    format=2,
 )

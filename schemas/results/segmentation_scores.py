@@ -88,4 +88,6 @@ KIND: Final = Kind(
     # where the model is a scan's
     may_stand_on=(Part.MODEL,),
     of="warehouse",
+    # 2: pictures are decoded as the scan decodes
+    format=2,
 )

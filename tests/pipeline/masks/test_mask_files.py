@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as run_lengths
 
-from pipeline.masks.base import read_foreground, read_indices
+from pipeline.masks.base import read_foreground, read_indices, read_picture
 from pipeline.masks.coco import instance_mask
 from pipeline.masks.registry import open_data
 from schemas.errors import SourceError
@@ -54,6 +54,32 @@ def test_lossless_masks_are_what_was_drawn(tmp_path: Path, name: str) -> None:
     options = {"lossless": True} if name.endswith("webp") else {}
     path = saved(tmp_path / name, Image.fromarray((DISC * 255).astype(np.uint8)), **options)
     np.testing.assert_array_equal(read_foreground(path), DISC)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.5, "not whole"), (np.nan, "not whole"), (np.inf, "not whole"), (-2, "-2")]
+)
+def test_numbers_that_are_no_class_are_refused(tmp_path: Path, value: float, words: str) -> None:
+    path = saved(tmp_path / "m.tif", Image.fromarray(np.where(DISC, value, 0).astype(np.float32)))
+    for read in (read_foreground, read_indices):
+        with pytest.raises(SourceError, match=words):
+            read(path)
+    path = saved(tmp_path / "m.tif", Image.fromarray(np.where(DISC, 7, 0).astype(np.float32)))
+    np.testing.assert_array_equal(read_indices(path), DISC * 7)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_turned_as_a_picture_of_the_same_file_is(
+    tmp_path: Path, orientation: int
+) -> None:
+    drawn = np.zeros((20, 32), np.uint8)
+    drawn[2:6, 3:20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "m.png", Image.fromarray(drawn), exif=exif)
+    seen = np.asarray(read_picture(path).picture)[..., 0] > 0
+    np.testing.assert_array_equal(read_foreground(path), seen)
+    np.testing.assert_array_equal(read_indices(path) > 0, seen)
 
 
 @pytest.mark.parametrize("colour", [0, 255, 120])
