@@ -1,13 +1,19 @@
 """A cluster of several nodes on this machine, and the program run on it from elsewhere."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}
@@ -62,6 +68,59 @@ def several_nodes(*cores: int) -> Iterator[Nodes]:
         yield nodes
     finally:
         nodes.close()
+
+
+@contextmanager
+def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
+    """Start a head without cores whose autoscaler may bring nodes, and looks every so many seconds.
+
+    Ray's own `AutoscalingCluster.start` first ends every Ray on the machine: its configuration is
+    taken, and this one is ended by the folder that its processes name.
+    """
+    from ray.cluster_utils import AutoscalingCluster
+
+    kinds = {
+        "late": {
+            "resources": {"CPU": cores},
+            "node_config": {},
+            "min_workers": 0,
+            "max_workers": most,
+        }
+    }
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder, "autoscaling.json")
+        path.write_text(json.dumps(AutoscalingCluster({"CPU": 0}, kinds)._config))
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command += [f"--port={port}", "--num-cpus=0", f"--temp-dir={folder}"]
+        command += [f"--autoscaling-config={path}", "--include-dashboard=false"]
+        own = {"AUTOSCALER_UPDATE_INTERVAL_S": str(every), "RAY_FAKE_CLUSTER": "1"}
+        with Path(folder, "head.log").open("w") as log:
+            head = subprocess.Popen(
+                command, env={**os.environ, **ENVIRONMENT, **own}, stdout=log, stderr=log
+            )
+        try:
+            _until_it_listens(port, head)
+            yield f"127.0.0.1:{port}"
+        finally:
+            head.terminate()
+            head.wait(timeout=60)
+            for process in psutil.process_iter(["cmdline"]):
+                if any(folder in word for word in process.info["cmdline"] or ()):
+                    process.kill()
+
+
+def _until_it_listens(port: int, head: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + 90
+    while time.monotonic() < limit:
+        assert head.poll() is None, "the head has ended"
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.5)
+    raise AssertionError("the head does not listen")
 
 
 def _hold(cores: Sequence[int]) -> None:

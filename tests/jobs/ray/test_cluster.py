@@ -9,7 +9,7 @@ import pytest
 from demo.world import materialise
 from jobs.commands import scan
 from tests.conftest import scan_config
-from tests.jobs.ray.nodes import DYING, program, said, several_nodes
+from tests.jobs.ray.nodes import DYING, HEADATLAS, autoscaled, program, said, several_nodes
 from tests.jobs.test_scan import assert_equal, everything
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
@@ -195,6 +195,24 @@ assert len({node for node, _ in found}) == 2, found
     assert driver.returncode == 0, told
     waits = [line["text"] for line in said(told, "warning")]
     assert any("wait for a node" in text and "each needs 1 GPU" in text for text in waits), told
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_an_autoscaler_that_takes_its_time_is_waited_for_aloud_and_its_node_is_used(
+    world: Path, tiny_config: Path, tmp_path: Path, undisturbed: Path
+) -> None:
+    """A head without cores; nodes are brought on demand, the first after half a minute and more."""
+    with autoscaled(cores=1, most=2, every=45) as address:
+        command = arguments(
+            world, tiny_config, tmp_path / "w", "--ray-address", address, "--workers", "2"
+        )
+        process = program(HEADATLAS, *command, folder=tmp_path)
+        _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    waits = [line["text"] for line in said(told, "warning")]
+    assert any("wait for a node" in text and "there is none" in text for text in waits), told
+    assert_equal(everything(undisturbed), everything(tmp_path / "w"))
 
 
 @pytest.mark.slow
