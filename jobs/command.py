@@ -11,6 +11,7 @@ A command's module says:
 - `PUBLISHES = True` where what it stores is published when it is done;
 - `WRITES = True` where it writes into a warehouse and publishes nothing by itself. Both leave a
   record in the warehouse's `runs/`;
+- `BEGINS = True` where it may begin a warehouse; all others want one that is there;
 - `warehouse_of(config)`: the warehouse's folder, where that is no option called `warehouse`.
 
 Its name is its file's, with dashes; a package is a group of commands. Modules are imported when
@@ -31,7 +32,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from schemas.config import Config
-from schemas.errors import HeadAtlasError
+from schemas.errors import HeadAtlasError, UsageError, near_path
 
 if TYPE_CHECKING:
     from jobs.recording import Recording
@@ -97,6 +98,24 @@ class Command:
         root: Path | None = found(config)
         return root
 
+    def require_warehouse(self, config: Config) -> None:
+        """Check that the warehouse is there, unless this may begin one: a slip is no empty answer.
+
+        Raises:
+            UsageError: it is not.
+        """
+        root = self.warehouse(config)
+        if root is None or getattr(self.module, "BEGINS", False):
+            return
+        from warehouse.files.layout import Warehouse
+
+        if Warehouse(root).exists:
+            return
+        what = "holds no warehouse" if root.is_dir() else f"is not there{near_path(root)}"
+        raise UsageError(
+            f"warehouse {root} {what}; expected the folder that headatlas scan was given"
+        )
+
     @property
     def flags(self) -> Mapping[str, str]:
         """Switches that are no part of the configuration, with their meaning."""
@@ -110,7 +129,12 @@ class Command:
 
     @contextmanager
     def recorded(self, config: Config, flags: Mapping[str, bool]) -> "Iterator[Recording | None]":
-        """Record what is done within as a run of it, where it writes; give the recording."""
+        """Record what is done within as a run of it, where it writes; give the recording.
+
+        Raises:
+            UsageError: there is no such warehouse.
+        """
+        self.require_warehouse(config)
         root = self.warehouse(config) if self.writes and not flags.get("dry_run", False) else None
         if root is None:
             yield None

@@ -44,7 +44,7 @@ class Config(BaseModel):
             if isinstance(value, (list, tuple)):
                 value = type(value)(map(_at_home, value))
             if Path in (field.annotation, *get_args(field.annotation)):
-                _require_local(name, value)
+                value = _path(name, value)
             elif isinstance(value, Path):
                 value = str(value)
             found |= {name: _at_home(value)} if value is not None else {}
@@ -79,6 +79,28 @@ def _at_home(value: Any) -> Any:
     return value
 
 
+def _path(name: str, value: Any) -> Any:
+    """Return a path with a user's home in the place of `~user`.
+
+    Raises:
+        UsageError: it would become a folder called `s3:` or `~user`, or is the folder one is in
+            though nothing was said, as where a variable is empty.
+    """
+    _require_local(name, value)
+    if value == "":
+        raise UsageError(f"{name.replace('_', '-')} is empty; expected a path, as . or /mnt/atlas")
+    if isinstance(value, (str, Path)) and str(value).startswith("~"):
+        try:
+            return type(value)(Path(value).expanduser())
+        except RuntimeError:
+            user = str(value).partition("/")[0]
+            raise UsageError(
+                f"{name.replace('_', '-')} {str(value)!r}: there is no user {user[1:]!r} here; "
+                f"write ./{user} for a folder of that name"
+            ) from None
+    return value
+
+
 def _require_local(name: str, value: Any) -> None:
     """Refuse a URL where a path is expected: it would become a folder called `s3:`.
 
@@ -91,6 +113,8 @@ def _require_local(name: str, value: Any) -> None:
         if name == "warehouse":
             kind = "folder that this machine and every worker see"
             remedy = f"mount the bucket, or work in a folder and then headatlas push {url}"
+        if url.startswith("file://"):
+            remedy = "write the path alone"
         raise UsageError(
             f"{name.replace('_', '-')} {url!r}: got a URL, expected a {kind}, as /mnt/atlas; "
             f"{remedy}"

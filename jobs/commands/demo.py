@@ -40,6 +40,7 @@ from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
 WRITES = True
+BEGINS = True
 
 
 class DemoConfig(Config):

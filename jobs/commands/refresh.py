@@ -43,6 +43,7 @@ from warehouse.store.pools import pools
 
 ARGUMENTS = ("plan",)
 WRITES = True
+BEGINS = True
 
 
 class RefreshConfig(Config):

@@ -22,6 +22,7 @@ from warehouse.files.layout import Warehouse
 ARGUMENTS = ("source",)
 FLAGS = {"dry_run": "Say what would be done and stored; write nothing."}
 PUBLISHES = True
+BEGINS = True
 # Reasons of rejects that are shown.
 REASONS = 5
 

@@ -16,6 +16,7 @@ from schemas.errors import SourceError, near_path
 
 ARGUMENTS = ("data",)
 PUBLISHES = True
+BEGINS = True
 
 
 class SegmentConfig(Config):

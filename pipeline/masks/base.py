@@ -236,7 +236,8 @@ def _whole(
     Raises:
         SourceError: some are none, or below 0.
     """
-    if values.dtype.kind == "f" and not bool((np.isfinite(values) & (np.rint(values) == values)).all()):
+    whole = np.isfinite(values) & (np.rint(values) == values)
+    if values.dtype.kind == "f" and not bool(whole.all()):
         raise SourceError(
             f"mask {path} holds numbers that are not whole; expected a class each, or 0 and 1"
         )

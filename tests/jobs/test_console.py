@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from jobs import cli, console
-from jobs.command import commands, groups
+from jobs.command import Command, commands, groups
 from jobs.commands.pool.list import PoolListConfig
 from jobs.commands.scan import ScanConfig
 from jobs.explore.page import Panel
@@ -180,6 +180,36 @@ def test_what_needs_no_model_is_refused_before_any_is_imported(
     assert not (tmp_path / "w").exists()
 
 
+@pytest.mark.parametrize("command", commands(), ids=lambda command: command.name)
+def test_a_slip_in_the_warehouse_is_no_empty_answer(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what may begin a warehouse does; `verify` of a folder that is not there fails."""
+    (tmp_path / "atlas" / "scans").mkdir(parents=True)
+    (tmp_path / "pictures").mkdir()
+    required = {
+        "source": "s", "model": "m", "pretrained": "none", "file": "f", "name": "n", "llm": "l",
+        "plan": "p", "query": "q", "pool": "p", "pools": ("p",), "classes": "c", "head": "L0H0",
+        "attribute": "a", "classifier": "c", "data": "d", "image": "i.png", "texts": ("t",),
+        "output": "o", "out": "o.png", "destination": "s3://b", "names": (),
+    }  # fmt: skip
+    fields = command.model.model_fields
+    if "warehouse" not in fields or getattr(command.module, "BEGINS", False):
+        return
+    given = {name: required[name] for name, field in fields.items()
+             if field.is_required() and name != "warehouse"}  # fmt: skip
+    for folder, words in (
+        ("atlsa", "is not there; did you mean"),
+        ("pictures", "holds no warehouse"),
+    ):
+        config = command.model.checked({**given, "warehouse": tmp_path / folder})
+        with pytest.raises(UsageError, match=words):
+            command.carry_out(config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["atlas", "pictures"]
+    command.require_warehouse(command.model.checked({**given, "warehouse": tmp_path / "atlas"}))
+    assert capsys.readouterr().out == ""
+
+
 def test_a_bucket_is_no_folder_and_home_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +222,13 @@ def test_a_bucket_is_no_folder_and_home_is_found(
                 config.checked({**values, "warehouse": url})
         found = config.checked({**values, "warehouse": "~/atlas"})
         assert found.warehouse == tmp_path / "home" / "atlas"  # type: ignore[attr-defined]
+    for path, words in (
+        ("", "warehouse is empty"),
+        ("~nobody-of-that-name/atlas", "no user 'nobody-of-that-name'"),
+        ("file:///mnt/atlas", "write the path alone"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            PoolListConfig.checked({"warehouse": path})
     with pytest.raises(SystemExit):
         cli.main(["pool", "list", "--warehouse", "s3://bucket/atlas"])
     assert "s3://bucket/atlas" in capsys.readouterr().err

@@ -148,6 +148,12 @@ class Warehouse:
     root: Path
 
     @property
+    def exists(self) -> bool:
+        """Whether anything of a warehouse is there."""
+        parts = (self.root / "scans", self.pools, self.versions, self.database, self.segmentation)
+        return any(part.exists() for part in parts)
+
+    @property
     def database(self) -> Path:
         """The published database: a link to the newest version."""
         return self.root / "atlas.duckdb"

@@ -37,6 +37,7 @@ from warehouse.store.reading import read_images
 
 ARGUMENTS = ("name",)
 WRITES = True
+BEGINS = True
 FLAGS = {"dry_run": "Say what would be asked and cost; ask nothing."}
 PROPERTIES = (
     "animal,person,food,plant,clothing,vehicle,building,household object,tool,colour,texture,"

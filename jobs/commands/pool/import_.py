@@ -16,6 +16,7 @@ from warehouse.store.pools import write_pool
 
 ARGUMENTS = ("file",)
 WRITES = True
+BEGINS = True
 
 
 class PoolImportConfig(Config):

@@ -11,6 +11,7 @@ from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
 WRITES = True
+BEGINS = True
 
 
 class PoolWordsConfig(Config):

@@ -57,7 +57,8 @@ def test_lossless_masks_are_what_was_drawn(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(0.5, "not whole"), (np.nan, "not whole"), (np.inf, "not whole"), (-2, "-2")]
+    ("value", "words"),
+    [(0.5, "not whole"), (np.nan, "not whole"), (np.inf, "not whole"), (-2, "-2")],
 )
 def test_numbers_that_are_no_class_are_refused(tmp_path: Path, value: float, words: str) -> None:
     path = saved(tmp_path / "m.tif", Image.fromarray(np.where(DISC, value, 0).astype(np.float32)))
