@@ -49,6 +49,7 @@ def test_the_page_has_a_command_for_each_table_and_figure() -> None:
         assert steps(part), f"{title}: no command"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_command_runs_and_prints_what_the_page_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
