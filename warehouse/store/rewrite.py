@@ -246,13 +246,10 @@ def _merge(
         layer: np.concatenate([read_mlp(scan, m.shard, layer) for m in filled])[order]
         for layer in (_mlp_layers(filled[0]) if filled else ())
     }
-    payload = ShardPayload(
-        images,
-        read_rejects(scan, group),
-        merge(iterate_moments(scan, group)),
-        contributions,
-        mlp,
-    )
+    moments = merge(iterate_moments(scan, group))
+    # a copy has no moments of what is not stored for each picture: then the whole has none
+    moments = moments.filter(pc.equal(moments["n"], len(images)))
+    payload = ShardPayload(images, read_rejects(scan, group), moments, contributions, mlp)
     return write_shard(
         scan,
         name,

@@ -1,13 +1,32 @@
 """Small shards are merged when they are too many, and nights stay bounded."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from schemas.manifest import LiveShard, Snapshot
-from tests.store import member, merge_moments, new_scan, refresh
-from warehouse.files.layout import Warehouse
+import numpy as np
+import pyarrow as pa
+
+from pipeline.heads.merging import merge_tables
+from schemas.files import moments_schema
+from schemas.manifest import LiveShard, Snapshot, Timing
+from schemas.members import Member
+from tests.store import (
+    D_HEAD,
+    member,
+    merge_moments,
+    moments_row,
+    new_scan,
+    payload,
+    plan,
+    refresh,
+)
+from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.store import gc, snapshots
 from warehouse.store.housekeeping import FEW, compaction_due
+from warehouse.store.reading import iterate_moments
 from warehouse.store.rewrite import compact
+from warehouse.store.shards import write_shard
 from warehouse.store.verify import verify
 
 
@@ -52,6 +71,45 @@ def test_what_was_due_is_not_due_after_compaction(tmp_path: Path) -> None:
     compact(scan, 10, merge_moments)
     newest = snapshots.latest(scan)
     assert newest is not None and not compaction_due(newest, 10)
+
+
+def scanned_with_bias(scan: ScanDir, listing: Sequence[Member]) -> None:
+    """Scan in shards of two, with moments of a component that no picture has rows of."""
+    todo = plan(scan, listing, shard_size=2)
+    manifests = []
+    for task in todo.scans:
+        given = payload(task.members, task.image_ids, mlp=False)
+        row = moments_row(1, -1, len(task.members), np.zeros(D_HEAD), np.eye(D_HEAD))
+        bias = pa.Table.from_pylist([{**row, "component": "bias"}], schema=moments_schema())
+        manifests.append(
+            write_shard(
+                scan,
+                task.shard,
+                replace(given, moments=pa.concat_tables([given.moments, bias])),
+                fingerprint=scan.load_record().fingerprint(),
+                members_sha256=task.members_sha256,
+                base_snapshot=task.base_snapshot,
+                device="none",
+                timing=Timing(),
+            )
+        )
+    snapshots.commit(scan, manifests, fingerprint=scan.load_record().fingerprint(), next_image_id=9)
+
+
+def test_a_merged_shard_has_moments_of_all_its_pictures_or_none(tmp_path: Path) -> None:
+    listing = [member(key) for key in range(4)]
+    counted = {}
+    for name, kept in (("whole", listing), ("copied", listing[1:])):
+        scan = new_scan(tmp_path / name, stored=("head",))
+        scanned_with_bias(scan, listing)
+        refresh(scan, kept, shard_size=2)  # what vanished makes its shard a copy
+        merged = compact(scan, 10, merge_tables)
+        assert merged is not None and len(merged.shards) == 1
+        assert verify(scan).problems == ()
+        (table,) = iterate_moments(scan, [merged.shards[0].shard])
+        assert set(table["n"].to_pylist()) == {len(kept)}
+        counted[name] = set(table["component"].to_pylist())
+    assert counted == {"whole": {"head", "bias"}, "copied": {"head"}}
 
 
 def test_nights_with_housekeeping_lose_nothing_and_keep_few_shards(tmp_path: Path) -> None:
