@@ -119,6 +119,9 @@ BASIS: Final = Column("basis", "VARCHAR", "TextSpan basis: a result's name; by d
 POOL: Final = Column("pool", "VARCHAR", "Description pool.")
 
 LAYER_P: Final = Parameter("layer", "Layer, from 0; or the head's name, as 'L22H11'.")
+TEXT_LAYER_P: Final = Parameter(
+    "layer", "Layer of the text tower, from 0; or the head's name, as 'L5H0'."
+)
 HEAD_P: Final = Parameter("head", "Head, from 0; left out when a name is given.", "NULL")
 HEAD_OR_NULL_P: Final = Parameter("head", "Head, or NULL when `layer` is a name.")
 K_P: Final = Parameter("k", "Rows wanted.", "10")

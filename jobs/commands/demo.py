@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 import demo
-from demo.world import SEED, descriptions, materialise, materialise_birds
+from demo.world import FACTORS, SEED, descriptions, materialise, materialise_birds
 from jobs import console
 from jobs.commands import (
     concepts,
@@ -19,11 +19,13 @@ from jobs.commands import (
     map_statistics,
     match,
     module_cosines,
+    pairs,
     publish,
     scan,
     segment,
     similarity,
     spurious,
+    texts,
     textspan,
     zeroshot,
 )
@@ -57,6 +59,29 @@ SCAN = "demo"
 BIRDS = "birds"
 UNTRAINED = "untrained"
 POOL = "world"
+
+_COLOURS = "colour=" + ",".join(FACTORS["colour"])
+GRIDS = (
+    (
+        "colour-kind",
+        "a photo of a {colour} {kind}",
+        (_COLOURS, "kind=duck,cat,car,boat,tree,castle,star,banana,fish,rocket"),
+    ),
+    (
+        "count-colour-place",
+        "{count} {colour} ducks {place}",
+        (
+            "count=two,three,four",
+            _COLOURS,
+            "place=on the water,on the grass,in the snow,in the city",
+        ),
+    ),
+    (
+        "texture-colour",
+        "a {texture} {colour} object",
+        ("texture=" + ",".join(FACTORS["texture"]), _COLOURS),
+    ),
+)
 
 QUERIES = (
     (
@@ -247,6 +272,7 @@ def _results(root: Path) -> None:
     match.run(match.MatchConfig(warehouse=root, scan_a=SCAN, scan_b=UNTRAINED))
     drift.run(drift.DriftConfig(warehouse=root, scan=SCAN))
     concepts.run(concepts.ConceptsConfig(warehouse=root, scan=SCAN, pool=POOL))
+    _results_of_texts(root)
     pictures = root / "pictures"
     map_statistics.run(
         map_statistics.MapStatisticsConfig(
@@ -273,6 +299,18 @@ def _results(root: Path) -> None:
             workers=0,
             output=root / "segmented",
         )
+    )
+
+
+def _results_of_texts(root: Path) -> None:
+    """Make a result of every kind that the text tower has."""
+    texts.run(texts.TextsConfig(warehouse=root, scan=SCAN, pool=POOL, words=True))
+    for name, template, values in GRIDS:
+        texts.run(
+            texts.TextsConfig(warehouse=root, scan=SCAN, grid=template, values=values, name=name)
+        )
+    pairs.run(
+        pairs.PairsConfig(warehouse=root, scan=SCAN, column="label", template="a photo of a {}")
     )
 
 

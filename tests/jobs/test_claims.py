@@ -28,11 +28,13 @@ from jobs.commands import (
     map_statistics,
     match,
     module_cosines,
+    pairs,
     publish,
     scan,
     segment,
     similarity,
     spurious,
+    texts,
     verify,
 )
 from jobs.commands import textspan as spans
@@ -46,6 +48,7 @@ from jobs.commands.evaluate import EvaluateConfig
 from jobs.commands.map_statistics import MapStatisticsConfig
 from jobs.commands.match import MatchConfig
 from jobs.commands.module_cosines import ModuleCosinesConfig
+from jobs.commands.pairs import PairsConfig
 from jobs.commands.pool import import_
 from jobs.commands.pool.import_ import PoolImportConfig
 from jobs.commands.publish import PublishConfig
@@ -57,6 +60,7 @@ from jobs.commands.scan import ScanConfig
 from jobs.commands.segment import SegmentConfig
 from jobs.commands.similarity import SimilarityConfig
 from jobs.commands.spurious import SpuriousConfig
+from jobs.commands.texts import TextsConfig
 from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from pipeline.towers.models import load_model
@@ -93,6 +97,13 @@ BREAKS = {
     "image_head_effects": {WEIGHTS, PICTURE, LABEL},
     "head_map_statistics": {WEIGHTS, POOL},
     "segmentation": {WEIGHTS},
+    "text_frames": {WEIGHTS},
+    "text_contributions": {WEIGHTS, POOL},
+    "text_heads": {WEIGHTS, POOL},
+    "text_textspan": {WEIGHTS, POOL},
+    "text_words": {WEIGHTS, POOL},
+    "text_head_words": {WEIGHTS},
+    "head_pairs": {WEIGHTS, PICTURE, LABEL},
 }
 CHANGES = (
     *(WEIGHTS, PICTURE, LABEL, POOL),
@@ -200,6 +211,10 @@ def make_all(made: World) -> None:
     module_cosines.run(ModuleCosinesConfig(warehouse=w, classifier="kinds", workers=0))
     concepts.run(ConceptsConfig(warehouse=w, pool="mine", m=2))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
+    texts.run(TextsConfig(warehouse=w, pool="mine", m=2, words=True))
+    slot = ("colour=red,blue",)
+    texts.run(TextsConfig(warehouse=w, grid="a {colour} car", values=slot, name="colours"))
+    pairs.run(PairsConfig(warehouse=w, column="label"))
 
 
 def segment_config(made: World) -> SegmentConfig:

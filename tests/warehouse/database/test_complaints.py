@@ -4,6 +4,7 @@ Each macro of the registry is asked wrong questions, in every form that a query 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,13 +21,16 @@ from schemas.macros import MACROS
 from schemas.relations import Macro
 from schemas.results.concept_shares import concept_shares_schema
 from schemas.results.head_edges import head_edges_schema
+from schemas.results.head_pairs import head_pairs_schema
 from schemas.results.roles import roles_schema
 from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant
+from schemas.results.text_heads import text_heads_schema
+from schemas.results.text_textspan import text_textspan_schema
 from tests.synthetic import write_basis, write_texts
 from warehouse.database.publish import publish
 from warehouse.database.query import connect
 from warehouse.database.sqltext import literal
-from warehouse.files.layout import Warehouse
+from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import write_result
 from warehouse.store import snapshots
 from warehouse.store.frame_table import keep_frames
@@ -97,6 +101,20 @@ WRONG = {
         "outliers_by_head('L1H2', 5)": "give what follows by name, as k := 5",
         "outliers_by_head('L1H2', scan := 'nope')": "no scan 'nope'",
         "outliers_by_head('L1H2', scan := 'another')": "run headatlas scan on it again",
+    "text_head_texts": {
+        "text_head_texts('L9H0')": "no head L9H0 of the text tower",
+        "text_head_texts('L0H1', scan := 'nope')": "no scan 'nope'",
+        "text_head_texts('L0H1', pool := 'x')": "no texts of pool 'x' are decomposed in scan "
+        "'birds'; there is mine",
+        "text_head_texts('L0H1', 5)": "'L0H1' is layer and head, so 5 cannot be the head",
+        "text_head_texts('L0H1', scan := 'another')": "headatlas texts decomposes a pool",
+    },
+    "pairs_of": {
+        "pairs_of('L9H0')": "no head L9H0",
+        "pairs_of('L1H2', k := -1)": "k is -1",
+        "pairs_of('L1H2', scan := 'nope')": "no scan 'nope'",
+        "pairs_of('L1H2', pairing := 'x')": "no pairing 'x' in scan 'birds'; there is label",
+        "pairs_of('L1H2', scan := 'another')": "headatlas pairs measures one",
     },
     "head_texts": {
         "head_texts('L5H0', scan := 'nope')": "no scan 'nope'",
@@ -175,6 +193,8 @@ RIGHT = {
     "concept_heads": "concept_heads('colour', k := 3)",
     "outliers_by_head": "outliers_by_head(' l1h2 ', k := 3)",
     "head_texts": "head_texts('l1h2')",
+    "text_head_texts": "text_head_texts('l0h1')",
+    "pairs_of": "pairs_of('l1h2', k := 3)",
     "nearest_by_head": "nearest_by_head('00003.png', ' l1h2 ')",
     "nearest_by_role": "nearest_by_role('00003.png', 'place')",
     "nearest_by_embedding": "nearest_by_embedding('00003.png')",
@@ -190,6 +210,10 @@ SCALAR = {
     "role_heads": "role_heads('hue', 'birds', NULL)",
     "basis_complaint": None,
     "edge_complaint": None,
+    "pair_complaint": None,
+    "pairing_of": None,
+    "text_head_complaint": None,
+    "text_pool_of": None,
     "classifier_complaint": None,
     "default_basis": None,
     "head_direction": None,
@@ -270,8 +294,42 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Planted:
     ]
     told = pa.Table.from_pylist(shares, schema=concept_shares_schema())
     write_result(planted.scan.results("concept_shares") / "words.parquet", told, said)
+    _write_texts_and_pairs(planted.scan, said)
     publish(Warehouse(root), materialise=["L1H1"])
     return planted
+
+
+def _write_texts_and_pairs(scan: ScanDir, said: dict[str, Any]) -> None:
+    """Write two heads of a text tower with a text each, and what an image head shares with them."""
+    numbers = {"n": 2, "mean_norm": 0.0, "variance": 1.0, "variance_share": 0.5}
+    heads = [
+        {"layer": 0, "head": h, "name": f"L0H{h}", "mean": [0.0], "effective_rank": 1.0, **numbers}
+        for h in range(2)
+    ]
+    shares = dict.fromkeys(("variance", "explained", "cumulative", "pca_cumulative"), 0.5)
+    of = {"rank": 0, "description_id": 0, "text": "red", "property": None}
+    spans = [{"layer": 0, "head": h, **of, **shares} for h in range(2)]
+    pairs = [
+        {
+            "image_kind": "head",
+            "image_layer": 1,
+            "image_head": 2,
+            "text_kind": kind,
+            "text_layer": layer,
+            "text_head": head,
+            "n": 60,
+            "mean": 0.1,
+            "share": share,
+        }
+        for kind, layer, head, share in (("head", 0, 1, 0.4), ("mlp", 0, None, 0.3))
+    ]
+    for kind, name, rows, schema in (
+        ("text_heads", "mine", heads, text_heads_schema()),
+        ("text_textspan", "mine", spans, text_textspan_schema()),
+        ("head_pairs", "label", pairs, head_pairs_schema()),
+    ):
+        table = pa.Table.from_pylist(rows, schema=schema)
+        write_result(scan.results(kind) / f"{name}.parquet", table, said)
 
 
 @pytest.fixture(scope="module")
