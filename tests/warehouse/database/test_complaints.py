@@ -23,9 +23,9 @@ from schemas.results.concept_shares import concept_shares_schema
 from schemas.results.head_edges import head_edges_schema
 from schemas.results.head_pairs import head_pairs_schema
 from schemas.results.roles import roles_schema
-from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant
 from schemas.results.text_heads import text_heads_schema
 from schemas.results.text_textspan import text_textspan_schema
+from tests.cue import CHEAT, HONEST, SHAPE, Planted, plant
 from tests.synthetic import write_basis, write_texts
 from warehouse.database.publish import publish
 from warehouse.database.query import connect
@@ -101,6 +101,7 @@ WRONG = {
         "outliers_by_head('L1H2', 5)": "give what follows by name, as k := 5",
         "outliers_by_head('L1H2', scan := 'nope')": "no scan 'nope'",
         "outliers_by_head('L1H2', scan := 'another')": "run headatlas scan on it again",
+    },
     "text_head_texts": {
         "text_head_texts('L9H0')": "no head L9H0 of the text tower",
         "text_head_texts('L0H1', scan := 'nope')": "no scan 'nope'",
