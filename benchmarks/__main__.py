@@ -13,6 +13,7 @@ import torch
 from benchmarks import (
     ablation,
     decode,
+    effects,
     encode,
     endtoend,
     evaluation,
@@ -46,6 +47,7 @@ ALL: dict[str, Callable[[Path], list[Row]]] = {
     "nearest": lambda work: nearest.run(work, 1_000_000),
     "explorer": explorer.run,
     "ablation": ablation.run,
+    "effects": effects.run,
     "roles": lambda work: roles.run(),
     "evaluate": evaluation.run,
     "nights": nights.run,

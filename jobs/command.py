@@ -9,6 +9,7 @@ A command's module says:
 - `ARGUMENTS`: options that are given by position, if any;
 - `FLAGS`: the meaning of each switch of `run`, if any;
 - `PUBLISHES = True` where what it stores is published when it is done;
+- `stores(config)`: whether with these options it stores anything, where it does not always;
 - `WRITES = True` where it writes into a warehouse and publishes nothing by itself. Both leave a
   record in the warehouse's `runs/`;
 - `BEGINS = True` where it may begin a warehouse; all others want one that is there;
@@ -116,6 +117,11 @@ class Command:
             f"warehouse {root} {what}; expected the folder that headatlas scan was given"
         )
 
+    def stores(self, config: Config) -> bool:
+        """Whether with these options it stores what is recorded and published."""
+        found: Callable[[Config], bool] = getattr(self.module, "stores", lambda one: True)
+        return self.writes and found(config)
+
     @property
     def flags(self) -> Mapping[str, str]:
         """Switches that are no part of the configuration, with their meaning."""
@@ -135,7 +141,8 @@ class Command:
             UsageError: there is no such warehouse.
         """
         self.require_warehouse(config)
-        root = self.warehouse(config) if self.writes and not flags.get("dry_run", False) else None
+        stores = self.stores(config) and not flags.get("dry_run", False)
+        root = self.warehouse(config) if stores else None
         if root is None:
             yield None
             return
@@ -151,7 +158,7 @@ class Command:
             HeadAtlasError: as `run`; where it says what was done all the same, after that is said
                 and published.
         """
-        publish = self.publishes and not flags.pop("no_publish", False)
+        publish = self.publishes and not flags.pop("no_publish", False) and self.stores(config)
         late: HeadAtlasError | None = None
         with self.recorded(config, flags) as recording:
             try:

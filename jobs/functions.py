@@ -58,7 +58,8 @@ def function(command: Command) -> Callable[..., Any]:
             if recording is not None:
                 recording.took(done)
             warehouse = getattr(config, "warehouse", None)
-            if command.publishes and warehouse is not None and not flags.get("dry_run"):
+            stored = command.publishes and command.stores(config) and not flags.get("dry_run")
+            if stored and warehouse is not None:
                 if publish:
                     publish_and_say(warehouse)
                 else:

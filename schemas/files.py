@@ -13,6 +13,8 @@ MLP: Final = "mlp.parquet"
 IMAGES: Final = "images.parquet"
 MOMENTS: Final = "moments.parquet"
 REJECTS: Final = "rejects.parquet"
+# By what --store names: sums over a shard's pictures.
+SUMS: Final = {"edges": "edges.parquet", "means": "means.parquet"}
 
 
 def field(name: str, kind: pa.DataType, comment: str, *, null: bool = False) -> pa.Field:
@@ -149,6 +151,24 @@ def moments_schema() -> pa.Schema:
             ),
             field("embedding_mean", doubles, "Mean embedding, in the component's frame."),
             field("comoment", pa.float64(), "Sum over pictures of <v - mean, e - mean(e)>."),
+        ]
+    )
+
+
+def sums_schema() -> pa.Schema:
+    """Return the schema of `edges.parquet` and `means.parquet` (with --store edges, means).
+
+    They are added up over pictures, so those of several shards are those of all their pictures.
+    """
+    doubles = pa.list_(pa.field("element", pa.float64(), nullable=False))
+    sizes = pa.list_(pa.field("element", pa.int64(), nullable=False))
+    return pa.schema(
+        [
+            field("what", pa.string(), "What is summed."),
+            field("layer", pa.int16(), "Layer, from 0; -1 for second-order effects."),
+            field("count", pa.int64(), "Pictures counted."),
+            field("shape", sizes, "Lengths of the axes."),
+            field("sums", doubles, "The sums, the last axis first to vary."),
         ]
     )
 

@@ -11,6 +11,7 @@ import demo
 from demo.world import FACTORS, SEED, descriptions, materialise, materialise_birds
 from jobs import console
 from jobs.commands import (
+    ablate,
     concepts,
     drift,
     edges,
@@ -265,6 +266,18 @@ def _results(root: Path) -> None:
     module_cosines.run(
         module_cosines.ModuleCosinesConfig(
             warehouse=root, scan=SCAN, classifier="kinds", sample=64, workers=0
+        )
+    )
+    ablate.run(
+        ablate.AblateConfig(
+            warehouse=root,
+            scan=SCAN,
+            classifier="kinds",
+            heads=("L3H1", "L4H1"),
+            sample=100,
+            total=True,
+            control=5,
+            workers=0,
         )
     )
     edges.run(edges.EdgesConfig(warehouse=root, scan=SCAN, sample=64, workers=0))

@@ -7,14 +7,14 @@ snapshot. Killed at any moment, the same command goes on where it was.
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from jobs import console
 from jobs.steps.early import check_model, weights_given
 from pipeline.sources import Listing, list_members
-from schemas.config import Config, Precision, reject_limit
+from schemas.config import Config, Precision, reject_limit, split_names
 from schemas.errors import TooManyRejects
 from schemas.manifest import Timing
 from warehouse.files.layout import Warehouse
@@ -25,6 +25,7 @@ PUBLISHES = True
 BEGINS = True
 # Reasons of rejects that are shown.
 REASONS = 5
+Components = Annotated[tuple[Literal["mlp", "edges", "means"], ...], BeforeValidator(split_names)]
 
 
 class ScanConfig(Config):
@@ -54,7 +55,11 @@ class ScanConfig(Config):
         description="exact: every pixel of a JPEG; scaled: large ones at 1/2, 1/4 or 1/8 of their "
         "size, still above twice the model's input. Default, the scan's own; scaled for a new one.",
     )
-    store: tuple[Literal["mlp"], ...] = Field(default=(), description="Also store: mlp.")
+    store: Components = Field(
+        default=(),
+        description="Also store: mlp, of every picture; sums over pictures, for which the commands "
+        "then need no pass: edges, and means (of heads at each token, for effects).",
+    )
     ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
     workers: int | None = Field(
         default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."

@@ -7,26 +7,24 @@ one split of the pictures, and judged on another, beside random sets of as many 
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pydantic import Field
 
 from jobs import console
-from jobs.commands import zeroshot
+from jobs.commands import ablate, zeroshot
+from jobs.commands.ablate import TotalResult
 from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.steps.ablated import Ablated, group_rows, open_scene, total_row, worst_row
 from jobs.steps.accuracies import SHOWN, show_ablated
-from jobs.steps.whatif import Head, Scene, Tally, ablate_sets, counted, random_sets, require_counted
-from pipeline.heads.ablation import (
-    Choice,
-    CueScores,
-    attribute_against_target,
-    choose_greedily,
-    project,
-    shift,
-)
+from jobs.steps.digests import files_digest
+from jobs.steps.split_effects import read_split
+from jobs.steps.spurious_search import search
+from jobs.steps.whatif import Head, Scene, ablate_sets, means_over, random_sets
+from pipeline.heads.ablation import Choice, CueScores
 from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.kinds import Part
@@ -38,7 +36,6 @@ from warehouse.results.claims import Now
 from warehouse.results.files import write_result
 from warehouse.results.roles import heads_of_role
 from warehouse.store.columns import condition
-from warehouse.store.reading import read_layer
 
 PUBLISHES = True
 
@@ -59,6 +56,17 @@ class SpuriousConfig(Config):
     target: str | None = Field(
         default=None, description="Column of the true class; default, the classifier's."
     )
+    search: Literal["cue", "margin-contrast", "attention-share"] = Field(
+        default="cue",
+        description="cue: what a head says of the attribute against the target; margin-contrast: "
+        "how often it is what most pushes wrong pictures of the groups that fare worse; "
+        "attention-share: how much of its attention falls on written text.",
+    )
+    text_data: Path | None = Field(
+        default=None,
+        description="For attention-share: pictures with masks of where written text is, as segment "
+        "takes them.",
+    )
     select: str = Field(
         default="split=1", description="Pictures to choose heads on, as COLUMN=VALUE."
     )
@@ -74,14 +82,21 @@ class SpuriousConfig(Config):
     )
     control: int = Field(default=10, ge=0, description="Random sets of as many heads.")
     seed: int = Field(default=0, description="Seed of the random sets.")
+    total: bool = Field(
+        default=False, description="Also judge each set by running the model without it."
+    )
+    at: Literal["all", "class"] | None = Field(
+        default=None,
+        description="With --total: replaced at every token, or at those alone that are read; "
+        "default, all, and class for attention-share.",
+    )
+    workers: int | None = Field(
+        default=None, ge=0, description="Workers of --total, at most; 0: in this process."
+    )
     name: str | None = Field(
         default=None, description="Name of the result; default, CLASSIFIER-ATTRIBUTE."
     )
     scan: str | None = Field(default=None, description="Scan; default, the newest.")
-
-
-# Numbers of the select split's logits by head: 0.8 GB.
-MOST_EFFECTS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,7 @@ class SpuriousResult:
         heads: all stored heads, the highest score first.
         selected: worst group's accuracy on the select pictures, before and after each step.
         outcomes: of the greedy choice; then of the role, when one is given.
+        total: the same by running the model, where asked for; of sets that hold a head.
     """
 
     scan: str
@@ -128,6 +144,7 @@ class SpuriousResult:
     heads: tuple[RankedHead, ...]
     selected: tuple[float, ...]
     outcomes: tuple[Outcome, ...]
+    total: dict[str, TotalResult]
     path: Path
     seconds: float
 
@@ -143,22 +160,15 @@ def run(config: SpuriousConfig) -> SpuriousResult:
     started = time.perf_counter()
     config = _with_classifier(config)
     scene = _scene(config, config.select)
-    test = _scene(config, config.test)
+    # means of the select pictures in both: the test pictures are only judged
+    means = means_over(scene, condition(config.select))
+    scene, test = replace(scene, means=means), replace(_scene(config, config.test), means=means)
     sets: dict[str, tuple[Head, ...]] = {}
     if config.role is not None:
         sets[config.role] = heads_of_role(scene.scan, config.role, config.basis)
     split = read_split(scene)
-    scores = attribute_against_target(split.logits, split.effects, split.attribute, split.truth)
-    order = np.argsort(-scores.score, kind="stable")
-    choice = choose_greedily(
-        split.logits,
-        split.effects,
-        split.truth,
-        split.truth * (int(split.attribute.max()) + 1) + split.attribute,
-        candidates=[i for i in order[: config.candidates].tolist() if scores.score[i] > 0],
-        most=config.most,
-        tolerance=config.tolerance,
-    )
+    found = search(config, scene, split)
+    scores, order, choice = found.scores, found.order, found.choice
     sets = {"greedy": tuple(scene.heads[i] for i in choice.heads), **sets}
     outcomes = judge(test, sets, config.control, config.seed)
     path = _store(config, scene, scores, order, choice)
@@ -179,6 +189,7 @@ def run(config: SpuriousConfig) -> SpuriousResult:
         ranked,
         choice.worst,
         outcomes,
+        _total(config, scene, sets) if config.total else {},
         path,
         time.perf_counter() - started,
     )
@@ -204,6 +215,10 @@ def say(config: SpuriousConfig, done: SpuriousResult) -> None:
                 f"{outcome.by}: the worst group gains {outcome.gap_closed:.0%} of its gap to the "
                 f"mean; the mean changes by {outcome.total.after - outcome.total.before:+.1%}"
             )
+
+    for by, total in done.total.items():
+        console.note(f"{by}, by running the model:")
+        ablate.say_total((config.target or "target", config.attribute), total)
 
 
 def _with_classifier(config: SpuriousConfig) -> SpuriousConfig:
@@ -246,75 +261,6 @@ def _scene(config: SpuriousConfig, split: str) -> Scene:
     return replace(scene, group_by=(scene.label_column, config.attribute))
 
 
-@dataclass(frozen=True)
-class Split:
-    """The pictures of a split: logits, heads' centred parts of them, classes and attribute."""
-
-    logits: Float[np.ndarray, "image class"]
-    effects: Float[np.ndarray, "head image class"]
-    truth: Int[np.ndarray, " image"]
-    attribute: Int[np.ndarray, " image"]
-
-
-def read_split(scene: Scene) -> Split:
-    """Read every head's effect on the pictures of one split.
-
-    Raises:
-        UsageError: there is no such picture, they share one attribute value, or are too many.
-    """
-    weights = scene.classifier.weights
-    shards = [(shard, counted(scene, shard, weights)) for shard in scene.shards]
-    shards = [(shard, found) for shard, found in shards if len(found.rows)]
-    tally = Tally(1)
-    for _, found in shards:
-        tally.add(found.keys, np.zeros((1, len(found.rows)), bool))
-    require_counted(scene, tally)
-    n, classes = tally.n.total(), len(weights)
-    if n * len(scene.heads) * classes > MOST_EFFECTS:
-        raise UsageError(
-            f"--select keeps {n:,} pictures; {len(scene.heads)} heads x {classes} classes of at "
-            f"most {MOST_EFFECTS // (len(scene.heads) * classes):,} pictures can be held: "
-            "select fewer"
-        )
-    values = [str(key[1]) for _, found in shards for key in found.keys]
-    names = sorted(set(values))
-    if len(names) < 2:
-        raise UsageError(
-            f"attribute {scene.group_by[1]!r} is {names[0]!r} in all {n:,} pictures of --select; "
-            "expected two values or more"
-        )
-    effects = np.empty((len(scene.heads), n, classes), np.float32)
-    start = 0
-    with console.progress("Reading heads", len(shards), "shards") as advance:
-        for done, (shard, found) in enumerate(shards, 1):
-            rows = slice(start, start + len(found.rows))
-            _read_effects(scene, shard, found.rows, effects[:, rows])
-            start = rows.stop
-            advance(done)
-    return Split(
-        np.concatenate([found.points for _, found in shards]),
-        effects,
-        np.concatenate([found.truth for _, found in shards]),
-        np.array([names.index(v) for v in values], np.int64),
-    )
-
-
-def _read_effects(
-    scene: Scene,
-    shard: str,
-    rows: Int[np.ndarray, " image"],
-    out: Float[np.ndarray, "head image class"],
-) -> None:
-    at = 0
-    for layer, (q, _) in scene.frames.pairs.items():
-        block = read_layer(scene.scan, shard, layer)
-        projected = project(q, scene.classifier.weights)
-        for head, frame in enumerate(projected):
-            mean = scene.means.of(layer, head)
-            out[at] = shift(block.vectors[head : head + 1, rows], mean[None], frame[None])
-            at += 1
-
-
 def judge(
     scene: Scene, sets: dict[str, tuple[Head, ...]], control: int, seed: int
 ) -> tuple[Outcome, ...]:
@@ -341,6 +287,49 @@ def judge(
     return tuple(found)
 
 
+def _total(
+    config: SpuriousConfig, scene: Scene, sets: dict[str, tuple[Head, ...]]
+) -> dict[str, TotalResult]:
+    """Run the model on the test pictures without each set; means stay those of the select ones."""
+    if scene.label_column != scene.classifier.label_column:
+        raise UsageError(
+            f"--total: classifier {config.classifier!r} is of column "
+            f"{scene.classifier.label_column!r}, --target is {scene.label_column!r}; make one of "
+            "that column: headatlas zeroshot --label-column"
+        )
+    found = {}
+    at: Literal["all", "class"] = "class" if config.search == "attention-share" else "all"
+    at = config.at or at
+    for by, heads in sets.items():
+        if heads:
+            asked = ablate.AblateConfig(
+                warehouse=config.warehouse,
+                classifier=config.classifier,
+                heads=tuple(head_name(*head) for head in heads),
+                group_by=(scene.label_column, config.attribute),
+                where=config.test,
+                means=config.select,
+                control=config.control,
+                seed=config.seed,
+                total=True,
+                at=at,
+                workers=config.workers,
+                name=safe_name(f"{_name(config)}-{by}-{at}"),
+                scan=scene.scan.name,
+            )
+            done = ablate.run(asked)
+            assert isinstance(done, ablate.TotalResult)
+            found[by] = done
+    return found
+
+
+def _name(config: SpuriousConfig) -> str:
+    """Return the result's name; those of other searches stand beside it."""
+    words = [config.classifier, config.attribute]
+    words += [config.search] if config.search != "cue" else []
+    return check_name(config.name or safe_name("-".join(words)), "spurious")
+
+
 def _store(
     config: SpuriousConfig,
     scene: Scene,
@@ -365,17 +354,19 @@ def _store(
         }
         for rank, i in enumerate(order.tolist())
     ]
-    default = safe_name(f"{config.classifier}-{config.attribute}")
-    name = check_name(config.name or default, "spurious")
-    path = scene.scan.results(SPURIOUS_HEADS) / f"{name}.parquet"
+    path = scene.scan.results(SPURIOUS_HEADS) / f"{_name(config)}.parquet"
     opened = scene.opened
     now = Now(opened.warehouse, opened.scan, opened.record, opened.snapshot)
-    decide = {"attribute", "select", "most", "candidates", "tolerance"}
+    decide = {"attribute", "search", "select", "most", "candidates", "tolerance"}
     options = {**config.model_dump(mode="json", include=decide), "target": scene.label_column}
+    if config.text_data is not None:
+        options["text_data"] = files_digest([config.text_data])
     claim = now.claim(
         KINDS[SPURIOUS_HEADS], {Part.CLASSIFIER: config.classifier, Part.OPTIONS: options}
     )
-    said = config.model_dump(mode="json", exclude={"warehouse", "scan", "name"})
+    said = config.model_dump(
+        mode="json", exclude={"warehouse", "scan", "name", "total", "at", "workers"}
+    )
     table = pa.Table.from_pylist(rows, schema=spurious_heads_schema())
     write_result(path, table, now.provenance(claim, **said))
     return path

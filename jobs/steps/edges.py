@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs import console
 from jobs.commands.edges import EdgesConfig, EdgesResult
 from jobs.steps.chunks import do_missing
 from jobs.steps.models import load_for
@@ -17,16 +18,26 @@ from jobs.steps.stored_chunks import stored_chunks
 from jobs.steps.stratified import stratified
 from jobs.workers.edges import EdgesWorker
 from jobs.workers.stored_pictures import SOURCE, StoredSpec, reject_stored
-from pipeline.heads.edges import Edges, EdgeSums, Source, sources
+from pipeline.heads.edge_source import Source
+from pipeline.heads.edge_sums import EdgeSums
+from pipeline.heads.edges import Edges, sources
 from schemas.errors import RunFailed
 from schemas.kinds import Part
+from schemas.names import head_name
 from schemas.results import KINDS
 from schemas.results.head_edges import HEAD_EDGES, head_edges_schema
+from schemas.results.second_order_effects import (
+    SECOND_ORDER_EFFECTS,
+    second_order_effects_schema,
+)
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import read_provenance, read_result, write_result
 from warehouse.results.registry import result_path
 from warehouse.store.opened import OpenedScan, open_snapshot
+from warehouse.store.sums import read_sums
+
+_KINDS = (HEAD_EDGES, SECOND_ORDER_EFFECTS)
 
 
 def measure(config: EdgesConfig) -> EdgesResult:
@@ -35,17 +46,27 @@ def measure(config: EdgesConfig) -> EdgesResult:
     opened = open_snapshot(Warehouse(config.warehouse.absolute()), config.scan)
     now = Now.opened(opened)
     options = config.model_dump(mode="json", include={"sample", "seed", "shard_size"})
-    claim = now.claim(KINDS[HEAD_EDGES], {Part.OPTIONS: options})
-    path = result_path(opened.scan, KINDS[HEAD_EDGES], HEAD_EDGES)
+    claims = {kind: now.claim(KINDS[kind], {Part.OPTIONS: options}) for kind in _KINDS}
+    paths = {kind: result_path(opened.scan, KINDS[kind], kind) for kind in _KINDS}
+    path, claim = paths[HEAD_EDGES], claims[HEAD_EDGES]
     parts = opened.scan.unfinished / claim.digest[:16]
     if config.restart:
         shutil.rmtree(parts, ignore_errors=True)
-        path.unlink(missing_ok=True)
+        for one in paths.values():
+            one.unlink(missing_ok=True)
     reused = now.why_not(path, claim) is None
     if not reused:
         sums, rejects, names = _summed(config, opened, parts)
+        said = {"images": sums.count, "rejects": rejects}
+        second = list(_second_rows(sums, opened.record.model.n_heads))
+        paths[SECOND_ORDER_EFFECTS].unlink(missing_ok=True)
+        if second:
+            table = pa.Table.from_pylist(second, schema=second_order_effects_schema())
+            provenance = now.provenance(claims[SECOND_ORDER_EFFECTS], **said)
+            write_result(paths[SECOND_ORDER_EFFECTS], table, provenance)
+        # last: what is asked whether all is there
         table = pa.Table.from_pylist(list(_rows(sums, names)), schema=head_edges_schema())
-        write_result(path, table, now.provenance(claim, images=sums.count, rejects=rejects))
+        write_result(path, table, now.provenance(claim, **said))
     shutil.rmtree(parts, ignore_errors=True)
     table, there = read_result(path)
     return EdgesResult(
@@ -68,6 +89,10 @@ def _summed(
     # refuses here what every worker would
     Edges(loaded.tower)
     names = {layer: sources(loaded.tower, layer) for layer in range(loaded.tower.n_layers)}
+    kept = None if config.sample else read_sums(opened.scan, opened.shards, "edges")
+    if kept is not None:
+        console.note("the scan has kept them: no picture is read again")
+        return EdgeSums.from_table(kept), [], names
     images = opened.images(SOURCE)
     count = config.sample or len(images)
     chosen = stratified(images["label"].to_pylist(), count, config.seed)
@@ -111,3 +136,16 @@ def _rows(sums: EdgeSums, names: dict[int, list[Source]]) -> Iterator[dict[str, 
                     "n": sums.count,
                     "share": share if np.isfinite(share) else None,
                 }
+
+
+def _second_rows(sums: EdgeSums, n_heads: int) -> Iterator[dict[str, object]]:
+    shares = sums.second_shares()
+    for at, share in enumerate([] if shares is None else shares.tolist()):
+        layer, head = divmod(at, n_heads)
+        yield {
+            "layer": layer,
+            "head": head,
+            "name": head_name(layer, head),
+            "n": sums.count,
+            "share": share if np.isfinite(share) else None,
+        }

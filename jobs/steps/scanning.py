@@ -28,6 +28,7 @@ from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
 from pipeline.heads import moments as mo
 from pipeline.heads.frames import head_frames
 from pipeline.heads.stored_frames import Frames, load_frames
+from pipeline.heads.watches import watches
 from pipeline.sources import Listing
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import RunFailed
@@ -83,6 +84,7 @@ def _open(
         scan.require_same(asked)
         keep_frames(scan, stored.frames_sha256, frames.narrow())
         return frames, stored
+    watches(model.tower, config.store, layers)
     frames = head_frames(model.tower, layers)
     record = _record(scan.name, config, dataset, model, layers, frames.digest())
     write_bytes(scan.frames, frames.to_bytes())
@@ -125,7 +127,7 @@ def _record(
         layers=layers,
         precision=config.precision,
         residual=_residual(config, stored),
-        stored=("head", *sorted(config.store)),
+        stored=("head", *sorted(set(config.store))),
         frames_sha256=frames_sha256,
         versions={library: version(library) for library in LIBRARIES},
     )

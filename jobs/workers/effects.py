@@ -1,4 +1,4 @@
-"""The workers of `headatlas effects`: mean outputs first, then effects. No Ray here."""
+"""The worker of `headatlas effects`: from some pictures to a file of effects. No Ray here."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pipeline.heads.effects import (
     total_effects,
 )
 from pipeline.heads.frames import head_frames
-from pipeline.heads.position_means import PositionSums, head_outputs
+from pipeline.heads.position_means import PositionSums
 from warehouse.results.files import write_result
 
 Method = Literal["exact", "atp"]
@@ -42,46 +42,16 @@ class EffectsSpec(StoredSpec):
 
     Attributes:
         heads: of each layer.
-        means: the mean outputs; None while they are being made.
-        targets: directions, and their number.
+        means: of the heads.
+        targets: directions.
         method: what is measured of each picture; of those marked, both.
     """
 
     heads: Heads
-    means: PositionSums | None = None
-    targets: Float[np.ndarray, "target d_joint"] | None = None
+    means: PositionSums
+    targets: Float[np.ndarray, "target d_joint"]
     method: Method = "exact"
     gradient_dropout: bool = False
-
-
-class MeansWorker(StoredWorker):
-    """Adds up what heads write at each token of some pictures."""
-
-    def __init__(self, spec: EffectsSpec) -> None:
-        """Load the model."""
-        super().__init__(spec)
-        self.layers = sorted(spec.heads)
-        self.decomposer = Decomposer(self.tower, head_frames(self.tower, self.layers))
-
-    def __call__(self, task: Stored) -> Path:
-        """Add up a chunk and write its sums."""
-        self.done = 0
-        sums, rejects = PositionSums(), list[tuple[str, str]]()
-        for numbers, pixels, _ in self.pictures(task, rejects):
-            with torch.inference_mode():
-                outputs = head_outputs(self.tower, pixels, self.layers)
-                vectors = self.decomposer(pixels).vectors
-            parts = (*outputs.values(), *vectors.values())
-            kept = torch.stack([x.flatten(1).isfinite().all(dim=1) for x in parts]).all(dim=0)
-            rejects += not_finite(task, numbers, kept.tolist())
-            if kept.any():
-                sums.add(
-                    {n: o[kept] for n, o in outputs.items()},
-                    {n: v[kept] for n, v in vectors.items()},
-                )
-        write_result(task.path, sums.to_table(), {"rejects": rejects})
-        self.done = 0
-        return task.path
 
 
 class EffectsWorker(StoredWorker):
@@ -90,7 +60,6 @@ class EffectsWorker(StoredWorker):
     def __init__(self, spec: EffectsSpec) -> None:
         """Load the model."""
         super().__init__(spec)
-        assert spec.means is not None and spec.targets is not None
         self.spec, self.means = spec, spec.means
         self.targets = torch.tensor(spec.targets, device=self.loaded.device)
         layers = sorted(spec.heads)

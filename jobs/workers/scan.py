@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +15,11 @@ from torch import Tensor
 from pipeline.heads import moments as mo
 from pipeline.heads.decompose import Decomposer, Decomposition
 from pipeline.heads.stored_frames import Frames, load_frames
+from pipeline.heads.watches import Sums, watches
 from pipeline.pictures.decode import Decoding
 from pipeline.pictures.loader import Clock, Loaded, batches
 from pipeline.sources.reader import Reader
+from pipeline.towers.forward import Step
 from pipeline.towers.models import LoadedModel, load_model, pick_device
 from schemas.config import Precision
 from schemas.errors import StoreError
@@ -77,6 +80,7 @@ class ScanWorker:
         wide = self.record.precision == "fp32" or self.record.residual is not None
         tower = replace(self.model.tower, wide=wide)
         self.decomposer = Decomposer(tower, frames, mlp="mlp" in self.record.stored)
+        self.watches = watches(tower, self.record.stored, self.record.layers)
         self.frames_q = frames.narrow()
         self.checked = False
         self.done = 0
@@ -103,7 +107,9 @@ class ScanWorker:
                 rows.rejects.extend(batch.rejects)
                 if batch.members:
                     since = time.perf_counter()
-                    rows.add(batch, [ids[m.key] for m in batch.members], self._run(batch.pixels))
+                    found = self._run(batch.pixels)
+                    kept = rows.add(batch, [ids[m.key] for m in batch.members], found)
+                    self._watched(batch.pixels, found, kept, rows)
                     model_seconds += time.perf_counter() - since
                 self.done += len(batch.members) + len(batch.rejects)
         payload = rows.payload(self.frames_q, self.decomposer)
@@ -126,7 +132,26 @@ class ScanWorker:
         if not self.checked:
             self.decomposer.check(inputs[:CHECKED])
             self.checked = True
-        return self.decomposer(inputs)
+        return self.decomposer(inputs, self._show if self.watches else None)
+
+    def _show(self, step: Step) -> None:
+        for watch in self.watches.values():
+            watch(step)
+
+    def _watched(
+        self, pixels: Tensor, found: Decomposition, kept: list[int], rows: "_Rows"
+    ) -> None:
+        """Add the sums over a batch's pictures, of those that are kept alone."""
+        sums = {what: watch.take(found) for what, watch in self.watches.items()}
+        if sums and len(kept) < len(pixels):
+            # what is not finite of one picture is in the sums: once more without it
+            sums = {}
+            if kept:
+                again = self._run(pixels[kept])
+                sums = {what: watch.take(again) for what, watch in self.watches.items()}
+        for what, more in sums.items():
+            mine: Any = rows.sums.setdefault(what, type(more)())
+            mine.merge(more)
 
 
 def load_checked(
@@ -176,9 +201,14 @@ class _Rows:
         layers = range(m.n_layers) if "mlp" in self.record.stored else ()
         self.mlp = {layer: np.empty((n, m.d_joint), np.float16) for layer in layers}
         self.moments: dict[mo.Key, mo.Moments] = {}
+        self.sums: dict[str, Sums] = {}
 
-    def add(self, batch: Loaded, ids: Sequence[int], found: Decomposition) -> None:
-        """Take in a batch; pictures whose numbers are not finite are rejected."""
+    def add(self, batch: Loaded, ids: Sequence[int], found: Decomposition) -> list[int]:
+        """Take in a batch; pictures whose numbers are not finite are rejected.
+
+        Returns:
+            The places within the batch of those that are kept.
+        """
         vectors = {n: v.transpose(0, 1).half() for n, v in found.vectors.items()}
         keep = torch.nonzero(_finite(found, vectors)).squeeze(-1)
         kept = keep.tolist()
@@ -201,6 +231,7 @@ class _Rows:
         if kept:
             self._add_moments(to, mlp, found, keep)
         self.count = to.stop
+        return [int(i) for i in kept]
 
     def _add_moments(
         self, rows: slice, mlp: np.ndarray, found: Decomposition, keep: Tensor
@@ -238,7 +269,12 @@ class _Rows:
             for (kind, layer), bias in zip(decomposer.bias_keys, directions, strict=True):
                 moments[kind, layer, -1] = mo.direction_moments(scale, bias, embedding)
         return ShardPayload(
-            self._images(embedding), reject_rows(self.rejects), mo.to_table(moments), vectors, mlp
+            self._images(embedding),
+            reject_rows(self.rejects),
+            mo.to_table(moments),
+            vectors,
+            mlp,
+            {what: sums.to_table() for what, sums in self.sums.items()},
         )
 
     def _images(self, embedding: np.ndarray) -> pa.Table:

@@ -12,7 +12,7 @@ A tower that pools by attention has a second sum, of the pool's own heads as lay
     Σ_p c^{L,p}(I) = pool_bias(I) + init(I) + Σ_l mlp^l(I) + Σ_l bias^l(I) + Σ_{l,h} c^{l,h}(I)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pipeline.heads.stored_frames import Frames
 from pipeline.heads.through import Attention, Mean, Reading
-from pipeline.towers.forward import Parts, forward_parts
+from pipeline.towers.forward import Parts, Step, forward_parts
 from pipeline.towers.tower import Inputs, Tower
 from schemas.errors import DecompositionError
 
@@ -123,13 +123,18 @@ class Decomposer:
         return self.tower.readout.pool is None or bool(self.trunk) or self.mlp
 
     @torch.inference_mode()
-    def __call__(self, inputs: Inputs) -> Decomposition:
-        """Decompose a batch of preprocessed pictures, or of tokenised texts."""
+    def __call__(
+        self, inputs: Inputs, watch: Callable[[Step], None] | None = None
+    ) -> Decomposition:
+        """Decompose a batch of preprocessed pictures, or of tokenised texts.
+
+        `watch` is shown every block as it is walked.
+        """
         if not self.looks_at_trunk:
             return self._assemble_pool(self.tower.states(inputs))
         some = self._at_a_time()
         found = [
-            self.assemble(forward_parts(self.tower, part, self.trunk))
+            self.assemble(forward_parts(self.tower, part, self.trunk, watch))
             for part in inputs.split(some or len(inputs))
         ]
         return found[0] if len(found) == 1 else _joined(found)

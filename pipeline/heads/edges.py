@@ -8,47 +8,27 @@ in the residual stream that enters its layer, hence a sum over all that was adde
 
 src is every earlier head, MLP and attention bias, and the tokens that enter the first block. The
 share of a source is ⟨part − mean, o − mean⟩ / var(o) over pictures: the shares of a head sum to 1.
+
+What a head writes into the embedding through later heads is its second-order effect: its part of
+each of these, times T / σ, summed.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.heads.edge_source import Source
 from pipeline.towers import norms
 from pipeline.towers.block import Block, Written
+from pipeline.towers.forward import Step
 from pipeline.towers.tower import Tower
 from schemas.errors import UnsupportedModel
 
 # Rows of a projection that are taken at a time, to read its matrix.
 _ROWS = 32
-_SCHEMA = pa.schema(
-    [
-        ("layer", pa.int16()),
-        ("what", pa.string()),
-        ("count", pa.int64()),
-        ("shape", pa.list_(pa.int64())),
-        ("sums", pa.list_(pa.float64())),
-    ]
-)
-
-
-class Source(NamedTuple):
-    """What something in the residual stream comes from.
-
-    Attributes:
-        kind: head, mlp, bias, init, or const: what is of no picture.
-        layer: None where it has none, and `head` where it is no head.
-    """
-
-    kind: str
-    layer: int | None = None
-    head: int | None = None
 
 
 class Rebuilt(NamedTuple):
@@ -101,6 +81,9 @@ class Edges:
         self.writes = [block.transform() for block in tower.blocks]
         self.biases = [block.biases() for block in tower.blocks]
         self.pairs: dict[tuple[int, int], Tensor] = {}
+        self.downs: dict[int, Tensor] = {}
+        plain = all(block.inner is None and block.post is None for block in tower.blocks)
+        self.has_second = tower.readout.single or (tower.readout.early and plain)
 
     def _read(self, block: Block) -> tuple[Tensor, Tensor]:
         """Return M and const of a layer's heads in float64: [n_heads, d_model or 1, d_head]."""
@@ -121,34 +104,7 @@ class Edges:
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.tower.device, self.dtype)
 
-    @torch.inference_mode()
-    def __call__(self, pixels: Float[Tensor, "image 3 height width"]) -> Iterator[Rebuilt]:
-        """Yield the heads of each layer and what they are made of, in order."""
-        tower = self.tower
-        x = tower.embed(pixels)
-        init = x.to(self.dtype)
-        heads: list[Tensor] = []
-        added: list[tuple[Tensor, Tensor]] = []
-        read = tower.readout.tokens
-        for layer, block in enumerate(tower.blocks):
-            y = block.norm(x)
-            queries = 1 if tower.readout.single and layer == tower.n_layers - 1 else None
-            q, k, v = block.project(y, queries)
-            alpha = block.alpha(q, k)
-            o = alpha.to(v.dtype) @ v
-            a = alpha[:, :, read].mean(dim=2).to(self.dtype)
-            norm: Any = block.norm
-            w = a / norms.sigma_of(norm, x).to(self.dtype)[:, None]
-            output = o[:, :, read].mean(dim=2).to(self.dtype)
-            yield Rebuilt(layer, output, self._parts(layer, w, a, init, heads, added))
-            written = block.write(o)
-            x = x[:, : o.shape[2]] + written.update
-            mlp = block.mlp(x)
-            x = x + mlp
-            heads.append(_scaled(o, written).to(self.dtype))
-            added.append((self._bias(layer, written), mlp.to(self.dtype)))
-
-    def _bias(self, layer: int, written: Written) -> Float[Tensor, "image token d_model"]:
+    def bias(self, layer: int, written: Written) -> Float[Tensor, "image token d_model"]:
         """Return what a layer's attention adds at each token whatever its heads say."""
         fixed, scaled = self.biases[layer]
         found = self._here(fixed).expand_as(written.update).clone()
@@ -156,7 +112,7 @@ class Edges:
             found += written.bias.to(self.dtype)[..., None] * self._here(scaled)
         return found
 
-    def _parts(
+    def parts(
         self,
         layer: int,
         w: Float[Tensor, "image n_heads token"],
@@ -165,6 +121,16 @@ class Edges:
         heads: list[Tensor],
         added: list[tuple[Tensor, Tensor]],
     ) -> Float[Tensor, "image n_heads source d_head"]:
+        """Return what a layer's heads are made of, in the order of `sources`.
+
+        Args:
+            layer: of the heads.
+            w: attention over tokens, divided by their scales.
+            a: attention over tokens.
+            init: tokens that enter the first block.
+            heads: o of each earlier layer, times its token's scale.
+            added: attention biases and MLP of each earlier layer.
+        """
         matrix, const = (self._here(t) for t in self.reads[layer])
 
         def through(x: Tensor) -> Tensor:
@@ -176,6 +142,67 @@ class Edges:
             found.append(torch.einsum("bghk,hkgj->bghj", weighed, self._pair(below, layer)))
             found += [through(bias), through(mlp)]
         return torch.cat(found, dim=2)
+
+    def second_order(
+        self, found: Rebuilt, written: Written
+    ) -> Float[Tensor, "image source d_joint"]:
+        """Return what earlier heads write through a layer's heads, without σ and the norm.
+
+        Of the sources that are heads, in their order; the part of a head that came from each, times
+        its T to the embedding, summed over the layer's heads.
+        """
+        heads = [i for i, s in enumerate(sources(self.tower, found.layer)) if s.kind == "head"]
+        parts = found.parts[:, :, heads]
+        if written.heads is not None:
+            parts = parts * written.heads[:, :1, None, None]
+        return torch.einsum("bgsk,gkj->bsj", parts, self._down(found.layer))
+
+    def _down(self, layer: int) -> Float[Tensor, "n_heads d_head d_joint"]:
+        """Return T of a layer's heads to the embedding, made once."""
+        if layer not in self.downs:
+            through = self.tower.readout.map(self.tower.d_model)
+            self.downs[layer] = self._here(self.writes[layer] @ through)
+        return self.downs[layer]
+
+
+class EdgeWalk:
+    """The paths of a batch, found while its blocks are walked: shown to `on`, layer by layer.
+
+    Attributes:
+        second: what each earlier head writes through later ones, without σ and the norm; None
+            where the tokens read have scales of their own, so that their mean is not enough.
+    """
+
+    def __init__(self, edges: Edges, on: Callable[[Rebuilt], None]) -> None:
+        """Take the maps, and who is shown the heads of each layer."""
+        self.edges, self.on = edges, on
+        self.second: Float[Tensor, "image source d_joint"] | None = None
+
+    @torch.inference_mode()
+    def __call__(self, step: Step) -> None:
+        """Take in a block; the first of a batch begins anew."""
+        edges, tower = self.edges, self.edges.tower
+        block, read = tower.blocks[step.layer], tower.readout.tokens
+        if step.layer == 0:
+            self.init, self.heads, self.added = step.x.to(edges.dtype), [], []
+            self.second = None
+        _, q, k, _, o = step.attended
+        alpha = block.alpha(q[:, :, :1] if tower.readout.single else q, k)[:, :, read]
+        a = alpha.mean(dim=2).to(edges.dtype)
+        norm: Any = block.norm
+        w = a / norms.sigma_of(norm, step.x).to(edges.dtype)[:, None]
+        output = o[:, :, read].mean(dim=2).to(edges.dtype)
+        parts = edges.parts(step.layer, w, a, self.init, self.heads, self.added)
+        found = Rebuilt(step.layer, output, parts)
+        self.on(found)
+        if edges.has_second and step.layer:
+            more = edges.second_order(found, step.written)
+            if self.second is not None:
+                more[:, : self.second.shape[1]] += self.second
+            self.second = more
+        self.heads.append(_scaled(o, step.written).to(edges.dtype))
+        added = (edges.bias(step.layer, step.written), step.mlp.to(edges.dtype))
+        self.added.append(added)
 
 
 def _scaled(
@@ -198,72 +225,3 @@ def _values(tower: Tower, block: Block) -> Float[Tensor, "n_heads rows d_head"]:
         for some in rows.split(_ROWS)
     ]
     return torch.cat(found).transpose(0, 1)
-
-
-@dataclass
-class EdgeSums:
-    """Sums over pictures of one tower's paths, in float64; they merge exactly.
-
-    Attributes:
-        count: pictures.
-        layers: of each layer's heads: `parts` [head, source, d_head] and `products` ⟨part, o⟩
-            [head, source], `outputs` o [head, d_head] and `squares` |o|² [head].
-    """
-
-    count: int = 0
-    layers: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
-
-    def add(self, found: Rebuilt) -> None:
-        """Add one layer of a batch; `count` is of the first layer."""
-        parts, output = found.parts.double(), found.output.double()
-        sums = {
-            "parts": parts.sum(dim=0),
-            "products": torch.einsum("bhsk,bhk->hs", parts, output),
-            "outputs": output.sum(dim=0),
-            "squares": (output**2).sum(dim=(0, 2)),
-        }
-        arrays = {name: value.cpu().numpy() for name, value in sums.items()}
-        self.merge(EdgeSums(len(output) if found.layer == 0 else 0, {found.layer: arrays}))
-
-    def merge(self, other: "EdgeSums") -> None:
-        """Add the sums of other pictures."""
-        self.count += other.count
-        for layer, sums in other.layers.items():
-            mine = self.layers.setdefault(layer, {})
-            for name, value in sums.items():
-                mine[name] = mine[name] + value if name in mine else value
-
-    def shares(self, layer: int) -> Float[np.ndarray, "n_heads source"]:
-        """Return each source's share of a layer's heads; NaN for a head that does not vary."""
-        sums, n = self.layers[layer], self.count
-        means = sums["parts"] / n, sums["outputs"] / n
-        comoment = sums["products"] - n * np.einsum("hsk,hk->hs", *means)
-        variance = sums["squares"] - n * (means[1] ** 2).sum(axis=-1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found: np.ndarray = comoment / variance[:, None]
-        return found
-
-    def to_table(self) -> pa.Table:
-        """Return the sums as a table, a row for each layer and sum."""
-        rows = [
-            {
-                "layer": layer,
-                "what": what,
-                "count": self.count,
-                "shape": list(value.shape),
-                "sums": value.reshape(-1),
-            }
-            for layer, sums in sorted(self.layers.items())
-            for what, value in sums.items()
-        ]
-        return pa.Table.from_pylist(rows, schema=_SCHEMA)
-
-    @classmethod
-    def from_table(cls, table: pa.Table) -> "EdgeSums":
-        """Return the sums of a table that `to_table` made; without rows, those of no picture."""
-        found = cls()
-        for row in table.to_pylist():
-            found.count = row["count"]
-            value = np.array(row["sums"], np.float64).reshape(row["shape"])
-            found.layers.setdefault(row["layer"], {})[row["what"]] = value
-        return found

@@ -64,7 +64,7 @@ def total_effects(
         heads: which; the result has them in ascending order.
         read_only: replace at the tokens read alone: `class_only`.
     """
-    x = tower.embed(pixels)
+    x = tower.start(pixels)
     changed: list[Tensor] = []
     for layer, block in enumerate(tower.blocks):
         o = block.attend(x, queries(tower, layer))
@@ -207,7 +207,7 @@ def _graph(
     outputs: list[Tensor] = []
     first = min(heads)
     with torch.no_grad():
-        x = tower.embed(pixels)
+        x = tower.start(pixels)
         for block in tower.blocks[:first]:
             x = block.after(x)
     with torch.enable_grad():

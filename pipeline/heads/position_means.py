@@ -1,11 +1,13 @@
-"""What heads write on average at each token: sums over pictures, which merge exactly.
+"""What components write on average at each token: sums over pictures, which merge exactly.
 
 A total effect replaces a head's output o_i by its mean at token i over the pictures (EFFECTS §1);
-a direct effect compares the head's vector with the vectors' mean. Both means are kept as sums.
+a direct effect compares the head's vector with the vectors' mean. Both means are kept as sums, and
+where they are asked for those of MLPs and of the class token's attention to itself.
 """
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +15,38 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.heads.decompose import Decomposer, Decomposition
+from pipeline.towers.block import Block
+from pipeline.towers.forward import Step
 from pipeline.towers.tower import Tower
+from schemas.files import sums_schema
 
-_SCHEMA = pa.schema(
-    [
-        ("what", pa.string()),
-        ("layer", pa.int16()),
-        ("count", pa.int64()),
-        ("shape", pa.list_(pa.int64())),
-        ("sums", pa.list_(pa.float64())),
-    ]
-)
+What = Literal["output", "vector", "mlp", "mlp_vector", "class", "class_vector"]
+Key = tuple[What, int]
+"""What is summed of which layer:
+
+- output: o of every head and token [n_heads, token, d_head]; of the first token alone where no
+  other token's query matters (the last layer of a class-token tower); of the pool's heads, as layer
+  n_layers, [n_heads, 1, width];
+- vector: every head's direct contribution, in its frame where it has one [n_heads, width];
+- mlp: what the MLP adds at each token [token, d_model], and `mlp_vector` to the embedding;
+- class: α_00 v_0 of every head [n_heads, d_head], and `class_vector` in the head's frame.
+"""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Layers whose parts are wanted.
+
+    Attributes:
+        heads: whose heads; n_layers for those of the pool.
+        mlps: whose MLP.
+        cls: whose class token's attention to itself.
+    """
+
+    heads: Collection[int] = ()
+    mlps: Collection[int] = ()
+    cls: Collection[int] = ()
 
 
 @dataclass
@@ -32,43 +55,36 @@ class PositionSums:
 
     Attributes:
         count: pictures.
-        outputs: by layer, o of every token and head; of the first token alone where no other
-            token's query matters (the last layer of a class-token tower).
-        vectors: by layer, every head's direct contribution, in its frame where it has one.
+        sums: of each part.
     """
 
     count: int = 0
-    outputs: dict[int, Float[np.ndarray, "token n_heads d_head"]] = field(default_factory=dict)
-    vectors: dict[int, Float[np.ndarray, "n_heads width"]] = field(default_factory=dict)
+    sums: dict[Key, np.ndarray] = field(default_factory=dict)
 
-    def add(
-        self,
-        outputs: Mapping[int, Float[Tensor, "image n_heads token d_head"]],
-        vectors: Mapping[int, Float[Tensor, "image n_heads width"]],
-    ) -> None:
-        """Add a batch of pictures."""
-        more = PositionSums(
-            len(next(iter(outputs.values()))),
-            {n: o.double().sum(dim=0).transpose(0, 1).cpu().numpy() for n, o in outputs.items()},
-            {n: v.double().sum(dim=0).cpu().numpy() for n, v in vectors.items()},
+    def add(self, parts: Mapping[Key, Tensor]) -> None:
+        """Add a batch of pictures, each part's first axis."""
+        count = len(next(iter(parts.values())))
+        self.merge(
+            PositionSums(count, {k: p.double().sum(dim=0).cpu().numpy() for k, p in parts.items()})
         )
-        self.merge(more)
 
     def merge(self, other: "PositionSums") -> None:
         """Add the sums of other pictures."""
         self.count += other.count
-        for mine, theirs in ((self.outputs, other.outputs), (self.vectors, other.vectors)):
-            for layer, sums in theirs.items():
-                mine[layer] = mine[layer] + sums if layer in mine else sums
+        for key, sums in other.sums.items():
+            self.sums[key] = self.sums[key] + sums if key in self.sums else sums
+
+    def mean(self, what: What, layer: int, like: Tensor) -> Tensor:
+        """Return the mean of a part, on the device of `like` and in its precision."""
+        return torch.from_numpy(self.sums[what, layer] / self.count).to(like)
 
     def mean_outputs(self, layer: int, like: Tensor) -> Float[Tensor, "n_heads token d_head"]:
         """Return the mean output of a layer at each token, on the device of `like`."""
-        mean = torch.from_numpy(self.outputs[layer] / self.count).transpose(0, 1)
-        return mean.to(like)
+        return self.mean("output", layer, like)
 
     def mean_vectors(self, layer: int, like: Tensor) -> Float[Tensor, "n_heads width"]:
         """Return the mean direct contribution of a layer's heads, on the device of `like`."""
-        return torch.from_numpy(self.vectors[layer] / self.count).to(like)
+        return self.mean("vector", layer, like)
 
     def to_table(self) -> pa.Table:
         """Return the sums as a table, a row for each layer and sum."""
@@ -80,10 +96,9 @@ class PositionSums:
                 "shape": list(sums.shape),
                 "sums": sums.reshape(-1),
             }
-            for what, of in (("output", self.outputs), ("vector", self.vectors))
-            for layer, sums in sorted(of.items())
+            for (what, layer), sums in sorted(self.sums.items())
         ]
-        return pa.Table.from_pylist(rows, schema=_SCHEMA)
+        return pa.Table.from_pylist(rows, schema=sums_schema())
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "PositionSums":
@@ -91,24 +106,100 @@ class PositionSums:
         found = cls()
         for row in table.to_pylist():
             found.count = row["count"]
-            of = found.outputs if row["what"] == "output" else found.vectors
-            of[row["layer"]] = np.array(row["sums"], np.float64).reshape(row["shape"])
+            value = np.array(row["sums"], np.float64).reshape(row["shape"])
+            found.sums[row["what"], row["layer"]] = value
         return found
 
 
-def head_outputs(
-    tower: Tower, pixels: Float[Tensor, "image 3 height width"], layers: Collection[int]
-) -> dict[int, Float[Tensor, "image n_heads token d_head"]]:
-    """Return o of some layers at every token whose query matters."""
-    x = tower.embed(pixels)
-    found = {}
-    for layer, block in enumerate(tower.blocks[: max(layers) + 1]):
-        o = block.attend(x, queries(tower, layer))
-        if layer in layers:
-            found[layer] = o
-        x = x[:, : o.shape[2]] + block.write(o).update
-        x = x + block.mlp(x)
+def token_parts(
+    tower: Tower, pixels: Float[Tensor, "image 3 height width"], layers: Layers
+) -> dict[Key, Tensor]:
+    """Return what some components write at every token whose query matters: see `Key`.
+
+    `class_vector` here is α_00 v_0 times the token's scale, which `parts_of` turns into the frame.
+    """
+    x = tower.start(pixels)
+    found: dict[Key, Tensor] = {}
+    for layer, block in enumerate(tower.blocks):
+        some = queries(tower, layer)
+        o = block.attend(x, some)
+        written = block.write(o)
+        if layer in layers.heads:
+            found["output", layer] = o
+        if layer in layers.cls:
+            alone = class_part(block, x)
+            scale = 1 if written.heads is None else written.heads[:, :1, None]
+            found["class", layer] = alone
+            found["class_vector", layer] = alone * scale
+        x = x[:, : o.shape[2]] + written.update
+        added = block.mlp(x)
+        if layer in layers.mlps:
+            found["mlp", layer] = added
+        x = x + added
+    if tower.pool_layer in layers.heads:
+        found["output", tower.n_layers] = pool_outputs(tower, x)[:, :, None]
     return found
+
+
+def parts_of(
+    decomposer: Decomposer, pixels: Float[Tensor, "image 3 height width"], layers: Layers
+) -> tuple[dict[Key, Tensor], Decomposition]:
+    """Return all parts of some components, at tokens and in the embedding, and the rest of it."""
+    found = token_parts(decomposer.tower, pixels, layers)
+    whole = decomposer(pixels)
+    for layer in layers.heads:
+        found["vector", layer] = whole.vectors[layer]
+    for layer in layers.mlps:
+        found["mlp_vector", layer] = whole.mlp[:, layer]
+    for layer in layers.cls:
+        own = found["class_vector", layer].to(decomposer.r[layer])
+        framed = torch.einsum("bhi,hji->bhj", own, decomposer.r[layer])
+        found["class_vector", layer] = framed / (whole.sigma * whole.norm)[:, None, None]
+    return found, whole
+
+
+class MeansWatch:
+    """Adds up what heads put out at each token while a batch is decomposed."""
+
+    def __init__(self, layers: Collection[int]) -> None:
+        """Take the layers."""
+        self.layers, self.sums = layers, PositionSums()
+
+    def __call__(self, step: Step) -> None:
+        """Take in a block."""
+        if step.layer in self.layers:
+            o = step.attended.o
+            # the sum over a batch in single precision, batches in double
+            total = o.sum(dim=0, dtype=torch.promote_types(o.dtype, torch.float32))
+            one = {("output", step.layer): total.double().cpu().numpy()}
+            self.sums.merge(PositionSums(len(o) if step.layer == min(self.layers) else 0, one))
+
+    def take(self, found: Decomposition) -> PositionSums:
+        """Return the sums over what was decomposed since, and begin anew."""
+        for layer in self.layers:
+            total = found.vectors[layer].double().sum(dim=0).cpu().numpy()
+            self.sums.merge(PositionSums(0, {("vector", layer): total}))
+        taken, self.sums = self.sums, PositionSums()
+        return taken
+
+
+def class_part(
+    block: Block, x: Float[Tensor, "image token d_model"]
+) -> Float[Tensor, "image n_heads d_head"]:
+    """Return α_00 v_0, gated: what each head's class token reads of itself."""
+    y = block.norm(x)
+    q, k, v = block.project(y, 1)
+    alone = block.alpha(q, k)[..., :1].to(v.dtype) * v[:, :, :1]
+    return block.gated(alone, y)[:, :, 0]
+
+
+def pool_outputs(
+    tower: Tower, x: Float[Tensor, "image token d_model"]
+) -> Float[Tensor, "image pool_head width"]:
+    """Return o of the pool's heads from the last residual stream."""
+    readout = tower.readout
+    assert readout.pool is not None
+    return readout.pool.attend(readout.normed(x))
 
 
 def queries(tower: Tower, layer: int) -> int | None:

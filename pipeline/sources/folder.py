@@ -1,5 +1,6 @@
 """A folder of pictures: the key is the path below it, the label its first folder."""
 
+import re
 from collections.abc import Sequence
 
 from pipeline.sources.base import Format
@@ -14,6 +15,9 @@ from pipeline.sources.request import (
 from schemas.errors import SourceError, UsageError
 from schemas.members import Member
 
+# INDEX CLASS/common-GROUND/picture, or counter-GROUND.
+COUNTER_ANIMAL = re.compile(r"(?:.*/)?(\d+) ([^/]+)/(common|counter)-([^/]+)/[^/]+")
+
 
 class Folder(Format):
     """Pictures that are files of their own."""
@@ -21,6 +25,10 @@ class Folder(Format):
     name = "folder of pictures"
     expected = "a folder of pictures (jpg, png, webp, gif, bmp, tiff, ...)"
     suffixes = PICTURE_SUFFIXES
+
+    def claims(self, files: Sequence[Found], request: Request) -> list[Found]:
+        """Return the files, unless a data set that says more of them by their folders does."""
+        return [] if is_counter_animal(files) else list(files)
 
     def members(self, files: Sequence[Found], request: Request) -> list[Member]:
         """List picture files, sorted by key.
@@ -46,6 +54,11 @@ class Folder(Format):
         require_unique(listed)
         listed.sort(key=lambda member: member.key)
         return listed
+
+
+def is_counter_animal(files: Sequence[Found]) -> bool:
+    """Whether files lie as CounterAnimal's do, all of them."""
+    return bool(files) and all(COUNTER_ANIMAL.fullmatch(file.name) for file in files)
 
 
 FORMAT = Folder()

@@ -27,6 +27,22 @@ QKV = tuple[
 ]
 
 
+class Attended(NamedTuple):
+    """A block's attention: what it is made of, and what its heads put out.
+
+    Attributes:
+        y: normalised tokens.
+        q: queries, k keys and v values of each head.
+        o: outputs of each head, gated.
+    """
+
+    y: Float[Tensor, "image token d_model"]
+    q: Float[Tensor, "image n_heads query d_head"]
+    k: Float[Tensor, "image n_heads key d_head"]
+    v: Float[Tensor, "image n_heads key d_head"]
+    o: Float[Tensor, "image n_heads query d_head"]
+
+
 class Written(NamedTuple):
     """What a block's attention adds, and how its parts are scaled.
 
@@ -113,12 +129,18 @@ class Block:
         self, x: Float[Tensor, "image token d_model"], queries: int | None = None
     ) -> Float[Tensor, "image n_heads query d_head"]:
         """Return o of the first `queries` tokens (None: of all), gated."""
+        return self.attended(x, queries).o
+
+    def attended(
+        self, x: Float[Tensor, "image token d_model"], queries: int | None = None
+    ) -> Attended:
+        """Return o of the first `queries` tokens (None: of all), gated, and what it is made of."""
         y = self.norm(x)
         q, k, v = self.project(y, queries)
         bias = self.bias(queries)
         mask = None if bias is None else bias.to(q.dtype)
         o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.gated(o, y)
+        return Attended(y, q, k, v, self.gated(o, y))
 
     def gated(
         self,

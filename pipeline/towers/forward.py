@@ -6,14 +6,33 @@ output at the class token is computed by any forward pass, and in the last layer
 token's query, output projection and MLP are needed.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.towers.block import Block, Written
+from pipeline.towers.block import Attended, Block, Written
 from pipeline.towers.tower import Inputs, Tower
+
+
+class Step(NamedTuple):
+    """One block, as it was walked.
+
+    Attributes:
+        layer: its number.
+        x: the residual stream that it receives.
+        attended: its attention.
+        written: what its attention adds.
+        mlp: what its MLP adds.
+    """
+
+    layer: int
+    x: Float[Tensor, "image token d_model"]
+    attended: Attended
+    written: Written
+    mlp: Float[Tensor, "image query d_model"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +63,11 @@ def forward_parts(
     tower: Tower,
     inputs: Inputs,
     layers: Collection[int] | None = None,
+    watch: Callable[[Step], None] | None = None,
 ) -> Parts:
     """Run the encoder and keep the parts of the tokens read, heads of `layers` (None: all).
 
-    Does not apply the read-out.
+    Does not apply the read-out. `watch` is shown every block as it is walked.
     """
     readout = tower.readout
     x = tower.start(inputs)
@@ -57,11 +77,14 @@ def forward_parts(
     mlps: list[Tensor] = []
     for layer, block in enumerate(tower.masked(inputs)):
         queries = 1 if readout.single and layer == tower.n_layers - 1 else None
-        o = block.attend(x, queries)
+        attended = block.attended(x, queries)
+        o = attended.o
         written = _written(tower, block, o)
-        x = x[:, : o.shape[2]] + written.update
+        before, x = x, x[:, : o.shape[2]] + written.update
         mlp = block.mlp(x)
         x = x + mlp
+        if watch is not None:
+            watch(Step(layer, before, attended, written, mlp))
         if layers is None or layer in layers:
             heads[layer] = _kept(tower, o, written)
         if written.bias is not None:

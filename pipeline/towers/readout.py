@@ -60,11 +60,19 @@ class AttentionPool:
 
     def __call__(self, y: Float[Tensor, "image token d_model"]) -> Pooled:
         """Pool normalised tokens."""
+        return self.write(self.attend(y))
+
+    def attend(
+        self, y: Float[Tensor, "image token d_model"]
+    ) -> Float[Tensor, "image pool_head pool_width"]:
+        """Return o of each head, of normalised tokens."""
         q, k, v = self.project(y)
-        o = F.scaled_dot_product_attention(q, k, v)
-        total = linear(o.transpose(1, 2).flatten(1), self.out.weight, self.out.bias)
-        total = norms.wide(total)
-        return Pooled(o[:, :, 0], total, None if self.mlp is None else self.mlp(total))
+        return F.scaled_dot_product_attention(q, k, v)[:, :, 0]
+
+    def write(self, o: Float[Tensor, "image pool_head pool_width"]) -> Pooled:
+        """Return what heads' outputs make of a picture."""
+        total = norms.wide(linear(o.flatten(1), self.out.weight, self.out.bias))
+        return Pooled(o, total, None if self.mlp is None else self.mlp(total))
 
     def alpha(
         self, y: Float[Tensor, "image token d_model"]
@@ -126,14 +134,19 @@ class Readout:
 
         Not normalised. Takes all tokens, and can be differentiated.
         """
+        y = self.normed(z)
+        return self.finish(y.mean(dim=1)) if self.pool is None else self.end(self.pool(y))
+
+    def normed(
+        self, z: Float[Tensor, "image token d_model"]
+    ) -> Float[Tensor, "image read d_model"]:
+        """Return the tokens read of the last residual stream, as they are pooled."""
         y = z[:, self.tokens]
-        y = y if self.pre is None else self.pre(y)
-        if self.pool is None:
-            t = y.mean(dim=1)
-        else:
-            _, t, added = self.pool(y)
-            t = t if added is None else t + added
-        return self.finish(t)
+        return y if self.pre is None else self.pre(y)
+
+    def end(self, pooled: Pooled) -> Float[Tensor, "image d_joint"]:
+        """Return the embedding of what the pool's heads have written."""
+        return self.finish(pooled.total if pooled.mlp is None else pooled.total + pooled.mlp)
 
     def finish(self, t: Float[Tensor, "image d_pool"]) -> Float[Tensor, "image d_joint"]:
         """Return post(t) W + b."""

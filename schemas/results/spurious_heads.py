@@ -25,7 +25,9 @@ def spurious_heads_schema() -> pa.Schema:
                 "score",
                 pa.float64(),
                 "Variance of the head's logits between attribute values less between target "
-                "classes, as a share of the logits' own variance.",
+                "classes, as a share of the logits' own variance; with --search margin-contrast, "
+                "how often it most pushes a wrong picture of a group that fares worse, with "
+                "attention-share its share of attention on written text.",
             ),
             field("about_attribute", pa.float64(), "Share of the head's variance by attribute."),
             field("about_target", pa.float64(), "Share of the head's variance by target."),
@@ -67,4 +69,6 @@ KIND: Final = Kind(
         Part.OPTIONS,
     ),
     named="name",
+    # format 2: heads are less their means over the select pictures, not over all
+    format=2,
 )

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from jobs.commands import (
+    ablate,
     compact,
     concepts,
     drift,
@@ -39,6 +40,7 @@ from jobs.commands import (
 )
 from jobs.commands import textspan as spans
 from jobs.commands import zeroshot as classes
+from jobs.commands.ablate import AblateConfig
 from jobs.commands.compact import CompactConfig
 from jobs.commands.concepts import ConceptsConfig
 from jobs.commands.drift import DriftConfig
@@ -93,8 +95,10 @@ BREAKS = {
     "head_logits": {WEIGHTS, PICTURE, LABEL},
     "spurious_heads": {WEIGHTS, PICTURE, LABEL},
     "head_edges": {WEIGHTS, PICTURE, LABEL},
+    "second_order_effects": {WEIGHTS, PICTURE, LABEL},
     "head_effects": {WEIGHTS, PICTURE, LABEL},
     "image_head_effects": {WEIGHTS, PICTURE, LABEL},
+    "image_ablations": {WEIGHTS, PICTURE, LABEL},
     "head_map_statistics": {WEIGHTS, POOL},
     "segmentation": {WEIGHTS},
     "text_frames": {WEIGHTS},
@@ -211,10 +215,15 @@ def make_all(made: World) -> None:
     module_cosines.run(ModuleCosinesConfig(warehouse=w, classifier="kinds", workers=0))
     concepts.run(ConceptsConfig(warehouse=w, pool="mine", m=2))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
+<<<<<<< HEAD
     texts.run(TextsConfig(warehouse=w, pool="mine", m=2, words=True))
     slot = ("colour=red,blue",)
     texts.run(TextsConfig(warehouse=w, grid="a {colour} car", values=slot, name="colours"))
     pairs.run(PairsConfig(warehouse=w, column="label"))
+=======
+    replaced = {"heads": "L1H0", "total": True, "workers": 0, "control": 1}
+    ablate.run(AblateConfig.checked({"warehouse": w, "classifier": "kinds", **replaced}))
+>>>>>>> 44b53f2 (Ablations in which the model is run, circuits, sums kept by a scan, two more searches for spurious heads, masks by SAM, CelebA and CounterAnimal)
 
 
 def segment_config(made: World) -> SegmentConfig:

@@ -10,9 +10,10 @@ from PIL import Image
 
 from jobs.commands import edges, publish
 from jobs.commands.edges import EdgesConfig
-from pipeline.heads.edges import Edges, EdgeSums, sources
+from pipeline.heads.edges import Edges, sources
 from pipeline.towers.models import load_model
 from tests.jobs.test_effects_job import N, made
+from tests.pipeline.heads.test_edges import summed
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.store.opened import open_snapshot
@@ -35,9 +36,7 @@ def test_the_table_and_macros_hold_the_shares(warehouse: Path, tiny_config: Path
     opened, loaded = open_snapshot(Warehouse(warehouse), None), load_model(str(tiny_config), "none")
     uris = opened.images(["uri"])["uri"].to_pylist()
     pixels = torch.stack([loaded.transform(Image.open(u).convert("RGB")) for u in uris])
-    sums = EdgeSums()
-    for found in Edges(loaded.tower)(pixels):
-        sums.add(found)
+    sums = summed(Edges(loaded.tower), pixels)
     total = "SELECT sum(share) AS total, count(*) AS n FROM head_edges GROUP BY layer, head"
     rows = query(Warehouse(warehouse), total).to_pylist()
     assert len(rows) == 9 and all(abs(row["total"] - 1) < 1e-4 for row in rows)
@@ -58,6 +57,9 @@ def test_the_table_and_macros_hold_the_shares(warehouse: Path, tiny_config: Path
     ).to_pylist()
     np.testing.assert_allclose([row["share"] for row in readers], expected, atol=1e-4)
     assert {row["name"] for row in readers} == {f"L{n}H{h}" for n in (1, 2) for h in range(3)}
+    second = query(Warehouse(warehouse), "SELECT * FROM second_order_effects ORDER BY layer, head")
+    assert second["name"].to_pylist() == [f"L{n}H{h}" for n in (0, 1) for h in range(3)]
+    np.testing.assert_allclose(second["share"], sums.second_shares(), atol=1e-5)
     nothing = query(Warehouse(warehouse), "SELECT * FROM head_fed('L2H0')")
     assert len(nothing) == 0
 

@@ -1,6 +1,12 @@
 """`headatlas effects`: its tables against effects computed at once, kills, resumption, refusals."""
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +15,21 @@ import torch
 from typer.testing import CliRunner
 
 from jobs.cli import program
-from jobs.commands import effects, scan, zeroshot
+from jobs.commands import ablate, edges, effects, scan, zeroshot
+from jobs.commands.ablate import AblateConfig
+from jobs.commands.edges import EdgesConfig
 from jobs.commands.effects import EffectsConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from jobs.steps.stratified import stratified
+from jobs.workers.effects import EffectsWorker
+from jobs.workers.stored_pictures import Stored
 from pipeline.heads.effects import (
     all_heads,
     attributed_effects,
     class_directions,
     total_effects,
 )
-from pipeline.heads.position_means import PositionSums, head_outputs
+from pipeline.heads.position_means import Layers, PositionSums, token_parts
 from pipeline.towers.models import load_model
 from schemas.errors import UnknownName, UsageError
 from tests.conftest import scan_config
@@ -77,7 +87,7 @@ def test_the_tables_are_what_the_model_does(warehouse: Path, tiny_config: Path) 
     pixels = torch.stack([loaded.transform(Image.open(r["uri"]).convert("RGB")) for r in images])
     sums = PositionSums()
     with torch.inference_mode():
-        sums.add(head_outputs(loaded.tower, pixels, range(3)), {})
+        sums.add(token_parts(loaded.tower, pixels, Layers(range(3))))
     weights = torch.tensor(read_classifier(Warehouse(warehouse), opened.scan, "abc").weights)
     targets = class_directions(weights)
     total = (total_effects(loaded.tower, pixels, sums, all_heads(loaded.tower)) @ targets.T).numpy()
@@ -150,7 +160,7 @@ def test_a_rerun_does_what_is_missing_and_other_targets_reuse_the_means(
     (kept,) = scan_folder.unfinished.iterdir()
     assert kept.name.startswith("means-")
     # the run stops after its first chunk of effects
-    from jobs.workers.effects import EffectsWorker, MeansWorker
+    from jobs.workers.means import MeansWorker
 
     whole, calls = EffectsWorker.__call__, []
 
@@ -227,3 +237,75 @@ def test_a_sample_has_each_label_in_proportion_and_grows_within_itself() -> None
     assert set(chosen.tolist()) <= set(stratified(labels, 40, seed=3).tolist())
     assert chosen.tolist() != stratified(labels, 20, seed=4).tolist()
     assert len(stratified(labels, 500, seed=3)) == 100
+
+
+def test_a_resnet_has_no_layers_and_its_pool_s_heads_are_replaced(
+    world: Path, tmp_path: Path
+) -> None:
+    vision = {"layers": [1, 1, 1, 1], "width": 8, "image_size": 64}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    path = tmp_path / "resnet.json"
+    path.write_text(json.dumps({"embed_dim": 64, "vision_cfg": vision, "text_cfg": text}))
+    listing = tmp_path / "listing.csv"
+    listing.write_text("\n".join(world.read_text().splitlines()[:7]))
+    done = scan.run(scan_config(listing, path, tmp_path / "w", root=str(world.parent), workers=0))
+    assert done.images == 6
+    named = {"classes": "labels", "templates": "none", "classifier": "abc"}
+    zeroshot.run(ZeroShotConfig(warehouse=tmp_path / "w", **named))
+    with pytest.raises(UsageError, match="heads in its pool alone"):
+        effects.run(config(tmp_path / "w"))
+    asked = {"classifier": "abc", "attention": "pool", "total": True, "workers": 0}
+    values = {"warehouse": tmp_path / "w", "replace": "zero", "group_by": "label", **asked}
+    found = ablate.run(AblateConfig.checked(values))
+    assert found.images == 6 and len(found.replaced["heads"]) >= 4
+
+
+def test_under_ray_the_numbers_are_the_same(warehouse: Path, ray_session: None) -> None:
+    here = effects.run(config(warehouse, sample=12, name="here"))
+    there = effects.run(config(warehouse, sample=12, name="there", workers=1))
+    assert here.path is not None and there.path is not None
+    for name in ("total", "atp", "direct", "class_only"):
+        np.testing.assert_allclose(rows(there.path, name), rows(here.path, name), atol=1e-6)
+    one = edges.run(EdgesConfig(warehouse=warehouse, sample=12, workers=0))
+    before = read_result(one.path)[0]["share"].to_numpy()
+    again = edges.run(EdgesConfig(warehouse=warehouse, sample=12, workers=1, restart=True))
+    found = read_result(again.path)[0]["share"].to_numpy()
+    np.testing.assert_allclose(found, before, atol=1e-6)
+
+
+@pytest.mark.timeout(300)
+def test_after_sigkill_the_same_command_goes_on(warehouse: Path) -> None:
+    asked = {"shard_size": 1, "check": 3}
+    undisturbed = effects.run(config(warehouse, name="whole", **asked))
+    assert undisturbed.path is not None
+    folder = Warehouse(warehouse).scan("s").unfinished
+    options = {"--warehouse": str(warehouse), "--classifier": "abc", "--name": "killed"}
+    options |= {"--shard-size": "1", "--check": "3", "--batch-size": "5", "--workers": "0"}
+    program_ = "from jobs.cli import main; main()"
+    command = [sys.executable, "-c", program_, "effects", *chain(*options.items())]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def parts() -> list[Path]:
+        return [p for p in folder.glob("*/part-*.parquet") if "means" not in p.parent.name]
+
+    try:
+        while process.poll() is None and len(parts()) < 2:
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    left = {path: path.stat().st_mtime_ns for path in parts()}
+    assert 2 <= len(left) < N
+    calls: list[int] = []
+    whole = EffectsWorker.__call__
+
+    def counted(self: EffectsWorker, task: Stored) -> Path:
+        calls.append(task.start)
+        return whole(self, task)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EffectsWorker, "__call__", counted)
+        done = effects.run(config(warehouse, name="killed", **asked))
+    assert len(calls) == N - len(left)
+    assert done.path is not None
+    assert read_result(done.path)[0].equals(read_result(undisturbed.path)[0])

@@ -20,6 +20,7 @@ from pipeline.texts.zeroshot import openai_templates, parse_classes, parse_templ
 from pipeline.towers.models import load_model
 from schemas.config import split_names
 from schemas.errors import UnknownName, UsageError
+from schemas.names import parse_head
 from schemas.results.head_logits import HEAD_LOGITS
 from schemas.results.image_logits import IMAGE_LOGITS
 from schemas.results.spurious_heads import SPURIOUS_HEADS
@@ -205,12 +206,35 @@ def test_spurious_finds_the_planted_head_and_stores_rows(birds: Planted) -> None
     assert said["attribute"] == "place"
 
 
+def test_margin_contrast_finds_it_too_and_stands_beside_the_other_search(birds: Planted) -> None:
+    config = {"warehouse": birds.root, "classifier": "kinds", "attribute": "place", "control": 3}
+    done = spurious.run(SpuriousConfig.checked({**config, "search": "margin-contrast"}))
+    (outcome,) = done.outcomes
+    assert done.heads[0].name == outcome.heads[0] == f"L{CHEAT[0]}H{CHEAT[1]}"
+    assert sum(head.score for head in done.heads) == pytest.approx(1)
+    assert outcome.worst.after > outcome.worst.before + 0.5
+    assert done.path.stem == "kinds-place-margin-contrast" and done.total == {}
+
+
+def test_means_are_of_the_select_pictures_alone(birds: Planted) -> None:
+    config = {"warehouse": birds.root, "classifier": "kinds", "attribute": "place", "control": 0}
+    (found,) = spurious.run(SpuriousConfig.checked(config)).outcomes
+    weights, chosen = birds.classifier.weights, [parse_head(name) for name in found.heads]
+    test, select = birds.split == 2, birds.split == 1
+    logits = birds.embedding[test] @ weights.T
+    for layer, head in chosen:
+        own = birds.vectors[layer][head].astype(np.float64)
+        gap = own[test] - own[select].mean(axis=0)
+        logits = logits - gap @ birds.frames.of(layer)[head].T @ weights.T
+    assert found.total.after == pytest.approx((logits.argmax(axis=1) == birds.y[test]).mean())
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
         ({"attribute": "colour"}, UnknownName, "place"),
         ({"attribute": "label"}, UsageError, "is the target"),
-        ({"select": "split=7"}, UsageError, "with split=7"),
+        ({"select": "split=7"}, UsageError, "has split=7"),
         ({"attribute": "split"}, UsageError, "is '1' in all"),
         ({"role": "place"}, UnknownName, "none yet"),
         ({"classifier": ""}, UsageError, "give --classifier NAME .* or --classes"),

@@ -81,11 +81,22 @@ def heads_of_role(
 ) -> tuple[tuple[int, int], ...]:
     """Return (layer, head) of the heads that carry a role, in any basis or one, sorted.
 
-    A role set by hand overrides what other methods say of that head, and stands alone where no
-    basis has roles. Roles of another model or configuration do not count.
-
     Raises:
         UnknownName: no head carries it; the message lists the roles that there are.
+    """
+    said = roles_in_force(scan, basis)
+    found = {head for head, of in said if of == role}
+    if not found:
+        where = f"scan {scan.name!r}" + (f" and basis {basis!r}" if basis else "")
+        raise UnknownName.among(f"head of {where} with role", role, {of for _, of in said})
+    return tuple(sorted(found))
+
+
+def roles_in_force(scan: ScanDir, basis: str | None = None) -> set[tuple[tuple[int, int], str]]:
+    """Return ((layer, head), role) of all heads that carry one, in any basis or one.
+
+    A role set by hand overrides what other methods say of that head, and stands alone where no
+    basis has roles. Roles of another model or configuration do not count.
     """
     now = Now.of(scan)
     said: set[tuple[tuple[int, int], str]] = set()
@@ -99,11 +110,7 @@ def heads_of_role(
             said |= _in_force(read_result(path)[0].to_pylist())
     if alone:
         said |= {(parse_head(name), str(one["role"])) for name, one in read_manual(now).items()}
-    found = {head for head, of in said if of == role}
-    if not found:
-        where = f"scan {scan.name!r}" + (f" and basis {basis!r}" if basis else "")
-        raise UnknownName.among(f"head of {where} with role", role, {of for _, of in said})
-    return tuple(sorted(found))
+    return said
 
 
 def _in_force(rows: list[Mapping[str, Any]]) -> set[tuple[tuple[int, int], str]]:

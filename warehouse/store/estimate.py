@@ -9,6 +9,8 @@ HALF, SINGLE, DOUBLE = 2, 4, 8
 IMAGE_ROW = 150
 # Footer of a contributions file, per head.
 ROW_GROUP = 400
+# Of a usual picture, by patches of 14 at 224.
+TOKENS = 257
 
 
 def bytes_to_store(record: ScanRecord, shards: list[int]) -> int:
@@ -17,6 +19,13 @@ def bytes_to_store(record: ScanRecord, shards: list[int]) -> int:
     mlp_layers = m.n_layers if "mlp" in record.stored else 0
     picture = mlp_layers * m.d_joint * HALF + m.d_joint * SINGLE + IMAGE_ROW
     shard = (2 * m.n_layers + 3) * 2 * m.d_joint * DOUBLE
+    if "means" in record.stored:
+        shard += len(record.layers) * TOKENS * m.d_model * DOUBLE
+    if "edges" in record.stored:
+        # of each pair of layers: every head of the later one, and the parts that make it
+        pairs = m.n_layers * (m.n_layers - 1) // 2
+        shard += pairs * m.n_heads * (m.n_heads + 2) * m.d_head * DOUBLE
+        shard += m.n_layers * m.n_heads * m.d_joint * DOUBLE
     for layer in record.layers:
         heads, width = m.heads_of(layer), m.width_of(layer)
         # of trunk heads behind a pool, stored in the joint space, the trace alone is kept

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from schemas.errors import StoreError
-from schemas.files import IMAGES, REJECTS, images_schema
+from schemas.files import IMAGES, REJECTS, SUMS, images_schema
 from schemas.manifest import ShardManifest, Snapshot, Timing, digest, members_digest
 from schemas.members import Member
 from warehouse.files.atomic import PARQUET, temporary_beside
@@ -38,6 +38,7 @@ from warehouse.store.shards import (
     require_intact,
     write_shard,
 )
+from warehouse.store.sums import read_sums
 
 MomentsOf = Callable[[Mapping[int, np.ndarray], np.ndarray, Mapping[int, np.ndarray]], pa.Table]
 
@@ -246,10 +247,22 @@ def _merge(
         layer: np.concatenate([read_mlp(scan, m.shard, layer) for m in filled])[order]
         for layer in (_mlp_layers(filled[0]) if filled else ())
     }
+<<<<<<< HEAD
     moments = merge(iterate_moments(scan, group))
     # a copy has no moments of what is not stored for each picture: then the whole has none
     moments = moments.filter(pc.equal(moments["n"], len(images)))
     payload = ShardPayload(images, read_rejects(scan, group), moments, contributions, mlp)
+=======
+    kept = {what: read_sums(scan, [m.shard for m in filled], what) for what in SUMS}
+    payload = ShardPayload(
+        images,
+        read_rejects(scan, group),
+        merge(iterate_moments(scan, group)),
+        contributions,
+        mlp,
+        {what: sums for what, sums in kept.items() if sums is not None},
+    )
+>>>>>>> 44b53f2 (Ablations in which the model is run, circuits, sums kept by a scan, two more searches for spurious heads, masks by SAM, CelebA and CounterAnimal)
     return write_shard(
         scan,
         name,

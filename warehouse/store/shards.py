@@ -8,7 +8,7 @@ outlives its driver, do no harm.
 import shutil
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,11 +26,13 @@ from schemas.files import (
     MLP,
     MOMENTS,
     REJECTS,
+    SUMS,
     contributions_schema,
     images_schema,
     mlp_schema,
     moments_schema,
     rejects_schema,
+    sums_schema,
 )
 from schemas.manifest import FileRecord, ShardManifest, Timing
 from warehouse.files.atomic import PARQUET, fsync, install_folder, sha256_file, temporary_beside
@@ -64,6 +66,7 @@ class ShardPayload:
         moments: `moments_schema`, of this shard's pictures.
         contributions: by layer.
         mlp: by layer; empty unless the scan stores it.
+        sums: by what `--store` names (`SUMS`), over the pictures.
     """
 
     images: pa.Table
@@ -71,6 +74,7 @@ class ShardPayload:
     moments: pa.Table
     contributions: Mapping[int, Float16[np.ndarray, "_ image _"]]
     mlp: Mapping[int, Float16[np.ndarray, "image d_joint"]]
+    sums: Mapping[str, pa.Table] = field(default_factory=dict)
 
 
 def contributions_path(layer: int) -> str:
@@ -256,6 +260,8 @@ def _write_files(folder: Path, payload: ShardPayload, tables: Mapping[str, pa.Ta
     ids = tables[IMAGES]["image_id"].to_numpy()
     if not len(ids):
         return
+    for what, sums in payload.sums.items():
+        pq.write_table(sums.cast(sums_schema()), folder / SUMS[what], **PARQUET)
     for layer, heads in payload.contributions.items():
         (folder / f"layer={layer}").mkdir()
         write_contributions(folder / contributions_path(layer), layer, ids, heads)

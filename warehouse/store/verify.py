@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.errors import CorruptStore, NewerFormat
-from schemas.files import IMAGES, MOMENTS, REJECTS, pool_schema
+from schemas.files import IMAGES, MOMENTS, REJECTS, SUMS, pool_schema
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot
 from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import ScanDir, Warehouse
@@ -209,6 +209,11 @@ def _row_problems(
         yield Problem(shard, MOMENTS, "moments do not count the shard's pictures")
     if not len(images):
         return
+    for name in SUMS.values():
+        if name in manifest.files:
+            counts = pq.read_table(folder / name, columns=["count"], partitioning=None)
+            if set(counts["count"].to_pylist()) != {len(images)}:
+                yield Problem(shard, name, "its sums do not count the shard's pictures")
     for layer in record.layers:
         yield from _layer_problems(scan, manifest, record, layer, image_id, deep)
     if "mlp" in record.stored:

@@ -1,5 +1,6 @@
 """Effects of heads against a literal run: o replaced in a plain forward, one head at a time."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from pipeline.heads.effects import (
     total_effects,
 )
 from pipeline.heads.frames import head_frames
-from pipeline.heads.position_means import PositionSums, head_outputs
+from pipeline.heads.position_means import Layers, PositionSums, parts_of
 from pipeline.towers.registry import tower_of
 from pipeline.towers.tower import Tower
 from tests.towers import SUPPORTED, pixels, small_clip
@@ -44,7 +45,7 @@ def summed(tower: Tower, images: Tensor) -> PositionSums:
     layers = range(tower.n_layers)
     decomposer = Decomposer(tower, head_frames(tower, tuple(layers)))
     for batch in images.split(2):
-        found.add(head_outputs(tower, batch, layers), decomposer(batch).vectors)
+        found.add(parts_of(decomposer, batch, Layers(layers))[0])
     return found
 
 
@@ -192,15 +193,9 @@ def test_sums_merge_and_are_read_back() -> None:
         else:
             merged.merge(PositionSums.from_table(PositionSums().to_table()))
     assert merged.count == whole.count == 5
-    for layer in range(3):
-        for mine, theirs in (
-            (merged.outputs[layer], whole.outputs[layer]),
-            (merged.vectors[layer], whole.vectors[layer]),
-        ):
-            assert mine.shape == theirs.shape
-            torch.testing.assert_close(
-                torch.from_numpy(mine), torch.from_numpy(theirs), atol=1e-12, rtol=0
-            )
+    assert merged.sums.keys() == whole.sums.keys() and len(whole.sums) == 6
+    for key, theirs in whole.sums.items():
+        np.testing.assert_allclose(merged.sums[key], theirs, atol=1e-12)
 
 
 def test_a_class_is_compared_with_the_mean_of_the_others() -> None:
