@@ -215,15 +215,12 @@ def make_all(made: World) -> None:
     module_cosines.run(ModuleCosinesConfig(warehouse=w, classifier="kinds", workers=0))
     concepts.run(ConceptsConfig(warehouse=w, pool="mine", m=2))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
-<<<<<<< HEAD
     texts.run(TextsConfig(warehouse=w, pool="mine", m=2, words=True))
     slot = ("colour=red,blue",)
     texts.run(TextsConfig(warehouse=w, grid="a {colour} car", values=slot, name="colours"))
     pairs.run(PairsConfig(warehouse=w, column="label"))
-=======
     replaced = {"heads": "L1H0", "total": True, "workers": 0, "control": 1}
     ablate.run(AblateConfig.checked({"warehouse": w, "classifier": "kinds", **replaced}))
->>>>>>> 44b53f2 (Ablations in which the model is run, circuits, sums kept by a scan, two more searches for spurious heads, masks by SAM, CelebA and CounterAnimal)
 
 
 def segment_config(made: World) -> SegmentConfig:

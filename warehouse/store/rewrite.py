@@ -247,22 +247,18 @@ def _merge(
         layer: np.concatenate([read_mlp(scan, m.shard, layer) for m in filled])[order]
         for layer in (_mlp_layers(filled[0]) if filled else ())
     }
-<<<<<<< HEAD
     moments = merge(iterate_moments(scan, group))
     # a copy has no moments of what is not stored for each picture: then the whole has none
     moments = moments.filter(pc.equal(moments["n"], len(images)))
-    payload = ShardPayload(images, read_rejects(scan, group), moments, contributions, mlp)
-=======
     kept = {what: read_sums(scan, [m.shard for m in filled], what) for what in SUMS}
     payload = ShardPayload(
         images,
         read_rejects(scan, group),
-        merge(iterate_moments(scan, group)),
+        moments,
         contributions,
         mlp,
         {what: sums for what, sums in kept.items() if sums is not None},
     )
->>>>>>> 44b53f2 (Ablations in which the model is run, circuits, sums kept by a scan, two more searches for spurious heads, masks by SAM, CelebA and CounterAnimal)
     return write_shard(
         scan,
         name,
