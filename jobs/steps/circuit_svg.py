@@ -181,7 +181,9 @@ def _edge(one: Drawn, places: Mapping[Source, Place], written: bool) -> tuple[st
 
 def _box(node: Source, place: Place, wanted: bool, roles: Mapping[Head, Sequence[str]]) -> str:
     x, y = place
-    of = roles.get((node.layer, node.head), ()) if node.head is not None else ()  # type: ignore[call-overload]
+    of: Sequence[str] = ()
+    if node.layer is not None and node.head is not None:
+        of = roles.get((node.layer, node.head), ())
     fill = TARGET if wanted else HEAD if node.kind == "head" else OTHER
     radius = 8 if node.kind == "head" else 1
     name, role = escape(name_of(node)), escape(", ".join(of))

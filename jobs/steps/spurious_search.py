@@ -99,7 +99,8 @@ def attention_on_text(
     data = open_data(config.text_data.absolute(), None, ("text",), class_masks=False)
     loaded = load_for(scene.opened.record, None, None)
     grid, seen = loaded.tower.grid, loaded.record.preprocessing
-    total, area, count = 0.0, 0.0, 0
+    total: np.ndarray | None = None
+    area, count = 0.0, 0
     pixels: list[torch.Tensor] = []
     covers: list[torch.Tensor] = []
     with console.progress("Attention on text", len(data.keys), "pictures") as advance:
@@ -118,15 +119,15 @@ def attention_on_text(
                 batch = torch.stack(pixels).to(loaded.device, loaded.dtype)
                 marked = torch.stack(covers).to(loaded.device)
                 shares = attention_shares(loaded.tower, batch, marked).double().sum(dim=0)
-                total = total + shares.cpu().numpy()
+                added = shares.cpu().numpy()
+                total = added if total is None else total + added
                 area += float(marked.mean(dim=(1, 2)).sum())
                 count += len(pixels)
                 pixels, covers = [], []
             advance(number + 1)
-    if not count:
+    if total is None:
         raise UsageError(
             f"--text-data {config.text_data}: no mask of its {len(data.keys):,} pictures marks any "
             "text; give pictures with text, their masks 1 where it is"
         )
-    assert isinstance(total, np.ndarray)
     return np.array([total[layer, head] for layer, head in scene.heads]) / count, area / count

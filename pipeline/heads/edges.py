@@ -176,6 +176,8 @@ class EdgeWalk:
     def __init__(self, edges: Edges, on: Callable[[Rebuilt], None]) -> None:
         """Take the maps, and who is shown the heads of each layer."""
         self.edges, self.on = edges, on
+        self.heads: list[Tensor] = []
+        self.added: list[tuple[Tensor, Tensor]] = []
         self.second: Float[Tensor, "image source d_joint"] | None = None
 
     @torch.inference_mode()

@@ -171,7 +171,8 @@ class MeansWatch:
             o = step.attended.o
             # the sum over a batch in single precision, batches in double
             total = o.sum(dim=0, dtype=torch.promote_types(o.dtype, torch.float32))
-            one = {("output", step.layer): total.double().cpu().numpy()}
+            at: tuple[What, int] = ("output", step.layer)
+            one = {at: total.double().cpu().numpy()}
             self.sums.merge(PositionSums(len(o) if step.layer == min(self.layers) else 0, one))
 
     def take(self, found: Decomposition) -> PositionSums:
