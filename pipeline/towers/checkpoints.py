@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from schemas.errors import UsageError
 
-# What trainers put around a model, and before each of its names.
+# What trainers put around a model, where they put several things side by side.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-PREFIXES = ("module.", "_orig_mod.", "model.", "clip.", "net.")
+DEEPEST = 6
+# What every name of an image encoder's weights begins with.
+OWN = "visual."
 # What OpenAI's TorchScript files hold beside weights.
 NO_WEIGHTS_THERE = ("input_resolution", "context_length", "vocab_size")
 LFS = b"version https://git-lfs"
@@ -46,7 +48,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} is a Git LFS pointer, not the weights themselves; fetch them with git lfs pull"
         )
     try:
-        found = load_file(path) if path.suffix == ".safetensors" else _torch_file(path)
+        found = load_file(path) if _is_safetensors(path) else _torch_file(path)
     except SafetensorError:
         raise UsageError(f"{path} is no whole safetensors file; is it cut short?") from None
     except pickle.UnpicklingError:
@@ -57,6 +59,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError):
         raise UsageError(f"{path} is no PyTorch checkpoint, or is cut short") from None
     return _plain_names(path, found)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is safetensors, by what it holds; one that is neither, by its name."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head.startswith((b"PK\x03\x04", b"\x80")) and head[8:] != b"{":
+        return False
+    return head[8:] == b"{" or path.suffix.lower() == ".safetensors"
 
 
 def _torch_file(path: Path) -> Any:
@@ -73,8 +84,8 @@ def _torch_file(path: Path) -> Any:
 
 
 def _plain_names(path: Path, found: Any) -> dict[str, Tensor]:
-    for _ in range(len(WRAPPERS)):
-        inside = next((w for w in WRAPPERS if isinstance(_get(found, w), Mapping)), None)
+    for _ in range(DEEPEST):
+        inside = _inside(found)
         if inside is None:
             break
         found = found[inside]
@@ -82,23 +93,41 @@ def _plain_names(path: Path, found: Any) -> dict[str, Tensor]:
         raise UsageError(f"{path} holds {type(found).__name__}; expected tensors by name")
     state = {str(k): v for k, v in found.items() if isinstance(v, Tensor)}
     if not state:
-        raise UsageError(f"{path} holds no tensors by name")
-    while (prefix := _prefix(state)) is not None:
-        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return state
+        there = ", ".join(sorted(map(str, found))[:6]) or "nothing"
+        raise UsageError(f"{path} holds no tensors by name; there is {there}")
+    prefix = _prefix(path, state)
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def _get(found: Any, key: str) -> Any:
-    return found.get(key) if isinstance(found, Mapping) else None
+def _inside(found: Any) -> str | None:
+    """Return the name under which a trainer has put the weights; None where they lie open."""
+    if not isinstance(found, Mapping):
+        return None
+    known = next((name for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
+    if known is not None or any(isinstance(value, Tensor) for value in found.values()):
+        return known
+    holding = [name for name, value in found.items() if _holds_tensors(value)]
+    return holding[0] if len(holding) == 1 else None
 
 
-def _prefix(state: Mapping[str, Tensor]) -> str | None:
-    """Return a trainer's prefix that the image encoder's weights have."""
-    named = [name for name in state if "visual." in name]
-    for prefix in PREFIXES:
-        if named and all(name.startswith(prefix) for name in named):
-            return prefix
-    return None
+def _holds_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
+
+
+def _prefix(path: Path, state: Mapping[str, Tensor]) -> str:
+    """Return what a trainer has put before the names of the image encoder's weights.
+
+    Raises:
+        UsageError: there are two encoders, as of a student and a teacher.
+    """
+    found = {name.partition(OWN)[0] for name in state if f".{OWN}" in f".{name}"}
+    if len(found) > 1:
+        several = ", ".join(repr(prefix) for prefix in sorted(found)[:4])
+        raise UsageError(
+            f"{path} holds the weights of several models, before whose names stands {several}; "
+            "save one of them"
+        )
+    return found.pop() if found else ""
 
 
 def load_into(clip: nn.Module, path: Path, model: str) -> None:

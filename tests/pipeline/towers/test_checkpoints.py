@@ -51,8 +51,26 @@ class Holder(torch.nn.Module):
         prefixed("model.", "state_dict"),
         prefixed("", "model"),
         prefixed("module.", "state_dict"),
+        prefixed("student.backbone."),
+        prefixed("", "state_dict_ema"),
+        lambda state: {"nested": {"ema": prefixed("net.", "params")(state)}},
+        lambda state: {"loss.weight": torch.ones(3), **prefixed("model.")(state)},
+        lambda state: {"model": state, "ema": {name: v + 1 for name, v in state.items()}},
     ],
-    ids=["plain", "DDP", "compiled", "both", "Lightning", "wrapped", "open_clip's trainer"],
+    ids=[
+        "plain",
+        "DDP",
+        "compiled",
+        "both",
+        "Lightning",
+        "wrapped",
+        "open_clip's trainer",
+        "distilled",
+        "average",
+        "deep",
+        "with a loss",
+        "beside its average",
+    ],
 )
 def test_usual_prefixes_and_wrappers_load(
     model: LoadedModel, tiny_config: Path, tmp_path: Path, make: Callable[[State], Any]
@@ -92,6 +110,11 @@ def _half_of_it(path: Path, model: LoadedModel) -> None:
     torch.save({k: v for k, v in state.items() if "resblocks.1" not in k}, path)
 
 
+def _two(path: Path, model: LoadedModel) -> None:
+    state = model.clip.state_dict()
+    torch.save({**prefixed("student.")(state), **prefixed("teacher.")(state)}, path)
+
+
 def _nothing(path: Path, model: LoadedModel) -> None:
     torch.save({"epoch": 3}, path)
 
@@ -106,7 +129,8 @@ def _nothing(path: Path, model: LoadedModel) -> None:
         ("e.pt", _text, "no PyTorch checkpoint|Python objects"),
         ("f.pt", _other_model, "does not fit"),
         ("g.pt", _half_of_it, "lacks"),
-        ("h.pt", _nothing, "no tensors"),
+        ("h.pt", _nothing, "no tensors by name; there is epoch"),
+        ("i.pt", _two, "several models.*'student.', 'teacher.'"),
     ],
 )
 def test_what_is_no_checkpoint_of_this_model_is_one_line_of_our_own(
@@ -124,6 +148,18 @@ def test_what_is_no_checkpoint_of_this_model_is_one_line_of_our_own(
     assert "\n" not in str(caught.value)
     assert "weights_only" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["A.SAFETENSORS", "pytorch_model.bin", "x.pt", "weights"])
+def test_safetensors_are_known_by_what_they_hold(
+    model: LoadedModel, tiny_config: Path, tmp_path: Path, name: str
+) -> None:
+    save_file(model.clip.state_dict(), tmp_path / name)
+    loaded = load_model(str(tiny_config), str(tmp_path / name))
+    assert loaded.record.weights_sha256 == model.record.weights_sha256
+    torch.save(model.clip.state_dict(), tmp_path / "y.safetensors")
+    loaded = load_model(str(tiny_config), str(tmp_path / "y.safetensors"))
+    assert loaded.record.weights_sha256 == model.record.weights_sha256
 
 
 def test_torchscript_files_give_their_weights(tmp_path: Path, model: LoadedModel) -> None:
