@@ -30,6 +30,8 @@ OWN = "visual."
 # What OpenAI's TorchScript files hold beside weights.
 NO_WEIGHTS_THERE = ("input_resolution", "context_length", "vocab_size")
 LFS = b"version https://git-lfs"
+# What a torch file begins with: a zip, or a pickle.
+TORCH = (b"PK\x03\x04", b"\x80\x02")
 SECONDS_TO_CONNECT = 3.0
 
 
@@ -65,8 +67,9 @@ def _is_safetensors(path: Path) -> bool:
     """Whether a file is safetensors, by what it holds; one that is neither, by its name."""
     with path.open("rb") as file:
         head = file.read(9)
-    if head.startswith((b"PK\x03\x04", b"\x80")) and head[8:] != b"{":
+    if head.startswith(TORCH):
         return False
+    # eight bytes of a length, then JSON
     return head[8:] == b"{" or path.suffix.lower() == ".safetensors"
 
 
@@ -75,7 +78,9 @@ def _torch_file(path: Path) -> Any:
         # torch warns that a TorchScript archive is one, and that its loader is old
         warnings.simplefilter("ignore")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # not by its path: torch takes what is called .safetensors for such
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
         except RuntimeError as error:
             if "TorchScript" not in str(error) and "torch.jit" not in str(error):
                 raise
@@ -106,12 +111,18 @@ def _inside(found: Any) -> str | None:
     known = next((name for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
     if known is not None or any(isinstance(value, Tensor) for value in found.values()):
         return known
-    holding = [name for name, value in found.items() if _holds_tensors(value)]
-    return holding[0] if len(holding) == 1 else None
+    for deep in (False, True):
+        holding = [name for name, value in found.items() if _holds_tensors(value, deep=deep)]
+        if holding:
+            return holding[0] if len(holding) == 1 else None
+    return None
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(v, Tensor) for v in value.values())
+def _holds_tensors(value: Any, *, deep: bool) -> bool:
+    return isinstance(value, Mapping) and any(
+        isinstance(inside, Tensor) or (deep and _holds_tensors(inside, deep=True))
+        for inside in value.values()
+    )
 
 
 def _prefix(path: Path, state: Mapping[str, Tensor]) -> str:
