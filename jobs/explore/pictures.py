@@ -1,12 +1,13 @@
 """Pictures by scan and number, never by path: read again, made small, and kept a while."""
 
 import io
+import textwrap
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from jobs.explore.database import Database
 from pipeline.pictures.decode import Decoding, Rejected, decode
@@ -91,12 +92,7 @@ def _jpeg(picture: Image.Image) -> bytes:
 def _placeholder(reason: str) -> Image.Image:
     """Draw a grey square that says why there is no picture."""
     tile = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "#d5d5d0")
-    words, lines, line = reason.split(), [], ""
-    for word in words:
-        if len(line) + len(word) > 26:
-            lines.append(line)
-            line = ""
-        line = f"{line} {word}".strip()
-    text = "\n".join(["picture is gone", "", *lines[:8], line][:11])
-    ImageDraw.Draw(tile).multiline_text((12, 12), text, fill="#444", spacing=4)
+    text = "\n".join(["picture is gone", "", *textwrap.wrap(reason, 19)[:5]])
+    font = ImageFont.load_default(size=17)
+    ImageDraw.Draw(tile).multiline_text((12, 12), text, fill="#333", spacing=5, font=font)
     return tile
