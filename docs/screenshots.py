@@ -15,7 +15,6 @@ from warehouse.files.layout import Warehouse
 SHOTS = (
     ("atlas", "/?by=role", "light", 1280, 760),
     ("head", "/head/L5H0", "light", 1280, 1500),
-    ("what-if", "/what-if", "dark", 1280, 900),
 )
 
 
@@ -28,6 +27,10 @@ def drawn(page: Page) -> None:
             break
     page.wait_for_function("!document.querySelector('.chart:not(:has(svg, canvas))')")
     page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function(
+        "[...document.images].filter((one) => one.getBoundingClientRect().top < innerHeight)"
+        ".every((one) => one.complete && one.naturalWidth)"
+    )
     page.wait_for_timeout(500)
 
 

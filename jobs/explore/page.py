@@ -83,6 +83,11 @@ class State:
     query: Mapping[str, str]
     url: Address
 
+    @property
+    def roles_command(self) -> str:
+        """The command that finds roles in the basis; where there is none, one stands for it."""
+        return f"headatlas roles build --basis {self.basis or 'BASIS'} --scan {self.scan}"
+
     def ask(self, name: str, **values: Any) -> Answer:
         """Run a page's statement; `scan` and `basis` are given to those that name them."""
         return self.cursor.ask(name, **{"scan": self.scan, "basis": self.basis, **values})

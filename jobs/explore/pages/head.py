@@ -60,7 +60,7 @@ def _role(state: State, found: Answer) -> Panel:
         "role",
         found,
         empty="no role has been looked for in this basis",
-        command=f"headatlas roles build --basis {state.basis} --scan {state.scan}",
+        command=state.roles_command,
         lead="The property that most of its explained variance is about, and how sure that is.",
     )
 
@@ -107,7 +107,7 @@ def _attributes(state: State, name: str) -> Panel:
             "alt": "; ".join(f"{r['attribute']} {r['r2']:.0%}" for r in found.rows),
         },
         empty="no attribute has been measured",
-        command=f"headatlas roles build --basis {state.basis} --attributes --scan {state.scan}",
+        command=f"{state.roles_command} --attributes",
         lead="Share of the head's variance between the values of a column.",
     )
 

@@ -16,7 +16,7 @@ def make(state: State) -> Page:
             "heads",
             heads,
             empty=f"no head carries the role {role!r} in this basis",
-            command=f"headatlas roles build --basis {state.basis} --scan {state.scan}",
+            command=state.roles_command,
             wide=True,
         )
     ]
@@ -76,7 +76,7 @@ def make_list(state: State) -> Page:
                 "roles",
                 state.ask("roles"),
                 empty="no role has been looked for in this basis",
-                command=f"headatlas roles build --basis {state.basis} --scan {state.scan}",
+                command=state.roles_command,
                 wide=True,
             ),
         ),

@@ -44,7 +44,7 @@ async function drawCharts(within) {
     box.querySelector("div")?.remove();
     box.append(target);
     const narrow = box.clientWidth < 520;
-    const room = Math.round(Math.max(100, Math.min(260, box.clientWidth * .42)));
+    const room = Math.round(Math.max(100, Math.min(260, box.clientWidth * .5)));
     const spec = JSON.parse(source.textContent.replace(/"labelLimit":\s*\d+/g, `"labelLimit": ${room}`).replace(/"columns":\s*\d+/g, `"columns": ${narrow ? 2 : 4}`));
     const config = theme();
     if (narrow) config.legend = { ...config.legend, orient: "bottom", columns: 2 };

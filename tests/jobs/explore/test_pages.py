@@ -278,7 +278,7 @@ def test_a_panel_without_its_result_names_the_command(
     client = serve(bare)
     head = panels(client, "/head/L1H0")
     assert head["texts"].command == "headatlas textspan --pool POOL --scan scan"
-    assert (head["role"].command or "").startswith("headatlas roles build")
+    assert head["role"].command == "headatlas roles build --basis BASIS --scan scan"
     assert (head["off"].command or "").startswith("headatlas zeroshot")
     assert (panels(client, "/what-if")["whatif"].command or "").startswith("headatlas zeroshot")
 
