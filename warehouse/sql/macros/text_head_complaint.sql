@@ -25,11 +25,12 @@
                 SELECT 1 FROM text_heads AS h
                 WHERE h.scan_id = given.scan AND h.layer = layer_of(given.layer, given.head)
                     AND h.head = head_of(given.layer, given.head)
-                    AND h.pool = text_pool_of(given.pool, given.scan)
+                    AND h.pool = given.chosen
             )
             THEN 'no head ' || coalesce(given.layer, 'NULL') || coalesce(', ' || given.head, '')
                 || ' of the text tower in scan ''' || given.scan
                 || '''; write it as ''L5H0'' or 5, 0; SELECT name FROM text_heads lists them'
         END
-    FROM (SELECT layer::VARCHAR, head::VARCHAR, pool, scan) AS given(layer, head, pool, scan)
+    FROM (SELECT layer::VARCHAR, head::VARCHAR, pool, scan, text_pool_of(pool, scan))
+        AS given(layer, head, pool, scan, chosen)
 )
