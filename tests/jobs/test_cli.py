@@ -63,7 +63,7 @@ def test_every_command_has_help_for_every_option(
             "shard_size",
         ),
         (("nonsense",), 2, "nonsense"),
-        (("textspan", "--pool", "p", "--warehouse", "nowhere"), 2, "no pool 'p'"),
+        (("textspan", "--pool", "p", "--warehouse", "nowhere"), 2, "nowhere is not there"),
         (("scan", "x", "--config", "missing.yaml"), 2, "missing.yaml"),
     ],
 )

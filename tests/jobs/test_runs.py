@@ -26,10 +26,11 @@ from warehouse.files.layout import Warehouse
 from warehouse.store.runs import FRESH, OLDER, prune_runs, read_runs, run_path, write_run
 
 READERS = {
-    *("ablate", "explore", "export", "info", "map", "nearest", "runs", "sql", "verify"),
+    *("circuit", "explore", "export", "info", "map", "nearest", "runs", "sql", "verify"),
     *("pool compare", "pool list"),
 }
 WRITERS = {
+    *("ablate", "edges", "effects", "pairs", "texts"),
     *("compact", "demo", "evaluate", "gc", "map-statistics", "publish", "push", "refresh", "scan"),
     *("pool build", "pool import", "pool random", "pool words", "roles build", "roles set"),
     *("segment", "spurious", "textspan", "zeroshot"),

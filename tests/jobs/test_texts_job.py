@@ -88,7 +88,7 @@ def test_stored_vectors_are_the_literal_contributions(stored: Path, loaded: Load
         c = torch.from_numpy(matrix(here["vector"]).astype(float)) @ frame.T
         expected = each.sum(dim=1)
         assert ((c - expected).norm(dim=1) <= 2e-3 * expected.norm(dim=1)).all()
-        share = torch.from_numpy(here["share"].to_numpy()).double()
+        share = torch.tensor(here["share"].to_pylist(), dtype=torch.float64)
         torch.testing.assert_close(share, (expected * unit).sum(dim=1), atol=1e-5, rtol=0)
         # the tokenizer of CLIP has a token for each of these words
         for text, line in enumerate(TEXTS):

@@ -150,8 +150,8 @@ class Warehouse:
     @property
     def exists(self) -> bool:
         """Whether anything of a warehouse is there."""
-        parts = (self.root / "scans", self.pools, self.versions, self.database, self.segmentation)
-        return any(part.exists() for part in parts)
+        kept = (self.root / "scans", self.pools, self.runs, self.segmentation)
+        return any(part.exists() for part in (*kept, self.versions, self.database))
 
     @property
     def database(self) -> Path:
