@@ -15,7 +15,8 @@ USES_RAY = "ray_session"
 class ByFile(LoadScopeScheduling):
     """A process gets the next file when it is done with the last: it has the file's fixtures.
 
-    The files that name the suite's one session of Ray count as one.
+    The files that name the suite's one session of Ray count as one, and so do those of a folder
+    whose own conftest.py has what they share.
     """
 
     def __init__(self, config: "pytest.Config", log: "Producer") -> None:
@@ -27,8 +28,13 @@ class ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         if file not in self._scopes:
-            self._scopes[file] = USES_RAY if uses_ray(self._root / file) else file
+            self._scopes[file] = self._scope(self._root / file)
         return self._scopes[file]
+
+    def _scope(self, file: Path) -> str:
+        if uses_ray(file):
+            return USES_RAY
+        return str(file.parent if (file.parent / "conftest.py").is_file() else file)
 
 
 def uses_ray(file: Path) -> bool:

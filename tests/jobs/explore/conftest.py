@@ -41,7 +41,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     headatlas("textspan", "--pool", "world", "-m", "12", *quiet)
     headatlas("roles", "build", "--basis", "world", "--attributes", *quiet)
     headatlas("zeroshot", "labels", "--classifier", "kinds", "--templates", "none", *quiet)
-    headatlas("evaluate", *quiet)
+    headatlas("evaluate", "--queries", "40", *quiet)
     few = ("--workers", "0", "--sample", "8", *quiet)
     headatlas("effects", "--classifier", "kinds", "--check", "0", *few)
     headatlas("edges", *few)
