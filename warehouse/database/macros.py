@@ -3,6 +3,9 @@
 A scalar macro's file is its expression. A table macro's is a list of common table expressions,
 two of them named `answer`, its rows, and `complaint`, one row whose `text` is NULL or says what
 was wrong with the question. One tail, written here for all, raises that text.
+
+`:part.NAME` stands for the text of `sql/parts/NAME.sql`, what macros share: a macro in a macro
+would cost planning, and some of it (MATERIALIZED, query_table) cannot be a macro of its own.
 """
 
 import re
@@ -12,9 +15,10 @@ from typing import Final
 
 from schemas.macros import MACROS
 from schemas.relations import Macro
-from warehouse.database.sqltext import Sql, Value, identifier, load, render, template
+from warehouse.database.sqltext import Sql, Value, identifier, render, template
 
 _CALL: Final = re.compile(r"\b([a-z_]+)\(")
+_PART: Final = re.compile(r":part\.([a-z_]+)")
 
 
 def definition(macro: Macro, **values: Value) -> Sql:
@@ -23,7 +27,7 @@ def definition(macro: Macro, **values: Value) -> Sql:
         identifier(p.name) if p.default is None else f"{identifier(p.name)} := {p.default}"
         for p in macro.parameters
     )
-    body = load(f"macros/{macro.name}", **values)
+    body = render(_written(macro.name), **values)
     if macro.kind == "table":
         body = Sql(f"TABLE\n{body}\n{_tail(macro)}")
     return render(
@@ -32,6 +36,11 @@ def definition(macro: Macro, **values: Value) -> Sql:
         parameters=render(parameters, **values),
         body=body,
     )
+
+
+def _written(name: str) -> str:
+    """Return a macro's file with the parts that it shares with others put in."""
+    return _PART.sub(lambda part: template(f"parts/{part[1]}").rstrip(), template(f"macros/{name}"))
 
 
 def _tail(macro: Macro) -> Sql:
@@ -60,7 +69,7 @@ def in_order(macros: Iterable[Macro] = MACROS) -> list[Macro]:
     """Return macros such that each follows those that it calls: DuckDB looks them up when made."""
     named = {m.name: m for m in macros}
     calls = {
-        name: {c for c in _CALL.findall(template(f"macros/{name}")) if c in named and c != name}
+        name: {c for c in _CALL.findall(_written(name)) if c in named and c != name}
         for name in named
     }
     return [named[name] for name in TopologicalSorter(calls).static_order()]

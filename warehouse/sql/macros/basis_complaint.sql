@@ -1,9 +1,7 @@
 (
     SELECT
         CASE
-            WHEN given.scan IS NULL THEN 'no scan is published yet; run headatlas scan'
-            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = given.scan)
-            THEN 'no scan ''' || given.scan || '''; SELECT scan_id FROM scans lists them'
+            :part.scan_is_there
             WHEN NOT EXISTS (
                 SELECT 1 FROM results AS r
                 WHERE r.scan_id = given.scan AND r.kind = 'textspan'

@@ -20,13 +20,11 @@ answer AS (
 
 complaint AS (
     SELECT CASE
-        WHEN g.scan IS NULL THEN 'no scan is published yet; run headatlas scan'
-        WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = g.scan)
-        THEN 'no scan ''' || g.scan || '''; SELECT scan_id FROM scans lists them'
-        WHEN g.text IS NOT NULL THEN g.text
-        WHEN NOT EXISTS (SELECT 1 FROM head_drift AS d WHERE d.scan_id = g.scan)
-        THEN 'no drift of scan ''' || g.scan || ''' is measured; run headatlas drift when it has '
+        :part.scan_is_there
+        WHEN given.text IS NOT NULL THEN given.text
+        WHEN NOT EXISTS (SELECT 1 FROM head_drift AS d WHERE d.scan_id = given.scan)
+        THEN 'no drift of scan ''' || given.scan || ''' is measured; run headatlas drift when it has '
             || 'two snapshots'
     END AS text
-    FROM given AS g
+    FROM given
 )

@@ -1,4 +1,4 @@
-WITH given(text) AS (SELECT text),
+WITH given(text, scan) AS (SELECT text, scan),
 
 asked AS (
     SELECT first(d.embedding ORDER BY d.pool) AS vector
@@ -23,17 +23,15 @@ answer AS (
 complaint AS (
     SELECT coalesce(
         CASE
-            WHEN scan IS NULL THEN 'no scan is published yet; run headatlas scan'
-            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
-            THEN 'no scan ''' || scan || '''; SELECT scan_id FROM scans lists them'
+            :part.scan_is_there
             WHEN (SELECT a.vector FROM asked AS a) IS NULL
             THEN 'no pool that the model of scan ''' || scan || ''' has embedded has the text '''
-                || coalesce(g.text, 'NULL')
+                || coalesce(given.text, 'NULL')
                 || '''; SELECT text FROM description_vectors lists them'
             WHEN NOT EXISTS (SELECT 1 FROM head_frames AS f WHERE f.scan_id = scan)
             THEN 'scan ''' || scan || ''' has no head frames yet: run its scan again'
         END,
         search_complaint('dot', k)
     ) AS text
-    FROM given AS g
+    FROM given
 )

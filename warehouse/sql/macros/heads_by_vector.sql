@@ -1,4 +1,4 @@
-WITH given(direction, k) AS (SELECT vector::FLOAT[], k),
+WITH given(direction, k, scan) AS (SELECT vector::FLOAT[], k, scan),
 
 turned AS (
     SELECT f.layer, f.head, f.direction, list_inner_product(f.vector, g.direction) AS along
@@ -44,19 +44,17 @@ answer AS (
 complaint AS (
     SELECT coalesce(
         CASE
-            WHEN scan IS NULL THEN 'no scan is published yet; run headatlas scan'
-            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
-            THEN 'no scan ''' || scan || '''; SELECT scan_id FROM scans lists them'
-            WHEN g.direction IS NULL THEN 'no vector; give a direction of the joint space'
+            :part.scan_is_there
+            WHEN given.direction IS NULL THEN 'no vector; give a direction of the joint space'
             WHEN NOT EXISTS (SELECT 1 FROM head_frames AS f WHERE f.scan_id = scan)
             THEN 'scan ''' || scan || ''' has no head frames yet: run its scan again'
             WHEN NOT EXISTS (
-                SELECT 1 FROM scans AS s WHERE s.scan_id = scan AND s.d_joint = len(g.direction)
+                SELECT 1 FROM scans AS s WHERE s.scan_id = scan AND s.d_joint = len(given.direction)
             )
-            THEN 'the vector has ' || len(g.direction) || ' numbers; expected '
+            THEN 'the vector has ' || len(given.direction) || ' numbers; expected '
                 || (SELECT s.d_joint FROM scans AS s WHERE s.scan_id = scan) || ', as an embedding'
         END,
-        search_complaint('dot', g.k)
+        search_complaint('dot', given.k)
     ) AS text
-    FROM given AS g
+    FROM given
 )

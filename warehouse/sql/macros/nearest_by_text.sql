@@ -1,93 +1,14 @@
 -- As nearest_by_head, with a text's direction in the head frame in place of a picture's vector.
 -- The direction is not centred: <v - mean, t> is what the head adds to the cosine with the text.
--- A plan grows with every macro in it: what is asked is found here once.
-WITH asked_basis(text, basis, complaint) AS (
-    SELECT text, coalesce(basis, default_basis(scan)),
-        CASE WHEN basis IS NOT NULL THEN basis_complaint(basis, scan) END
-),
+WITH :part.asked_direction_of_text,
 
-asked_text AS MATERIALIZED (
-    SELECT coalesce(own.vector, head_direction(pool.vector, layer, head, scan)) AS vector
-    FROM (
-        SELECT any_value(t.vector) AS vector FROM textspan AS t
-        JOIN asked_basis AS a ON a.basis = t.basis AND a.text = t.text
-        WHERE t.scan_id = scan AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head)
-    ) AS own
-    CROSS JOIN (
-        SELECT first(d.embedding ORDER BY d.pool) AS vector FROM description_vectors AS d
-        JOIN asked_basis AS a ON a.text = d.text
-        WHERE d.scan_id = scan
-    ) AS pool
-),
-
-asked AS (
-    SELECT t.vector, sqrt(list_inner_product(t.vector, t.vector)) AS norm, m.mean,
-        list_inner_product(t.vector, m.mean) AS shift
-    FROM asked_text AS t
-    CROSS JOIN (
-        SELECT
-            CASE WHEN centred THEN h.mean ELSE list_transform(h.mean, lambda x: 0::FLOAT) END AS mean
-        FROM heads AS h
-        WHERE h.scan_id = scan AND h.layer = layer_of(layer, head)
-            AND h.head = head_of(layer, head)
-    ) AS m
-    WHERE t.vector IS NOT NULL
-),
-
-stored AS (
-    SELECT c.image_id,
-        CASE
-            WHEN metric = 'dot' THEN list_inner_product(c.vector, q.vector) - q.shift
-            ELSE coalesce(
-                (list_inner_product(c.vector, q.vector) - q.shift)
-                / nullif(list_distance(c.vector, q.mean) * q.norm, 0),
-                0
-            )
-        END AS score
-    FROM query_table(stored_source(layer, head, scan, centred)) AS c
-    CROSS JOIN asked AS q
-    WHERE c.head = head_of(layer, head)
-    ORDER BY score DESC, c.image_id
-    LIMIT greatest(k, 0)
-),
-
-native AS (
-    SELECT u.image_id,
-        list_inner_product(u.vector, q.vector)
-        * CASE WHEN metric = 'dot' THEN u.norm ELSE coalesce(1 / nullif(q.norm, 0), 0) END AS score
-    FROM unit_vectors AS u
-    CROSS JOIN asked AS q
-    WHERE centred AND u.scan_id = scan AND u.layer = layer_of(layer, head)
-        AND u.head = head_of(layer, head)
-    ORDER BY score DESC, u.image_id
-    LIMIT greatest(k, 0)
-),
-
-found AS (
-    SELECT s.image_id, s.score::DOUBLE AS score FROM stored AS s
-    UNION ALL
-    SELECT n.image_id, n.score::DOUBLE AS score FROM native AS n
-),
-
-answer AS (
-    SELECT row_number() OVER (ORDER BY f.score DESC, f.image_id) - 1 AS rank, i.key, f.image_id,
-        f.score, i.label, i.uri, i.scan_id
-    FROM found AS f
-    JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
-),
+:part.pictures_along_direction,
 
 complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),
         a.complaint,
-        CASE
-            WHEN (SELECT t.vector FROM asked_text AS t) IS NULL
-            THEN 'head ' || layer::VARCHAR || coalesce(', ' || head::VARCHAR, '')
-                || ' has no text ''' || coalesce(a.text, 'NULL') || ''' in '
-                || coalesce('basis ''' || a.basis || '''', 'any basis')
-                || ', nor has a pool that this scan''s model has embedded; '
-                || 'SELECT text FROM description_vectors lists them'
-        END,
+        :part.no_such_text,
         search_complaint(metric, k)
     ) AS text
     FROM asked_basis AS a

@@ -1,27 +1,9 @@
 -- Quantiles that are scores of pictures, found without sorting all of them; ties by image_id.
--- A plan grows with every macro in it: what is asked is found here once.
-WITH asked_basis(text, basis, complaint) AS (
-    SELECT text, coalesce(basis, default_basis(scan)),
-        CASE WHEN basis IS NOT NULL THEN basis_complaint(basis, scan) END
-),
-
-asked_text AS MATERIALIZED (
-    SELECT coalesce(own.vector, head_direction(pool.vector, layer, head, scan)) AS vector
-    FROM (
-        SELECT any_value(t.vector) AS vector FROM textspan AS t
-        JOIN asked_basis AS a ON a.basis = t.basis AND a.text = t.text
-        WHERE t.scan_id = scan AND t.layer = layer_of(layer, head) AND t.head = head_of(layer, head)
-    ) AS own
-    CROSS JOIN (
-        SELECT first(d.embedding ORDER BY d.pool) AS vector FROM description_vectors AS d
-        JOIN asked_basis AS a ON a.text = d.text
-        WHERE d.scan_id = scan
-    ) AS pool
-),
+WITH :part.asked_direction_of_text,
 
 asked AS (
     SELECT t.vector, list_inner_product(t.vector, h.mean) AS shift
-    FROM asked_text AS t
+    FROM asked_direction AS t
     CROSS JOIN heads AS h
     WHERE t.vector IS NOT NULL AND h.scan_id = scan AND h.layer = layer_of(layer, head)
         AND h.head = head_of(layer, head)
@@ -63,14 +45,7 @@ complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),
         a.complaint,
-        CASE
-            WHEN (SELECT t.vector FROM asked_text AS t) IS NULL
-            THEN 'head ' || layer::VARCHAR || coalesce(', ' || head::VARCHAR, '')
-                || ' has no text ''' || coalesce(a.text, 'NULL') || ''' in '
-                || coalesce('basis ''' || a.basis || '''', 'any basis')
-                || ', nor has a pool that this scan''s model has embedded; '
-                || 'SELECT text FROM description_vectors lists them'
-        END
+        :part.no_such_text
     ) AS text
     FROM asked_basis AS a
 )

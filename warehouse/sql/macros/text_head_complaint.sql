@@ -1,9 +1,7 @@
 (
     SELECT
         CASE
-            WHEN given.scan IS NULL THEN 'no scan is published yet; run headatlas scan'
-            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = given.scan)
-            THEN 'no scan ''' || given.scan || '''; SELECT scan_id FROM scans lists them'
+            :part.scan_is_there
             WHEN given.head IS NOT NULL AND layer_of(given.layer, NULL) >= 0
             THEN '''' || given.layer || ''' is layer and head, so ' || given.head
                 || ' cannot be the head; give what follows by name, as pool := ''NAME'''
