@@ -16,6 +16,7 @@ from pipeline.heads.stored_frames import Frames
 from pipeline.heads.summary import heads_table
 from schemas.files import images_schema, rejects_schema, vector_of
 from schemas.manifest import Timing
+from schemas.results.heads import heads_schema
 from tests.synthetic import Shape, record
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.classifiers import Classifier
@@ -141,7 +142,7 @@ def plant(
         scan, manifests, fingerprint=scan.load_record().fingerprint(), next_image_id=pictures
     )
     said = {"snapshot": snapshot.number, "created_at": "2026-01-02T00:00:00+00:00"}
-    write_result(scan.heads, heads_table(moments), said)
+    write_result(scan.heads, heads_table(moments, heads_schema()), said)
     classifier = Classifier(
         "kinds", BIRDS, ("0", "1"), weights(), {**said, "label_column": "label"}
     )

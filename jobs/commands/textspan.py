@@ -1,21 +1,19 @@
 """Find, for every stored head, the texts of a pool that span its contributions."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from jobs import console
 from jobs.steps.models import pool_embeddings
 from jobs.steps.opened import open_scan
+from jobs.steps.span_table import span_table
 from jobs.steps.subset_moments import subset_moments
 from jobs.steps.templates import templates_of
-from pipeline.heads.textspan import Basis, textspan
+from pipeline.heads.textspan import textspan
 from schemas.config import Config
 from schemas.kinds import Part
 from schemas.names import check_name, safe_name
@@ -24,7 +22,7 @@ from schemas.results.textspan import TEXTSPAN, textspan_schema
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.files import write_result
-from warehouse.store.pools import Pool, read_pool
+from warehouse.store.pools import read_pool
 
 PUBLISHES = True
 
@@ -97,7 +95,7 @@ def run(config: TextSpanConfig) -> TextSpanResult:
     path = basis_path(scan, config)
     name = path.stem
     images = moments["head", *heads[0]].n
-    table = basis_table(basis, heads, pool)
+    table = span_table(basis, heads, pool, textspan_schema())
     said = {
         "basis": name,
         "pool": config.pool,
@@ -145,27 +143,3 @@ def basis_claim(now: Now, config: TextSpanConfig) -> Claim:
     if config.where is not None:
         given[Part.LABELS] = True
     return now.claim(KINDS[TEXTSPAN], given)
-
-
-def basis_table(basis: Basis, heads: Sequence[tuple[int, int]], pool: Pool) -> pa.Table:
-    """Return a basis as rows of textspan.parquet: one per head and pick."""
-    cumulative = basis.cumulative
-    rows = [
-        {
-            "layer": layer,
-            "head": head,
-            "rank": rank,
-            "description_id": pick,
-            "text": pool.texts[pick],
-            "property": pool.properties[pick],
-            "variance": float(basis.variance[i, rank]),
-            "explained": float(basis.explained[i, rank]),
-            "cumulative": float(cumulative[i, rank]),
-            "pca_cumulative": float(basis.pca_cumulative[i, rank]),
-            "vector": basis.vectors[i][rank].astype(np.float32),
-        }
-        for i, (layer, head) in enumerate(heads)
-        for rank, pick in enumerate(basis.picks[i].tolist())
-        if pick >= 0
-    ]
-    return pa.Table.from_pylist(rows, schema=textspan_schema())

@@ -5,7 +5,7 @@ from pipeline.heads.summary import component_shares, directions_table, heads_tab
 from schemas.manifest import Snapshot
 from schemas.results import KINDS
 from schemas.results.head_directions import HEAD_DIRECTIONS
-from schemas.results.heads import HEADS
+from schemas.results.heads import HEADS, heads_schema
 from warehouse.files.layout import ScanDir
 from warehouse.results.claims import Now
 from warehouse.results.files import write_result
@@ -36,7 +36,7 @@ def _store_summary(found: Opened, now: Now) -> None:
         for kind in dict.fromkeys(["head", "mlp", "bias", "init", "const", *sorted(names)])
     }
     said = now.provenance(claim, variance_shares=by_kind)
-    write_result(found.scan.heads, heads_table(found.moments), said)
+    write_result(found.scan.heads, heads_table(found.moments, heads_schema()), said)
 
 
 def _store_directions(found: Opened, now: Now) -> None:

@@ -11,16 +11,18 @@ from jaxtyping import Float32
 from jobs import console
 from jobs.commands.texts import TextsConfig, TextsResult
 from jobs.steps.models import load_for
+from jobs.steps.span_table import span_table
 from jobs.steps.text_frames import text_frames
 from jobs.steps.text_words import WordRows, head_rows, shares_of
 from pipeline.heads import moments as mo
 from pipeline.heads.decompose import Decomposer
 from pipeline.heads.stored_frames import Frames
+from pipeline.heads.summary import heads_table
 from pipeline.heads.textspan import textspan
 from pipeline.towers.models import LoadedModel
 from schemas.errors import UsageError
 from schemas.kinds import Part
-from schemas.names import head_name, parse_layers
+from schemas.names import parse_layers
 from schemas.results import KINDS
 from schemas.results.text_contributions import TEXT_CONTRIBUTIONS, text_contributions_schema
 from schemas.results.text_heads import TEXT_HEADS, text_heads_schema
@@ -130,7 +132,9 @@ def _store(
     if words is not None:
         words.write(paths[TEXT_WORDS], provenances[TEXT_WORDS])
     found_moments = mo.shard_moments(vectors, embedding, {}, dict(frames.narrow()))
-    write_result(paths[TEXT_HEADS], _heads_table(found_moments), provenances[TEXT_HEADS])
+    write_result(
+        paths[TEXT_HEADS], heads_table(found_moments, text_heads_schema()), provenances[TEXT_HEADS]
+    )
     spanned = _textspan_table(config.m, pool, frames, found_moments, embedding)
     write_result(paths[TEXT_TEXTSPAN], spanned, provenances[TEXT_TEXTSPAN])
 
@@ -141,27 +145,6 @@ def _not_too_many(numbers: int, kind: str) -> None:
             f"{kind} would hold {numbers:,} numbers, expected at most {MOST_NUMBERS:,}; give fewer "
             "--layers, as last:4, or a smaller pool"
         )
-
-
-def _heads_table(moments: dict[mo.Key, mo.Moments]) -> pa.Table:
-    embedding = moments["embedding", -1, -1]
-    rows = []
-    for layer, head in mo.head_keys(moments):
-        found = moments["head", layer, head]
-        rows.append(
-            {
-                "layer": layer,
-                "head": head,
-                "name": head_name(layer, head),
-                "n": found.n,
-                "mean": found.mean.astype(np.float32),
-                "mean_norm": float(np.linalg.norm(found.mean)),
-                "variance": found.variance,
-                "variance_share": mo.share(found, embedding),
-                "effective_rank": mo.effective_rank(found.covariance),
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=text_heads_schema())
 
 
 def _textspan_table(
@@ -179,22 +162,4 @@ def _textspan_table(
         embedding,
         m,
     )
-    cumulative = basis.cumulative
-    rows = [
-        {
-            "layer": layer,
-            "head": head,
-            "rank": rank,
-            "description_id": pick,
-            "text": pool.texts[pick],
-            "property": pool.properties[pick],
-            "variance": float(basis.variance[i, rank]),
-            "explained": float(basis.explained[i, rank]),
-            "cumulative": float(cumulative[i, rank]),
-            "pca_cumulative": float(basis.pca_cumulative[i, rank]),
-        }
-        for i, (layer, head) in enumerate(heads)
-        for rank, pick in enumerate(basis.picks[i].tolist())
-        if pick >= 0
-    ]
-    return pa.Table.from_pylist(rows, schema=text_textspan_schema())
+    return span_table(basis, heads, pool, text_textspan_schema())

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from pipeline.heads.decompose import Decomposition
 from pipeline.heads.edges import Edges, EdgeWalk, Rebuilt
+from pipeline.heads.sums import sums_of, sums_table
 from pipeline.towers.forward import Step
-from schemas.files import sums_schema
 
 # Stands for no layer: what heads write through later ones.
 SECOND = -1
@@ -94,27 +94,17 @@ class EdgeSums:
 
     def to_table(self) -> pa.Table:
         """Return the sums as a table, a row for each layer and sum."""
-        rows = [
-            {
-                "layer": layer,
-                "what": what,
-                "count": self.count,
-                "shape": list(value.shape),
-                "sums": value.reshape(-1),
-            }
-            for layer, sums in sorted(self.layers.items())
-            for what, value in sums.items()
-        ]
-        return pa.Table.from_pylist(rows, schema=sums_schema())
+        layers = sorted(self.layers.items())
+        sums = {(what, at): value for at, named in layers for what, value in named.items()}
+        return sums_table(self.count, sums)
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "EdgeSums":
         """Return the sums of a table that `to_table` made; without rows, those of no picture."""
-        found = cls()
-        for row in table.to_pylist():
-            found.count = row["count"]
-            value = np.array(row["sums"], np.float64).reshape(row["shape"])
-            found.layers.setdefault(row["layer"], {})[row["what"]] = value
+        count, sums = sums_of(table)
+        found = cls(count)
+        for (what, layer), value in sums.items():
+            found.layers.setdefault(layer, {})[what] = value
         return found
 
 

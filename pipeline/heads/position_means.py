@@ -7,7 +7,7 @@ where they are asked for those of MLPs and of the class token's attention to its
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.heads.decompose import Decomposer, Decomposition
+from pipeline.heads.sums import sums_of, sums_table
 from pipeline.towers.block import Block
 from pipeline.towers.forward import Step
 from pipeline.towers.tower import Tower
-from schemas.files import sums_schema
 
 What = Literal["output", "vector", "mlp", "mlp_vector", "class", "class_vector"]
 Key = tuple[What, int]
@@ -88,27 +88,13 @@ class PositionSums:
 
     def to_table(self) -> pa.Table:
         """Return the sums as a table, a row for each layer and sum."""
-        rows = [
-            {
-                "what": what,
-                "layer": layer,
-                "count": self.count,
-                "shape": list(sums.shape),
-                "sums": sums.reshape(-1),
-            }
-            for (what, layer), sums in sorted(self.sums.items())
-        ]
-        return pa.Table.from_pylist(rows, schema=sums_schema())
+        return sums_table(self.count, dict(sorted(self.sums.items())))
 
     @classmethod
     def from_table(cls, table: pa.Table) -> "PositionSums":
         """Return the sums of a table that `to_table` made; without rows, those of no picture."""
-        found = cls()
-        for row in table.to_pylist():
-            found.count = row["count"]
-            value = np.array(row["sums"], np.float64).reshape(row["shape"])
-            found.sums[row["what"], row["layer"]] = value
-        return found
+        count, sums = sums_of(table)
+        return cls(count, cast(dict[Key, np.ndarray], sums))
 
 
 def token_parts(

@@ -8,14 +8,16 @@ import pyarrow as pa
 from pipeline.heads.moments import Key, Moments, effective_rank, head_keys, share
 from schemas.names import head_name
 from schemas.results.head_directions import head_directions_schema
-from schemas.results.heads import heads_schema
 
 # Directions with less than this share of the largest variance are rounding of half precision.
 LEAST = 1e-6
 
 
-def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
-    """Return one row per stored head: mean, variance, share of the output's variance, rank."""
+def heads_table(moments: Mapping[Key, Moments], schema: pa.Schema) -> pa.Table:
+    """Return one row per stored head: mean, variance, share of the output's variance, rank.
+
+    Of image heads or of text heads, as `schema` says.
+    """
     embedding = moments["embedding", -1, -1]
     rows = []
     for layer, head in head_keys(moments):
@@ -33,7 +35,7 @@ def heads_table(moments: Mapping[Key, Moments]) -> pa.Table:
                 "effective_rank": None if found.traced else effective_rank(found.covariance),
             }
         )
-    return pa.Table.from_pylist(rows, schema=heads_schema())
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def directions_table(moments: Mapping[Key, Moments]) -> pa.Table:
