@@ -10,9 +10,10 @@ from jaxtyping import install_import_hook
 
 BESIDE_OTHERS = "PYTEST_XDIST_WORKER" in os.environ
 if BESIDE_OTHERS:
-    # read when NumPy and torch are imported: a second thread would wait for the other's core
-    one = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS")
-    os.environ.update(dict.fromkeys(one, "1"))
+    # read when NumPy and torch are imported: a second thread would wait for the other's core. No
+    # OMP_THREAD_LIMIT: where a scan in this process has asked for more, MKL waits for them for ever
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ["OMP_WAIT_POLICY"] = "passive"
 
 _hook = install_import_hook(["pipeline", "warehouse", "demo.world"], "beartype.beartype")
 
