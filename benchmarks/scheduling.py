@@ -17,6 +17,7 @@ from ray import cloudpickle
 from benchmarks.rows import Row
 from jobs.ray.cluster import Session, cluster
 from jobs.ray.pool import RayPool
+from jobs.ray.tasks import Work
 from tests.jobs.ray.nodes import ENVIRONMENT, several_nodes
 
 SHARDS = 10_000
@@ -71,9 +72,10 @@ def _run(session: Session, workers: int, shards: int, folder: Path) -> list[Row]
         if len(times) in (shards // 10, shards):
             memory.append(psutil.Process().memory_info().rss)
 
-    failures = pool.run(
+    work = Work(
         partial(Sleeper, folder), range(shards), finished=finished, advanced=lambda done: None
     )
+    failures = pool.run(work)
     assert not failures
     wall = times[-1] - times[0]
     used = sum(slept[1:])

@@ -53,7 +53,7 @@ def _command(command: Command) -> str:
     places = " ".join(name.upper() for name in command.arguments)
     lines += ["```", f"headatlas {command.name} {places} [OPTIONS]".replace("  ", " "), "```", ""]
     lines += ["| option | meaning | default |", "|---|---|---|"]
-    for name, field in command.model.model_fields.items():
+    for name, field in command.model.options().items():
         shown = name.upper() if name in command.arguments else f"`--{name.replace('_', '-')}`"
         if field.is_required():
             variable = ENVIRONMENT.get(name)
@@ -120,7 +120,7 @@ def python() -> str:
 
 def _function(command: Command) -> str:
     name = command.name.replace(" ", "_").replace("-", "_")
-    required = [n for n, f in command.model.model_fields.items() if f.is_required()]
+    required = [n for n, f in command.model.options().items() if f.is_required()]
     given = [n for n in command.arguments if n in required]
     given += [f"{n}=" for n in required if n not in given and n != "warehouse"]
     returned = inspect.signature(command.run).return_annotation

@@ -81,7 +81,7 @@ def _function_name(command: Command) -> str:
 
 
 def _signature(command: Command) -> inspect.Signature:
-    fields = command.model.model_fields
+    fields = command.model.options()
     places = command.arguments
     order = [*places, *(n for n in fields if n not in places)]
     parameters = [_parameter(n, fields[n], positional=n in places) for n in order]
@@ -102,7 +102,7 @@ def _parameter(name: str, field: FieldInfo, *, positional: bool) -> inspect.Para
 
 def _docstring(command: Command) -> str:
     lines = [command.help, "", "Args:"]
-    for name, field in command.model.model_fields.items():
+    for name, field in command.model.options().items():
         required = " Required." if field.is_required() else ""
         lines.append(f"    {name}: {field.description}{required}")
     lines += [f"    {name}: {text}" for name, text in command.own_flags.items()]

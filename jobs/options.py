@@ -28,7 +28,7 @@ SHORT = {"output": "-o"}
 def add_command(app: typer.Typer, known: Command) -> None:
     """Add a command to `app`, with an option for each field of its configuration."""
     model, arguments, flags = known.model, known.arguments, known.flags
-    parameters = [_parameter(n, f, n in arguments) for n, f in model.model_fields.items()]
+    parameters = [_parameter(n, f, n in arguments) for n, f in model.options().items()]
     parameters += [_flag(n, text) for n, text in flags.items()]
     config = Annotated[Path | None, typer.Option("--config", help="YAML file of options.")]
     parameters.append(_keyword("config", config, None))

@@ -13,6 +13,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from schemas.errors import UnknownName, UsageError
 from schemas.text import read_text
@@ -29,6 +30,13 @@ class Config(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), coerce_numbers_to_str=True
     )
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """Return the options by name: a command's own before those that it shares with others."""
+        own = [name for name in cls.__annotations__ if name in cls.model_fields]
+        shared = [name for name in cls.model_fields if name not in own]
+        return {name: cls.model_fields[name] for name in (*own, *shared)}
 
     @model_validator(mode="before")
     @classmethod

@@ -10,13 +10,14 @@ from typing import Literal
 from pydantic import Field
 
 from jobs import console
-from schemas.config import Config, Names
+from jobs.steps.pass_options import PassConfig
+from schemas.config import Names
 
 PUBLISHES = True
 FLAGS = {"dry_run": "Say what it would cost and store; write nothing."}
 
 
-class EffectsConfig(Config):
+class EffectsConfig(PassConfig):
     """Options of `headatlas effects`."""
 
     warehouse: Path = Field(description="Folder of the warehouse.")
@@ -56,14 +57,6 @@ class EffectsConfig(Config):
     )
     batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=256, ge=1, description="Pictures per task.")
-    workers: int | None = Field(
-        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
-    )
-    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
-    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-    restart: bool = Field(default=False, description="Forget the result that is there.")
 
 
 @dataclass(frozen=True)

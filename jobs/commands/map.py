@@ -8,19 +8,14 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.map_options import Eclip
 from pipeline.masks.base import read_picture
-from schemas.config import AbsolutePath, Config, Names
+from schemas.config import Config, Names
 
 if TYPE_CHECKING:
     from jobs.steps.map_picture import MapResult
 
 ARGUMENTS = ("image", "texts")
-
-# Of segment too.
-ECLIP = (
-    "Checkpoint of ECLIP's two projections, for method eclip: safetensors or torch file with "
-    "image.weight and text.weight, and biases if any."
-)
 
 
 class MapConfig(Config):
@@ -37,7 +32,7 @@ class MapConfig(Config):
     )
     scan: str | None = Field(default=None, description="Scan; default, the newest.")
     method: str = Field(default="contribution", description="Method of the map.")
-    eclip: AbsolutePath | None = Field(default=None, description=ECLIP)
+    eclip: Eclip = None
     layers: str = Field(default="all", description="Contribution of these layers alone.")
     heads: Names = Field(
         default=(), description="Contribution of these heads alone, as L22H12,L23H6."

@@ -10,13 +10,14 @@ from typing import Literal
 from pydantic import Field
 
 from jobs import console
-from schemas.config import Config, Names
+from jobs.steps.pass_options import PassConfig
+from schemas.config import Names
 
 ARGUMENTS = ("data",)
 PUBLISHES = True
 
 
-class MapStatisticsConfig(Config):
+class MapStatisticsConfig(PassConfig):
     """Options of `headatlas map-statistics`."""
 
     data: str = Field(
@@ -55,14 +56,6 @@ class MapStatisticsConfig(Config):
     )
     batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=1024, ge=1, description="Pictures per task.")
-    workers: int | None = Field(
-        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
-    )
-    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
-    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
-    restart: bool = Field(default=False, description="Forget the result that is there.")
 
 
 @dataclass(frozen=True)

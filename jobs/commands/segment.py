@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from jobs import console
-from jobs.commands.map import ECLIP
-from schemas.config import AbsolutePath, Config, Names
+from jobs.steps.map_options import Eclip
+from schemas.config import Config, Names
 from schemas.errors import SourceError, near_path
 
 ARGUMENTS = ("data",)
@@ -35,7 +35,7 @@ class SegmentConfig(Config):
     )
     scan: str | None = Field(default=None, description="Scan; default, the newest.")
     methods: str = Field(default="all", description="all, or names separated by commas.")
-    eclip: AbsolutePath | None = Field(default=None, description=ECLIP)
+    eclip: Eclip = None
     protocol: Literal["aligned", "reference"] = Field(
         default="aligned", description="aligned, or reference (masks squashed, as published)."
     )

@@ -2,10 +2,10 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from jobs.ray.tasks import Cut, Failure, R, T, Worker, reason_of
+from jobs.ray.tasks import Failure, R, T, Work, Worker, reason_of
 
 POLL_SECONDS = 0.5
 
@@ -22,26 +22,18 @@ class Here:
         self.described = f"one worker in this process, {self.cpus} cores"
         self.gpus = True
 
-    def run(
-        self,
-        make: Callable[[int], Worker[T, R]],
-        tasks: Sequence[T],
-        *,
-        finished: Callable[[R], None],
-        advanced: Callable[[int], None],
-        cut: Cut[T, R] | None = None,
-    ) -> list[Failure[T]]:
+    def run(self, work: Work[T, R]) -> list[Failure[T]]:
         """Do all tasks, one after another, as `Pool` says."""
-        worker = make(self.cpus)
+        worker = work.make(self.cpus)
         failures: list[Failure[T]] = []
-        with _telling(worker, advanced):
-            for task in tasks:
+        with _telling(worker, work.advanced):
+            for task in work.tasks:
                 try:
                     result = worker(task)
                 except Exception as error:  # noqa: BLE001  as a worker elsewhere would say it
                     failures.append(Failure(task, reason_of(error)))
                 else:
-                    finished(result)
+                    work.finished(result)
         return failures
 
 

@@ -8,7 +8,7 @@ that has cost its worker's life several times is cut in parts, until the picture
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic
 
 import ray
@@ -18,7 +18,7 @@ from jobs import console
 from jobs.ray.cluster import Session
 from jobs.ray.nodes import Node, Place, Share, described, gpus_each, places, require_room, usual
 from jobs.ray.seats import Job, Scout, Seat, said, take_seat
-from jobs.ray.tasks import Cut, Failure, R, T, Worker, out_of_memory, reason_of
+from jobs.ray.tasks import Failure, R, T, Work, out_of_memory, reason_of
 from schemas.errors import RunFailed
 
 IN_FLIGHT = 2
@@ -58,22 +58,14 @@ class RayPool:
         self.described = described(places(nodes, self.workers, self.gpu), nodes)
         self.gpus = self.gpu > 0
 
-    def run(
-        self,
-        make: Callable[[int], Worker[T, R]],
-        tasks: Sequence[T],
-        *,
-        finished: Callable[[R], None],
-        advanced: Callable[[int], None],
-        cut: Cut[T, R] | None = None,
-    ) -> list[Failure[T]]:
+    def run(self, work: Work[T, R]) -> list[Failure[T]]:
         """Do all tasks, as `Pool` says.
 
         Raises:
             HeadAtlasError: one that would meet every task alike.
             RunFailed: no worker can be started, or they die on everything.
         """
-        run = _Run(self, make, tasks, finished, advanced, cut)
+        run = _Run(self, work)
         try:
             return run.to_the_end()
         finally:
@@ -83,18 +75,9 @@ class RayPool:
 class _Run(Generic[T, R]):
     """One list of tasks, until each is done, cut, given up or failed."""
 
-    def __init__(
-        self,
-        pool: RayPool,
-        make: Callable[[int], Worker[T, R]],
-        tasks: Sequence[T],
-        finished: Callable[[R], None],
-        advanced: Callable[[int], None],
-        cut: Cut[T, R] | None,
-    ) -> None:
-        self.pool, self.make, self.cut = pool, make, cut
-        self.finished, self.advanced = finished, advanced
-        self.waiting = deque(Job(task) for task in tasks)
+    def __init__(self, pool: RayPool, work: Work[T, R]) -> None:
+        self.pool, self.work = pool, work
+        self.waiting = deque(Job(task) for task in work.tasks)
         self.suspects: deque[Job[T]] = deque()
         self.failures: list[Failure[T]] = []
         self.seats: list[Seat[T]] = []
@@ -154,7 +137,7 @@ class _Run(Generic[T, R]):
             taken = sum(seat.place.node.id == node_id for seat in self.seats)
             for share in shares[taken:]:
                 if wanted > 0 and self.bad.get(node_id, 0) < STARTS:
-                    self.seats.append(take_seat(Place(self.nodes[node_id], share), self.make))
+                    self.seats.append(take_seat(Place(self.nodes[node_id], share), self.work.make))
                     wanted -= 1
 
     def _scout(self, usable: Sequence[Node]) -> None:
@@ -253,7 +236,7 @@ class _Run(Generic[T, R]):
             return
         else:
             del seat.jobs[ref]
-            self.finished(result)
+            self.work.finished(result)
         seat.units, self.lost_in_succession = 0, 0
         self._progress()
 
@@ -291,7 +274,7 @@ class _Run(Generic[T, R]):
             ready, _ = ray.wait([ref], timeout=0)
             try:
                 if ready:
-                    self.finished(ray.get(ref))
+                    self.work.finished(ray.get(ref))
                     self.lost_in_succession = 0
                     continue
             except RayTaskError as error:
@@ -316,7 +299,8 @@ class _Run(Generic[T, R]):
                 f"{HOPELESS} workers died in succession, the last on {node.name}: {why}; what is "
                 "finished is kept; look at memory there, and run the same command again"
             )
-        parts = self.cut.split(job.task) if self.cut and (job.part or job.losses >= LOSSES) else ()
+        cut = self.work.cut
+        parts = cut.split(job.task) if cut and (job.part or job.losses >= LOSSES) else ()
         why = f"its worker was lost {job.losses} times: {why}"
         if parts:
             if not job.part:
@@ -324,8 +308,8 @@ class _Run(Generic[T, R]):
             self.suspects.extend(Job(part, part=True) for part in parts)
         elif job.losses < LOSSES:
             self.suspects.append(job)
-        elif self.cut:
-            self.finished(self.cut.give_up(job.task, why))
+        elif cut:
+            self.work.finished(cut.give_up(job.task, why))
         else:
             self.failures.append(Failure(job.task, why))
 
@@ -340,7 +324,7 @@ class _Run(Generic[T, R]):
         for seat in self.seats:
             if seat.asked is None:
                 seat.asked = seat.actor.status.options(concurrency_group="status").remote()
-        self.advanced(sum(seat.units for seat in self.seats))
+        self.work.advanced(sum(seat.units for seat in self.seats))
 
     def _progress(self, is_it: bool = True) -> None:
         if is_it:

@@ -47,6 +47,25 @@ class Cut(Generic[T, R]):
     give_up: Callable[[T, str], R]
 
 
+@dataclass(frozen=True)
+class Work(Generic[T, R]):
+    """A list of tasks, and who is told what becomes of them.
+
+    Attributes:
+        make: makes a worker with so many cores, where it will work.
+        tasks: any number.
+        finished: called in the driver with each result, in order of completion.
+        advanced: called there now and then with the units that running tasks have done.
+        cut: for tasks that kill their workers; without it they are failures.
+    """
+
+    make: Callable[[int], Worker[T, R]]
+    tasks: Sequence[T]
+    finished: Callable[[R], None]
+    advanced: Callable[[int], None]
+    cut: Cut[T, R] | None = None
+
+
 class Pool(Protocol):
     """Who does tasks: workers of a cluster, or this process.
 
@@ -58,23 +77,8 @@ class Pool(Protocol):
     described: str
     gpus: bool
 
-    def run(
-        self,
-        make: Callable[[int], Worker[T, R]],
-        tasks: Sequence[T],
-        *,
-        finished: Callable[[R], None],
-        advanced: Callable[[int], None],
-        cut: Cut[T, R] | None = None,
-    ) -> list[Failure[T]]:
+    def run(self, work: Work[T, R]) -> list[Failure[T]]:
         """Do all tasks; return those that failed for good.
-
-        Args:
-            make: makes a worker with so many cores, where it will work.
-            tasks: any number.
-            finished: called here with each result, in order of completion.
-            advanced: called here now and then with the units that running tasks have done.
-            cut: for tasks that kill their workers; without it they are failures.
 
         Raises:
             HeadAtlasError: one that would meet every task alike.

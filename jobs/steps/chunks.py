@@ -7,7 +7,7 @@ from typing import Protocol, Self, TypeVar
 
 from jobs import console
 from jobs.ray.choose import open_pool
-from jobs.ray.tasks import Cut, Worker
+from jobs.ray.tasks import Cut, Work, Worker
 from schemas.errors import RunFailed
 
 
@@ -130,11 +130,13 @@ def _do(
             advance(finished)
 
         failures = pool.run(
-            make,
-            missing,
-            finished=done,
-            advanced=lambda running: advance(min(finished + running, count)),
-            cut=Cut(cut, reject),
+            Work(
+                make,
+                missing,
+                finished=done,
+                advanced=lambda running: advance(min(finished + running, count)),
+                cut=Cut(cut, reject),
+            )
         )
     if failures:
         raise RunFailed(

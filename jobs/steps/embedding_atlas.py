@@ -19,7 +19,7 @@ from jobs.steps.opened import Opened
 from pipeline.pictures.decode import Decoding, Rejected, decode
 from pipeline.sources.reader import Reader
 from schemas.names import head_name
-from warehouse.files.atomic import fsync, temporary_beside
+from warehouse.files.atomic import replacing
 from warehouse.store.reading import read_head, read_images
 
 NEIGHBOURS = 10
@@ -44,23 +44,18 @@ def write_head(opened: Opened, layer: int, head: int, path: Path) -> int:
     unit = centred / np.maximum(norm, 1e-12)[:, None]
     _, axes = np.linalg.eigh(opened.covariance(layer, head))
     places = centred @ axes[:, [-1, -2]].astype(np.float32)
-    aside = temporary_beside(path)
     done = 0
-    try:
-        with (
-            console.progress(f"Exporting {head_name(layer, head)}", len(unit)) as advance,
-            Reader() as reader,
-            pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer,
-        ):
-            for images in _blocks(opened):
-                rows = slice(done, done + len(images))
-                writer.write_table(_table(images, reader, unit, norm, places, rows))
-                done = rows.stop
-                advance(done)
-        fsync(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        console.progress(f"Exporting {head_name(layer, head)}", len(unit)) as advance,
+        Reader() as reader,
+        replacing(path) as aside,
+        pq.ParquetWriter(aside, _SCHEMA, compression="zstd") as writer,
+    ):
+        for images in _blocks(opened):
+            rows = slice(done, done + len(images))
+            writer.write_table(_table(images, reader, unit, norm, places, rows))
+            done = rows.stop
+            advance(done)
     return done
 
 

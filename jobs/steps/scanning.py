@@ -19,7 +19,7 @@ import torch
 from jobs import console
 from jobs.commands.scan import ScanConfig, ScanResult
 from jobs.ray.choose import open_pool
-from jobs.ray.tasks import Cut, Failure, Pool
+from jobs.ray.tasks import Cut, Failure, Pool, Work
 from jobs.steps.decoding import as_new
 from jobs.steps.reject_reasons import reject_reasons
 from jobs.steps.sanity import sanity_check
@@ -308,7 +308,7 @@ def _run_tasks(
             advance(min(total, sum(m.rows + m.rejects for m in manifests) + running))
 
         failures = pool.run(
-            partial(ScanWorker, spec), tasks, finished=finished, advanced=advanced, cut=cut
+            Work(partial(ScanWorker, spec), tasks, finished=finished, advanced=advanced, cut=cut)
         )
         advance(sum(m.rows + m.rejects for m in manifests))
     return manifests, failures

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import UsageError
 from warehouse.database.formats import write_csv, write_json, write_markdown, write_tsv
-from warehouse.files.atomic import fsync, temporary_beside
+from warehouse.files.atomic import replacing
 
 
 def require_writable(path: Path) -> None:
@@ -35,13 +35,8 @@ def export(reader: pa.RecordBatchReader, path: Path) -> None:
     require_writable(path)
     if not reader.schema.names:
         raise UsageError("the statement has no rows to write; expected a SELECT")
-    aside = temporary_beside(path)
-    try:
+    with replacing(path) as aside:
         _WRITERS[path.suffix.lower()](reader, aside)
-        fsync(aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> None:

@@ -7,7 +7,8 @@ kill leaves at most a temporary file whose name starts with `.tmp-`. Nothing her
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,12 +40,14 @@ def temporary_beside(path: Path) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path`, atomically and durably, replacing what is there."""
-    _replace(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` to `path`, atomically and durably, replacing what is there."""
-    _replace(path, lambda aside: aside.write_bytes(data))
+    with replacing(path) as aside:
+        aside.write_bytes(data)
 
 
 def write_table(path: Path, table: pa.Table, **options: Any) -> None:
@@ -55,14 +58,20 @@ def write_table(path: Path, table: pa.Table, **options: Any) -> None:
         table: its rows, schema metadata included.
         options: of `pyarrow.parquet.write_table`, over the house's zstd level 1, no dictionary.
     """
-    _replace(path, lambda aside: pq.write_table(table, aside, **{**PARQUET, **options}))
+    with replacing(path) as aside:
+        pq.write_table(table, aside, **{**PARQUET, **options})
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the path of a file to write; it takes the place of `path` when it is whole, durably.
+
+    Where writing it fails, what was there stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = temporary_beside(path)
     try:
-        write(aside)
+        yield aside
         fsync(aside)
         aside.replace(path)
     except BaseException:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import CorruptStore, NewerFormat
 from schemas.kinds import Kind
-from warehouse.files.atomic import PARQUET, fsync, temporary_beside
+from warehouse.files.atomic import PARQUET, replacing
 from warehouse.files.layout import ScanDir
 
 STANDS_ON: Final = "stands_on"
@@ -46,21 +46,13 @@ def stream_result(
     path: Path, schema: pa.Schema, provenance: dict[str, Any]
 ) -> Iterator[pq.ParquetWriter]:
     """Give a writer of a result that is too large to hold; the file appears when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = temporary_beside(path)
     metadata = {**(schema.metadata or {}), _KEY: json.dumps(provenance).encode()}
     metadata.pop(_SEAL, None)
-    try:
+    with replacing(path) as aside:
         with pq.ParquetWriter(aside, schema.with_metadata(metadata), **PARQUET) as writer:
             yield writer
             writer.add_key_value_metadata({_SEAL.decode(): _BLANK.decode()})
         _seal(aside)
-        fsync(aside)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    fsync(path.parent)
 
 
 def _seal(path: Path) -> None:

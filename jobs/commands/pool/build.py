@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.asking import asker_of
 from jobs.steps.models import load_for
 from pipeline.texts.llm import Asker, Counts, Prompt, estimate_tokens
 from pipeline.texts.pool_build import (
@@ -99,9 +100,6 @@ class PoolBuildConfig(LanguageModelConfig):
 # Labels or captions shown to the language model in one question.
 SHOWN = 40
 
-# Raw replies of language models, below a warehouse.
-REPLIES = Path("pools") / ".replies"
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -146,7 +144,7 @@ class _Question:
     about: str | None = None
 
 
-def asker_of(config: LanguageModelConfig) -> Asker:
+def _asker(config: LanguageModelConfig) -> Asker:
     """Return what asks, with the replies of all earlier runs on this warehouse."""
     server = Server(
         config.llm,
@@ -155,7 +153,7 @@ def asker_of(config: LanguageModelConfig) -> Asker:
         concurrency=config.concurrency,
         temperature=config.temperature,
     )
-    return Asker(server, config.warehouse / REPLIES)
+    return asker_of(config.warehouse, server)
 
 
 def cost(config: LanguageModelConfig, tokens_in: int, tokens_out: int) -> float | None:
@@ -168,7 +166,7 @@ def cost(config: LanguageModelConfig, tokens_in: int, tokens_out: int) -> float 
 def estimate(config: PoolBuildConfig) -> Estimate:
     """Say what a build would ask and cost; nothing is asked."""
     questions = _questions(config)
-    asker = asker_of(config)
+    asker = _asker(config)
     new = [q for q in questions if asker.known(q.prompt) is None]
     tokens_in, _ = estimate_tokens([q.prompt for q in new], 0)
     tokens_out = round(sum(q.size for q in new) * WORDS * 1.4)
@@ -185,7 +183,7 @@ def build(config: PoolBuildConfig) -> Built:
         LanguageModelError: the server fails, or nothing usable came.
     """
     check_name(config.name, "pool")
-    asker, gathered = asker_of(config), Gathered()
+    asker, gathered = _asker(config), Gathered()
     questions = _questions(config)
     _ask(asker, questions, gathered)
     for again in range(1, ROUNDS):

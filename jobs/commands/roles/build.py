@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 
 from jobs import console
-from jobs.commands.pool.build import REPLIES
+from jobs.steps.asking import asker_of
 from jobs.steps.attributes import store_attributes
 from jobs.steps.manual_roles import role_row, with_manual
 from jobs.steps.models import pool_embeddings
@@ -24,7 +24,6 @@ from pipeline.roles.combining import Role, roles_from
 from pipeline.roles.enrichment import enrichment, property_codes
 from pipeline.roles.prompts import UNCLEAR, RoleReply, role_prompt
 from pipeline.roles.rotation_null import turned
-from pipeline.texts.llm import Asker
 from pipeline.texts.server import Server
 from schemas.addresses import Address
 from schemas.config import Config
@@ -315,7 +314,7 @@ def _ask(config: RolesConfig, basis: _Stored) -> list[RoleReply | None]:
     server = Server(
         config.llm, config.base_url, config.key_variable, concurrency=config.concurrency
     )
-    asker = Asker(server, config.warehouse / REPLIES)
+    asker = asker_of(config.warehouse, server)
     with console.progress("Asking for roles", len(prompts), "heads") as advance:
         said = asker.ask(prompts, advance)
     if asker.counts.unanswered:

@@ -119,6 +119,7 @@ def test_a_killed_driver_is_followed_by_one_elsewhere_and_our_packages_travel(
 import sys
 from jobs.ray.cluster import cluster
 from jobs.ray.pool import RayPool
+from jobs.ray.tasks import Work
 
 class Where:
     done = 0
@@ -129,9 +130,8 @@ class Where:
 
 found = []
 with cluster(sys.argv[1]) as session:
-    failures = RayPool(session, 1, None, 1).run(
-        Where, [1], finished=found.extend, advanced=lambda n: None
-    )
+    work = Work(Where, [1], finished=found.extend, advanced=lambda n: None)
+    failures = RayPool(session, 1, None, 1).run(work)
 assert not failures, failures
 assert len(found) == 3 and all("py_modules" in path for path in found), found
 """
@@ -162,6 +162,7 @@ def test_late_nodes_are_waited_for_aloud_and_nodes_without_gpu_hold_no_task(tmp_
 import sys, time
 from jobs.ray import pool
 from jobs.ray.cluster import cluster
+from jobs.ray.tasks import Work
 
 pool.SILENCE = 3.0
 
@@ -176,9 +177,8 @@ class Where:
 found = []
 with cluster(sys.argv[1]) as session:
     workers = pool.RayPool(session, None, 1.0, 40)
-    failures = workers.run(
-        Where, range(40), finished=found.append, advanced=lambda n: None
-    )
+    work = Work(Where, range(40), finished=found.append, advanced=lambda n: None)
+    failures = workers.run(work)
 assert not failures, failures
 assert len(found) == 40
 assert {cpus for _, cpus in found} == {1, 3}, found

@@ -15,7 +15,7 @@ from jobs.ray import pool as pools
 from jobs.ray.cluster import Session
 from jobs.ray.here import Here
 from jobs.ray.pool import RayPool
-from jobs.ray.tasks import Cut, Failure
+from jobs.ray.tasks import Cut, Failure, Work
 from schemas.errors import DecompositionError, RunFailed, StoreError
 
 # the tests are no package that workers can import
@@ -88,10 +88,12 @@ def one_worker(tasks: int) -> RayPool:
 def test_failures_are_reported_deaths_are_retried_and_the_rest_goes_on(tmp_path: Path) -> None:
     found: list[int] = []
     failures = one_worker(7).run(
-        partial(Doubler, tmp_path),
-        list(range(7)),
-        finished=found.append,
-        advanced=lambda done: None,
+        Work(
+            partial(Doubler, tmp_path),
+            list(range(7)),
+            finished=found.append,
+            advanced=lambda done: None,
+        )
     )
     assert sorted(found) == [0, 2, 4, 8, 10, 12]
     assert [(f.task, f.reason) for f in failures] == [(3, "ValueError: three is too many")]
@@ -101,10 +103,12 @@ def test_failures_are_reported_deaths_are_retried_and_the_rest_goes_on(tmp_path:
 def test_an_error_that_meets_every_task_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(DecompositionError, match="do not sum"):
         one_worker(5).run(
-            partial(Doubler, tmp_path),
-            [99] * 5,
-            finished=lambda result: None,
-            advanced=lambda done: None,
+            Work(
+                partial(Doubler, tmp_path),
+                [99] * 5,
+                finished=lambda result: None,
+                advanced=lambda done: None,
+            )
         )
 
 
@@ -113,10 +117,12 @@ def test_a_full_disk_stops_the_run_at_once_with_one_line(tmp_path: Path) -> None
     for pool in (one_worker(5), Here()):
         with pytest.raises(StoreError, match=r"no space left at /data/x\.parquet") as caught:
             pool.run(
-                partial(Doubler, tmp_path),
-                [98] * 5,
-                finished=found.append,
-                advanced=lambda done: None,
+                Work(
+                    partial(Doubler, tmp_path),
+                    [98] * 5,
+                    finished=found.append,
+                    advanced=lambda done: None,
+                )
             )
         assert "\n" not in str(caught.value)
     assert not found
@@ -137,11 +143,13 @@ def test_what_kills_its_worker_is_cut_until_it_is_alone_and_given_up() -> None:
 
     tasks = [[0, 1], [2, 3, -4, 5], [6, -107]]
     failures = one_worker(3).run(
-        Fragile,
-        tasks,
-        finished=found.extend,
-        advanced=lambda done: None,
-        cut=Cut(split, give_up),
+        Work(
+            Fragile,
+            tasks,
+            finished=found.extend,
+            advanced=lambda done: None,
+            cut=Cut(split, give_up),
+        )
     )
     assert not failures
     assert sorted(found) == [0, 1, 2, 3, 5, 6]
@@ -154,7 +162,7 @@ def test_what_kills_its_worker_is_cut_until_it_is_alone_and_given_up() -> None:
 def test_without_a_way_to_cut_it_such_a_task_fails_and_says_so() -> None:
     found: list[list[int]] = []
     failures: list[Failure[list[int]]] = one_worker(2).run(
-        Fragile, [[-1], [2]], finished=found.append, advanced=lambda done: None
+        Work(Fragile, [[-1], [2]], finished=found.append, advanced=lambda done: None)
     )
     assert found == [[2]]
     assert [f.task for f in failures] == [[-1]]
@@ -164,7 +172,7 @@ def test_without_a_way_to_cut_it_such_a_task_fails_and_says_so() -> None:
 def test_workers_that_cannot_start_are_one_line() -> None:
     with pytest.raises(RunFailed, match="no worker could be started") as caught:
         one_worker(1).run(
-            Unstartable, [1], finished=lambda result: None, advanced=lambda done: None
+            Work(Unstartable, [1], finished=lambda result: None, advanced=lambda done: None)
         )
     assert "\n" not in str(caught.value)
 
@@ -174,7 +182,7 @@ def test_nothing_waits_in_silence(
 ) -> None:
     monkeypatch.setattr(pools, "SILENCE", 1.0)
     found: list[float] = []
-    one_worker(1).run(Slow, [3.0], finished=found.append, advanced=lambda done: None)
+    one_worker(1).run(Work(Slow, [3.0], finished=found.append, advanced=lambda done: None))
     assert found == [3.0]
     said = capsys.readouterr().err
     assert "no progress for" in said
@@ -185,10 +193,12 @@ def test_this_process_does_the_same(tmp_path: Path) -> None:
     (tmp_path / "died").touch()
     found: list[int] = []
     failures = Here().run(
-        partial(Doubler, tmp_path),
-        list(range(7)),
-        finished=found.append,
-        advanced=lambda done: None,
+        Work(
+            partial(Doubler, tmp_path),
+            list(range(7)),
+            finished=found.append,
+            advanced=lambda done: None,
+        )
     )
     assert found == [0, 2, 4, 8, 10, 12]
     assert [(f.task, f.reason) for f in failures] == [(3, "ValueError: three is too many")]

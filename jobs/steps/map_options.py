@@ -1,0 +1,15 @@
+"""Options that commands which draw or score maps share."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.config import AbsolutePath
+
+Eclip = Annotated[
+    AbsolutePath | None,
+    Field(
+        description="Checkpoint of ECLIP's two projections, for method eclip: safetensors or torch "
+        "file with image.weight and text.weight, and biases if any."
+    ),
+]
