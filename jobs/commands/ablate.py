@@ -13,9 +13,10 @@ from pydantic import Field
 from jobs import console
 from jobs.steps.ablated import Ablated, group_rows, open_scene, total_row, worst_row
 from jobs.steps.accuracies import SHOWN, show_ablated
+from jobs.steps.pass_options import PassConfig
 from jobs.steps.sweep import SweepRow, plot, sweep
 from jobs.steps.whatif import Head, Key, ablate_sets, means_over, random_sets
-from schemas.config import Config, Names
+from schemas.config import Names
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
 from warehouse.files.layout import Warehouse
@@ -30,7 +31,7 @@ def stores(config: "AblateConfig") -> bool:
     return config.total
 
 
-class AblateConfig(Config):
+class AblateConfig(PassConfig):
     """Options of `headatlas ablate`."""
 
     warehouse: Path = Field(description="Folder of the warehouse.")
@@ -89,13 +90,6 @@ class AblateConfig(Config):
     )
     batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=256, ge=1, description="Pictures per task.")
-    workers: int | None = Field(
-        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
-    )
-    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
-    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
     restart: bool = Field(default=False, description="Forget the result that is there.")
 
 

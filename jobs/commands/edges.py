@@ -25,6 +25,7 @@ class EdgesConfig(PassConfig):
     seed: int = Field(default=0, ge=0, description="Of the sample.")
     batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=1024, ge=1, description="Pictures per task.")
+    restart: bool = Field(default=False, description="Forget the result that is there.")
 
 
 @dataclass(frozen=True)

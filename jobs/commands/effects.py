@@ -57,6 +57,7 @@ class EffectsConfig(PassConfig):
     )
     batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=256, ge=1, description="Pictures per task.")
+    restart: bool = Field(default=False, description="Forget the result that is there.")
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class MapStatisticsConfig(PassConfig):
     )
     batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=1024, ge=1, description="Pictures per task.")
+    restart: bool = Field(default=False, description="Forget the result that is there.")
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
-from schemas.config import Config
+from jobs.steps.pass_options import PassConfig
 
 PUBLISHES = True
 
 
-class ModuleCosinesConfig(Config):
+class ModuleCosinesConfig(PassConfig):
     """Options of `headatlas module-cosines`."""
 
     warehouse: Path = Field(description="Folder of the warehouse.")
@@ -25,13 +25,6 @@ class ModuleCosinesConfig(Config):
     seed: int = Field(default=0, ge=0, description="Of the sample.")
     batch_size: int = Field(default=32, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=512, ge=1, description="Pictures per task.")
-    workers: int | None = Field(
-        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
-    )
-    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
-    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
-    model: str | None = Field(default=None, description="Model, when its files have moved.")
-    pretrained: str | None = Field(default=None, description="Weights, when they have moved.")
 
 
 @dataclass(frozen=True)

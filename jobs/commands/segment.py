@@ -11,7 +11,8 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.map_options import Eclip
-from schemas.config import Config, Names
+from jobs.steps.pass_options import WorkersConfig
+from schemas.config import Names
 from schemas.errors import SourceError, near_path
 
 ARGUMENTS = ("data",)
@@ -19,7 +20,7 @@ PUBLISHES = True
 BEGINS = True
 
 
-class SegmentConfig(Config):
+class SegmentConfig(WorkersConfig):
     """Options of `headatlas segment`."""
 
     data: Path = Field(
@@ -60,11 +61,6 @@ class SegmentConfig(Config):
     limit: int | None = Field(default=None, ge=1, description="Only the first so many pictures.")
     batch_size: int = Field(default=16, ge=1, description="Pictures per forward pass.")
     shard_size: int = Field(default=128, ge=1, description="Pictures per task.")
-    workers: int | None = Field(
-        default=None, ge=0, description="Workers, at most; 0: in this process, without Ray."
-    )
-    gpus_per_worker: float | None = Field(default=None, ge=0, description="Share of a GPU each.")
-    ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
     examples: int = Field(default=8, ge=0, description="Pictures on the page of examples.")
     output: Path = Field(default=Path("segmentation"), description="Folder of the results.")
     restart: bool = Field(default=False, description="Forget the results that are there.")
