@@ -24,10 +24,8 @@ from jobs.commands import effects, scan, zeroshot
 from jobs.commands.effects import EffectsConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
-from pipeline.heads.decompose import Decomposer
 from pipeline.heads.effects import all_heads, attributed_effects, passes, total_effects
-from pipeline.heads.frames import head_frames
-from pipeline.heads.position_means import Layers, PositionSums, parts_of
+from pipeline.heads.position_means import Layers, PositionSums, decomposer_for, parts_of
 from pipeline.towers.models import LoadedModel, load_model
 
 PICTURES, CHECKED, TIMED, ROUNDS = 2_000, 256, 32, 5
@@ -103,10 +101,10 @@ def _pass(loaded: LoadedModel, pixels: Float[Tensor, "image 3 height width"]) ->
 
 
 def _sums(loaded: LoadedModel, pixels: Float[Tensor, "image 3 height width"]) -> PositionSums:
-    layers, sums = range(loaded.tower.n_layers), PositionSums()
-    decomposer = Decomposer(loaded.tower, head_frames(loaded.tower, layers))
+    layers, sums = Layers(range(loaded.tower.n_layers)), PositionSums()
+    decomposer = decomposer_for(loaded.tower, layers)
     for batch in pixels.split(TIMED):
-        sums.add(parts_of(decomposer, batch, Layers(layers))[0])
+        sums.add(parts_of(decomposer, batch, layers)[0])
     return sums
 
 

@@ -6,9 +6,7 @@ from pathlib import Path
 import torch
 
 from jobs.workers.stored_pictures import Stored, StoredSpec, StoredWorker, not_finite
-from pipeline.heads.decompose import Decomposer
-from pipeline.heads.frames import head_frames
-from pipeline.heads.position_means import Layers, PositionSums, parts_of
+from pipeline.heads.position_means import Layers, PositionSums, decomposer_for, parts_of
 from warehouse.results.files import write_result
 
 
@@ -30,9 +28,7 @@ class MeansWorker(StoredWorker):
         """Load the model."""
         super().__init__(spec)
         self.layers = spec.layers
-        framed = sorted({*spec.layers.heads, *spec.layers.cls})
-        frames = head_frames(self.tower, framed)
-        self.decomposer = Decomposer(self.tower, frames, mlp=bool(spec.layers.mlps))
+        self.decomposer = decomposer_for(self.tower, spec.layers)
 
     def __call__(self, task: Stored) -> Path:
         """Add up a chunk and write its sums."""

@@ -13,9 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from jobs.workers.stored_pictures import Stored, StoredSpec, StoredWorker, all_finite, not_finite
-from pipeline.heads.decompose import Decomposer
-from pipeline.heads.frames import head_frames
-from pipeline.heads.position_means import PositionSums, parts_of
+from pipeline.heads.position_means import PositionSums, decomposer_for, parts_of
 from pipeline.heads.replaced import Case, Replacing, direct, layers_of
 from warehouse.results.files import write_result
 
@@ -57,9 +55,7 @@ class ReplacedWorker(StoredWorker):
         """
         super().__init__(spec)
         self.spec, self.layers = spec, layers_of(spec.cases)
-        framed = sorted({*self.layers.heads, *self.layers.cls})
-        frames = head_frames(self.tower, framed)
-        self.decomposer = Decomposer(self.tower, frames, mlp=bool(self.layers.mlps))
+        self.decomposer = decomposer_for(self.tower, self.layers)
         self.replacing = Replacing(self.tower, spec.means, spec.everywhere)
         self.replacing.require(spec.cases)
         self.weights = torch.tensor(spec.weights, device=self.loaded.device)

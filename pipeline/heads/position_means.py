@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.heads.decompose import Decomposer, Decomposition
+from pipeline.heads.frames import head_frames
 from pipeline.heads.sums import sums_of, sums_table
 from pipeline.towers.block import Block
 from pipeline.towers.forward import Step
@@ -125,6 +126,12 @@ def token_parts(
     if tower.pool_layer in layers.heads:
         found["output", tower.n_layers] = pool_outputs(tower, x)[:, :, None]
     return found
+
+
+def decomposer_for(tower: Tower, layers: Layers) -> Decomposer:
+    """Return the decomposition that `parts_of` needs for some components."""
+    framed = sorted({*layers.heads, *layers.cls})
+    return Decomposer(tower, head_frames(tower, framed), mlp=bool(layers.mlps))
 
 
 def parts_of(
