@@ -59,11 +59,7 @@ def _without_nul(text: str) -> str:
 
 def render(template: str, **values: Value) -> Sql:
     """Replace each `:name` by the literal of its value; every name must be given."""
-
-    def one(match: re.Match[str]) -> str:
-        return literal(values[match[1]])
-
-    return Sql(_PLACEHOLDER.sub(one, template))
+    return Sql(_PLACEHOLDER.sub(lambda match: literal(values[match[1]]), template))
 
 
 def load(name: str, **values: Value) -> Sql:
