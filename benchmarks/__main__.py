@@ -18,6 +18,7 @@ from benchmarks import (
     endtoend,
     evaluation,
     explorer,
+    half,
     maps,
     match,
     memory,
@@ -26,6 +27,7 @@ from benchmarks import (
     nights,
     poison,
     pushing,
+    read_out_memory,
     reading,
     roles,
     scheduling,
@@ -37,6 +39,9 @@ from benchmarks.rows import Row
 
 ALL: dict[str, Callable[[Path], list[Row]]] = {
     "encode": lambda work: encode.run(),
+    "readouts": lambda work: encode.run(encode.READ_OUTS),
+    "readout-memory": lambda work: read_out_memory.run(),
+    "half": lambda work: half.run(),
     "towers": lambda work: towers.run(),
     "decode": lambda work: decode.run(),
     "mutated": mutated.run,

@@ -1,8 +1,9 @@
-"""A scan's forward pass, every head of every layer kept, against plain `encode_image`."""
+"""A scan's forward pass against plain `encode_image`, by read-out."""
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -11,20 +12,45 @@ from pipeline.heads.decompose import Decomposer
 from pipeline.heads.frames import head_frames
 from pipeline.towers.models import load_model, pick_device
 
-MODELS = (("ViT-B-16", 16), ("ViT-L-14", 4))
 ROUNDS = 7
 
 
-def run(models: tuple[tuple[str, int], ...] = MODELS, rounds: int = ROUNDS) -> list[Row]:
+@dataclass(frozen=True)
+class Case:
+    """One model and what a scan stores of it.
+
+    Attributes:
+        model: open_clip's name.
+        layers: as `scan --layers`; None: what is stored without a word.
+        batch: pictures a pass, on a CPU.
+        bar: of the ratio.
+    """
+
+    model: str
+    layers: str | None
+    batch: int
+    bar: float
+
+
+CLASS_TOKEN = (Case("ViT-B-16", None, 16, 1.0), Case("ViT-L-14", None, 4, 1.0))
+READ_OUTS = (
+    Case("ViT-B-16-SigLIP", None, 8, 1.02),
+    Case("ViT-B-16-SigLIP", "all", 8, 1.25),
+    Case("ViTamin-B", None, 8, 1.1),
+    Case("EVA02-B-16", None, 8, 1.1),
+)
+
+
+def run(cases: Sequence[Case] = CLASS_TOKEN, rounds: int = ROUNDS) -> list[Row]:
     """Time both on the same batch in turns; the ratio is of medians."""
     device = pick_device()
     factor = 16 if device.type == "cuda" else 1
-    return [row for name, batch in models for row in _compare(name, batch * factor, device, rounds)]
+    return [row for case in cases for row in _compare(case, case.batch * factor, device, rounds)]
 
 
-def _compare(name: str, batch: int, device: torch.device, rounds: int) -> list[Row]:
-    loaded = load_model(name, "none", "fp32", device)
-    layers = tuple(range(loaded.record.n_layers))
+def _compare(case: Case, batch: int, device: torch.device, rounds: int) -> list[Row]:
+    loaded = load_model(case.model, "none", "fp32", device)
+    layers = loaded.record.layers_of(case.layers)
     decomposer = Decomposer(loaded.tower, head_frames(loaded.tower, layers))
     size = loaded.record.preprocessing.image_size
     pixels = torch.randn(batch, 3, *size, device=device)
@@ -32,17 +58,22 @@ def _compare(name: str, batch: int, device: torch.device, rounds: int) -> list[R
     plain, scan = [], []
     with torch.inference_mode():
         for _ in range(rounds + 1):
-            plain.append(_seconds(lambda: loaded.clip.encode_image(pixels), device))
-            scan.append(_seconds(lambda: decomposer(pixels), device))
-    note = f"{name}, fp32, {device.type}, batch {batch}, medians of {rounds}"
+            plain.append(seconds(lambda: loaded.clip.encode_image(pixels), device))
+            scan.append(seconds(lambda: decomposer(pixels), device))
+    note = (
+        f"{case.model}, layers {case.layers or 'as without a word'}, fp32, {device.type}, "
+        f"batch {batch}, medians of {rounds}: {statistics.median(scan[1:]):.2f} s over "
+        f"{statistics.median(plain[1:]):.2f} s"
+    )
     ratio = statistics.median(scan[1:]) / statistics.median(plain[1:])
     return [
-        Row("scan of a batch over encode_image", ratio, "x", 1.0, note),
-        Row("largest difference of parts' sum", difference, "", 2e-5, name),
+        Row("scan of a batch over encode_image", ratio, "x", case.bar, note),
+        Row("largest difference of parts' sum", difference, "", 2e-5, case.model),
     ]
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return how long a piece of work takes."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()

@@ -252,8 +252,9 @@ def _methods() -> list[str]:
         lines.append("| " + " | ".join(map(_cell, cells)) + " |")
     lines += ["", "Image encoders that each holds for; the others it refuses by name:", ""]
     lines += ["| method | " + " | ".join(KINDS) + " |", "|---" * (len(KINDS) + 1) + "|"]
+    lines.append("| as | " + " | ".join(kind.models for kind in KINDS.values()) + " |")
     for one in DECLARED.values():
-        marks = ["yes" if one.towers.holds(traits) else "" for traits in KINDS.values()]
+        marks = ["yes" if one.towers.holds(kind.traits) else "no" for kind in KINDS.values()]
         lines.append(f"| `{one.name}` | " + " | ".join(marks) + " |")
     return lines
 

@@ -28,6 +28,7 @@ def digest(document: object) -> str:
 
 PoolKind = Literal["tok", "avg", "avg-norm-first", "map", "coca", "attn2d"]
 TextPoolKind = Literal["first", "last", "argmax", "eos", "cls"]
+PoolMlpSplit = Literal["component", "gated"]
 
 
 class Preprocessing(_Record):
@@ -77,13 +78,6 @@ class ModelRecord(_Record):
             return self.pool_heads
         return self.n_heads
 
-    def width_of(self, layer: int) -> int:
-        """Return the width of a layer's vectors: trunk heads behind a pool are in joint space."""
-        if layer == self.pool_layer:
-            assert self.pool_width is not None
-            return self.pool_width
-        return self.d_head if self.pool_layer is None else self.d_joint
-
     @property
     def total_layers(self) -> int:
         """Return how many layers have heads, the pool's included."""
@@ -119,6 +113,11 @@ class ScanRecord(_Record):
         description="How LayerNorm's mean and the biases are split over components: each component "
         "is centred by its own mean; b_O and beta·P are components of their own.",
     )
+    pool_mlp: PoolMlpSplit = Field(
+        default="component",
+        description="The MLP of an attention pool: a component of its own; or gated, its gates and "
+        "scale as they are, so that each head goes on through it: an attribution convention.",
+    )
     precision: Literal["fp32", "bf16", "fp16"]
     residual: Literal["fp32"] | None = Field(
         default=None,
@@ -132,6 +131,28 @@ class ScanRecord(_Record):
         description="Sanity number over labelled pictures: accuracy, chance, classes, and digests "
         "of the pictures and labels that it is of.",
     )
+
+    @property
+    def gated(self) -> bool:
+        """Whether heads go on through the MLP of the attention pool."""
+        return self.pool_mlp == "gated"
+
+    def in_joint_space(self, layer: int) -> bool:
+        """Whether a layer's vectors have no frame but the joint space.
+
+        Of trunk heads behind a pool, and of the pool's own where its MLP is gated.
+        """
+        pool = self.model.pool_layer
+        return pool is not None and (self.gated or layer != pool)
+
+    def width_of(self, layer: int) -> int:
+        """Return the width of a layer's vectors."""
+        if self.in_joint_space(layer):
+            return self.model.d_joint
+        if layer == self.model.pool_layer:
+            assert self.model.pool_width is not None
+            return self.model.pool_width
+        return self.model.d_head
 
     def fingerprint(self) -> str:
         """Return the digest of what decides the stored numbers (not batch or shard size)."""
@@ -156,6 +177,8 @@ class ScanRecord(_Record):
         }
         if self.residual is not None:
             decides["residual"] = self.residual
+        if self.gated:
+            decides["pool_mlp"] = self.pool_mlp
         return digest(decides)
 
 

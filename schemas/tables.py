@@ -71,7 +71,13 @@ TABLES: Final = (
             Column("read_out", "VARCHAR", "tok, avg, avg-norm-first, map, coca or attn2d."),
             Column("pool_layer", "INTEGER", "The attention pool's heads as a layer; else NULL."),
             Column("pool_heads", "INTEGER", "Heads of the attention pool; NULL without one."),
-            Column("pool_width", "INTEGER", "Width of each, and of its vectors."),
+            Column("pool_width", "INTEGER", "Width of each, and of its vectors unless gated."),
+            Column(
+                "pool_mlp",
+                "VARCHAR",
+                "The MLP of an attention pool: component; or gated, each head going on through it "
+                "into the joint space. NULL without an attention pool.",
+            ),
             Column("layers", "SMALLINT[]", "Layers whose contributions are stored, from 0."),
             Column("precision", "VARCHAR", "Arithmetic of the forward pass: fp32, bf16 or fp16."),
             Column("images", "BIGINT", "Pictures stored."),

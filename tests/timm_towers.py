@@ -87,6 +87,7 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
         _vit, block_fn=ResPostBlock, global_pool="map", class_token=False
     ),
     "EVA01": partial(_eva),
+    "EVA, rotation": partial(_eva, use_rot_pos_emb=True, ref_feat_shape=(3, 3)),
     "EVA02, inner norm, rotation": partial(
         _eva,
         qkv_fused=False,

@@ -1,4 +1,8 @@
-"""Say which of open_clip's models can be scanned, and why the others cannot."""
+"""Say which of open_clip's models can be scanned, and why the others cannot.
+
+Of each: its blocks and heads, the width of a stored vector, its read-out, its pretrained tags, and
+whether `headatlas texts` decomposes its texts. The last line counts configs and tags.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +13,7 @@ from schemas.config import Config
 from schemas.errors import UnknownName
 
 if TYPE_CHECKING:
-    from pipeline.towers.listing import Listed
+    from pipeline.towers.listing import Listed, ListedTexts
 
 ARGUMENTS = ("names",)
 
@@ -47,7 +51,7 @@ def run(config: ModelsConfig) -> list["Listed"]:
 
 def say(config: ModelsConfig, done: list["Listed"]) -> None:
     """Print the table, then how many can be scanned."""
-    columns = ("model", "scan", "layers x heads", "pool heads", "width", "read-out", "tags", "why")
+    columns = ("model", "scan", "layers x heads", "pool heads", "width", "read-out", "texts")
     rows = [
         (
             one.model,
@@ -56,14 +60,26 @@ def say(config: ModelsConfig, done: list["Listed"]) -> None:
             "" if one.pool_heads is None else f"layer {one.layers}: {one.pool_heads}",
             one.width or "",
             one.read_out,
+            _texts(one.texts),
             ", ".join(one.tags),
             one.reason or one.family,
         )
         for one in done
     ]
-    console.table("Models", columns, rows)
+    console.table("Models", (*columns, "tags", "why"), rows)
     able = [one for one in done if one.reason is None]
     console.note(
         f"{len(able)} of {len(done)} models decompose exactly; "
         f"{sum(len(one.tags) for one in able)} of {sum(len(one.tags) for one in done)} tags"
     )
+    speaking = [one for one in able if one.texts.reason is None]
+    console.note(
+        f"texts of {len(speaking)} models decompose too; "
+        f"{sum(len(one.tags) for one in speaking)} tags"
+    )
+
+
+def _texts(texts: "ListedTexts") -> str:
+    if texts.reason is not None:
+        return f"no: {texts.reason}"
+    return f"{texts.layers} x {texts.heads}, {texts.read_out}"

@@ -210,7 +210,7 @@ def _encode(
     except Rejected as verdict:
         raise UsageError(f"{path}: {verdict.reason}") from None
     pixels = loaded.transform(picture)[None].to(device=loaded.device, dtype=loaded.dtype)
-    vectors = Decomposer(loaded.tower, frames)(pixels).vectors
+    vectors = Decomposer(loaded.tower, frames, gated=record.gated)(pixels).vectors
     return {(n, head): vectors[n][0, head].double().cpu().numpy() for n, head in heads}
 
 

@@ -16,7 +16,7 @@ from jobs.steps.early import check_model, weights_given
 from pipeline.sources import Listing, list_members
 from schemas.config import Config, Precision, reject_limit, split_names
 from schemas.errors import TooManyRejects
-from schemas.manifest import Timing
+from schemas.manifest import PoolMlpSplit, Timing
 from warehouse.files.layout import Warehouse
 
 ARGUMENTS = ("source",)
@@ -59,6 +59,11 @@ class ScanConfig(Config):
         default=(),
         description="Also store: mlp, of every picture; sums over pictures, for which the commands "
         "then need no pass: edges, and means (of heads at each token, for effects).",
+    )
+    pool_mlp: PoolMlpSplit = Field(
+        default="component",
+        description="The MLP of an attention pool (SigLIP, PE): a component of its own; or gated: "
+        "each head goes on through it, its gates as they are, and is stored in the joint space.",
     )
     ray_address: str | None = Field(default=None, description="Ray cluster; default: local.")
     workers: int | None = Field(

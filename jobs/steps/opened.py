@@ -48,7 +48,7 @@ class Opened(OpenedScan):
         if not found:
             raise UsageError(
                 f"scan {self.name!r} stores no head with a frame of its own: of no picture, or "
-                "behind a pool; scan the pool's layer"
+                "behind a pool; scan the pool's layer, without --pool-mlp gated"
             )
         return found
 

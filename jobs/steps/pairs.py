@@ -86,7 +86,7 @@ class _Measured:
         # behind a pool there are two sums of the embedding: by the pool's heads, or the trunk's
         self.layers = [pool] if pool in layers else list(layers)
         chosen = Frames({layer: opened.frames.pairs[layer] for layer in self.layers})
-        self.pictures = Decomposer(loaded.tower, chosen)
+        self.pictures = Decomposer(loaded.tower, chosen, gated=opened.record.gated)
         stored_mlp = pool is None and "mlp" in opened.record.stored
         self.mlps = range(opened.record.model.n_layers) if stored_mlp else range(0)
         self.kept: dict[str, Float[np.ndarray, "part d_joint"]] = {}

@@ -28,6 +28,7 @@ from jobs.workers.scan import ScanWorker, WorkerSpec, reject_shard
 from pipeline.heads import moments as mo
 from pipeline.heads.frames import head_frames
 from pipeline.heads.stored_frames import Frames, load_frames
+from pipeline.heads.through import check_gated
 from pipeline.heads.watches import watches
 from pipeline.sources import Listing
 from pipeline.towers.models import LoadedModel, load_model
@@ -56,6 +57,8 @@ def scan_listed(config: ScanConfig, listing: Listing, *, dry_run: bool) -> ScanR
     for line in model.warnings:
         console.warn(line)
     layers = model.record.layers_of(config.layers)
+    if config.pool_mlp == "gated":
+        check_gated(model.tower)
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
     dataset = check_name(config.dataset or safe_name(Path(config.source).stem), "dataset")
     name = config.scan or scan_name(dataset, model.record.model, model.record.weights_sha256)
@@ -85,7 +88,7 @@ def _open(
         keep_frames(scan, stored.frames_sha256, frames.narrow())
         return frames, stored
     watches(model.tower, config.store, layers)
-    frames = head_frames(model.tower, layers)
+    frames = head_frames(model.tower, layers, gated=config.pool_mlp == "gated")
     record = _record(scan.name, config, dataset, model, layers, frames.digest())
     write_bytes(scan.frames, frames.to_bytes())
     keep_frames(scan, record.frames_sha256, frames.narrow())
@@ -125,6 +128,7 @@ def _record(
         model_path=_absolute(config.model),
         pretrained_path=_absolute(config.pretrained),
         layers=layers,
+        pool_mlp=config.pool_mlp,
         precision=config.precision,
         residual=_residual(config, stored),
         stored=("head", *sorted(set(config.store))),

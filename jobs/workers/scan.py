@@ -79,7 +79,9 @@ class ScanWorker:
         frames = load_frames(self.scan.frames, self.record.frames_sha256)
         wide = self.record.precision == "fp32" or self.record.residual is not None
         tower = replace(self.model.tower, wide=wide)
-        self.decomposer = Decomposer(tower, frames, mlp="mlp" in self.record.stored)
+        self.decomposer = Decomposer(
+            tower, frames, mlp="mlp" in self.record.stored, gated=self.record.gated
+        )
         self.watches = watches(tower, self.record.stored, self.record.layers)
         self.frames_q = frames.narrow()
         self.checked = False
@@ -195,7 +197,7 @@ class _Rows:
         self.sigma, self.norm = np.empty(n, np.float32), np.empty(n, np.float32)
         self.embedding = np.empty((n, m.d_joint), np.float32)
         self.vectors = {
-            layer: np.empty((m.heads_of(layer), n, m.width_of(layer)), np.float16)
+            layer: np.empty((m.heads_of(layer), n, self.record.width_of(layer)), np.float16)
             for layer in self.record.layers
         }
         layers = range(m.n_layers) if "mlp" in self.record.stored else ()

@@ -10,6 +10,9 @@ A tower that pools by attention has a second sum, of the pool's own heads as lay
 
     embedding(I) = const + bias^L(I) + Σ_p c^{L,p}(I) + pool_mlp(I)
     Σ_p c^{L,p}(I) = pool_bias(I) + init(I) + Σ_l mlp^l(I) + Σ_l bias^l(I) + Σ_{l,h} c^{l,h}(I)
+
+Where the pool's MLP is `gated`, each of these goes on through it as through a linear map, and
+pool_mlp is what its biases add.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.heads.stored_frames import Frames
-from pipeline.heads.through import Attention, Mean, Reading
+from pipeline.heads.through import Attention, GatedAttention, Mean, Reading
 from pipeline.towers.forward import Parts, Step, forward_parts
 from pipeline.towers.tower import Inputs, Tower
 from schemas.errors import DecompositionError
@@ -96,24 +99,32 @@ class Decomposer:
         bias: directions that only vary in length, as 1 / (σ norm); a row for each of `bias_keys`.
     """
 
-    def __init__(self, tower: Tower, frames: Frames, *, mlp: bool = False) -> None:
+    def __init__(
+        self, tower: Tower, frames: Frames, *, mlp: bool = False, gated: bool = False
+    ) -> None:
         """Take the frames of the layers to store; constants follow from the weights.
 
-        Behind a pool, MLPs are looked at only with `mlp` or when trunk heads are stored.
+        Behind a pool, MLPs are looked at only with `mlp` or when trunk heads are stored. With
+        `gated`, parts go on through the pool's MLP (`GatedAttention`).
+
+        Raises:
+            UnsupportedModel: `gated`, and the pool has no MLP that can be.
         """
         self.tower, self.mlp = tower, mlp
         self.dtype = torch.float64 if tower.dtype == torch.float64 else torch.float32
         self.layers = [int(layer) for layer in frames.layers]
         self.trunk = [layer for layer in self.layers if layer != tower.pool_layer]
         self.through: Mean | Attention
-        if tower.readout.pool is None:
+        if gated:
+            self.through, framed = GatedAttention(tower, self.dtype), []
+        elif tower.readout.pool is None:
             self.through, framed = Mean(tower, self.dtype), self.layers
         else:
             self.through, framed = Attention(tower, self.dtype), [tower.n_layers]
         self.const: Float[Tensor, " d_joint"] = self.through.const
         self.q = {n: self._here(frames.of(n)) for n in self.layers if n in framed}
         self.r = {n: self._here(frames.pairs[n][1]) for n in self.q}
-        self.prepared = {n: self._prepared(n) for n in self.layers if n not in framed}
+        self.prepared = {n: self._prepared(n) for n in self.trunk if n not in framed}
         self.biases = [block.biases() for block in tower.blocks]
         self.bias_keys, self.bias = self._directions()
 
@@ -169,14 +180,14 @@ class Decomposer:
         }
         if reading.pooled is not None:
             vectors |= self._pool_heads(reading, scale)
-            others |= self._pool_mlp(reading, scale)
+            others |= self._pool_others(reading, scale)
         return Decomposition(
             embedding=reading.raw / norm[:, None],
             norm=norm,
             sigma=reading.sigma,
             vectors=vectors,
-            mlp=self.through.joint(mlp) * scale[:, None, None],
-            init=self.through.joint(self._weigh(parts.init, reading)) * scale[:, None],
+            mlp=self.through.joint(mlp, reading) * scale[:, None, None],
+            init=self.through.joint(self._weigh(parts.init, reading), reading) * scale[:, None],
             others=others,
         )
 
@@ -193,7 +204,7 @@ class Decomposer:
             vectors=self._pool_heads(reading, scale),
             mlp=reading.raw.new_zeros(len(norm), 0, self.tower.d_joint),
             init=None,
-            others=self._pool_mlp(reading, scale),
+            others=self._pool_others(reading, scale),
         )
 
     def _weigh(
@@ -211,26 +222,34 @@ class Decomposer:
         """Return a trunk layer's vectors, without the last scale."""
         weighed = self._weigh(o, reading)
         if layer in self.prepared:
-            return self.through.heads(weighed, self.prepared[layer])
+            return self.through.heads(weighed, self.prepared[layer], reading)
         return torch.einsum("bhi,hji->bhj", weighed[:, 0], self.r[layer])
 
     def _pool_heads(
         self, reading: Reading, scale: Float[Tensor, " image"]
-    ) -> dict[int, Float[Tensor, "image pool_head pool_width"]]:
+    ) -> dict[int, Float[Tensor, "image pool_head width"]]:
         layer = self.tower.n_layers
         if layer not in self.layers or reading.pooled is None:
             return {}
         o = reading.pooled.heads.to(self.dtype)
+        if isinstance(self.through, GatedAttention):
+            written = torch.einsum("bhk,hkd->bhd", o, self.through.out)
+            return {layer: self.through.end(written, reading) * scale[:, None, None]}
         return {layer: torch.einsum("bhi,hji->bhj", o, self.r[layer]) * scale[:, None, None]}
 
-    def _pool_mlp(
+    def _pool_others(
         self, reading: Reading, scale: Float[Tensor, " image"]
     ) -> dict[Component, Float[Tensor, "image d_joint"]]:
-        if reading.pooled is None or reading.pooled.mlp is None:
-            return {}
+        """Return what the pool's MLP adds of itself, and gated what the pool's biases become."""
         assert isinstance(self.through, Attention)
-        added = reading.pooled.mlp.to(self.dtype) @ self.through.last
-        return {("pool_mlp", self.tower.n_layers): added * scale[:, None]}
+        layer = self.tower.n_layers
+        found = {("pool_mlp", layer): self.through.mlp(reading)}
+        if isinstance(self.through, GatedAttention):
+            rows = {"bias": self.through.bias, "pool_bias": self.through.value_bias}
+            for name in ("bias", "pool_bias")[: 1 + self.looks_at_trunk]:
+                wide = rows[name].expand(len(scale), -1)
+                found[name, layer] = self.through.end(wide, reading)
+        return {key: part * scale[:, None] for key, part in found.items() if part is not None}
 
     def _varying_bias(
         self, layer: int, parts: Parts, reading: Reading
@@ -242,7 +261,7 @@ class Decomposer:
         weighed = self._weigh(ones[..., None], reading) * fixed
         if scaled is not None:
             weighed = weighed + self._weigh(parts.bias[layer][..., None], reading) * scaled
-        return self.through.joint(weighed)
+        return self.through.joint(weighed, reading)
 
     def rest(self, parts: Parts, found: Decomposition) -> Float[Tensor, "image d_joint"]:
         """Return the sum of the contributions of all trunk heads whose layers are not stored."""
@@ -250,7 +269,7 @@ class Decomposer:
         total = torch.zeros_like(found.embedding)
         for layer in set(parts.heads) - set(self.layers):
             weighed = self._weigh(parts.heads[layer], reading)
-            total = total + self.through.heads(weighed, self._prepared(layer)).sum(dim=1)
+            total = total + self.through.heads(weighed, self._prepared(layer), reading).sum(dim=1)
         divide = found.norm if reading.divide is None else reading.divide * found.norm
         return total / divide[:, None]
 
@@ -268,7 +287,9 @@ class Decomposer:
         """Return const + bias + Σ heads + mlp of the pool's own layer, if it is stored."""
         layer = self.tower.pool_layer
         total = self._fixed(found, [("bias", layer)])
-        others = [part for (_, n), part in found.others.items() if n == layer]
+        others = [
+            part for (name, n), part in found.others.items() if n == layer and name != "pool_bias"
+        ]
         total = total + sum(others, torch.zeros_like(total))
         return total + self._joint_of(found, [layer])
 
@@ -353,7 +374,7 @@ class Decomposer:
             for layer, (fixed, scaled) in enumerate(self.biases):
                 if scaled is None:
                     rows["bias", layer] = self._here(fixed @ readout)
-        else:
+        elif not self.through.gated:
             rows["bias", self.tower.n_layers] = self.through.bias
             if self.looks_at_trunk:
                 rows["pool_bias", self.tower.n_layers] = self.through.value_bias

@@ -18,17 +18,23 @@ from pipeline.heads.stored_frames import Frames, Pair, identities
 from pipeline.towers.tower import Tower
 
 
-def head_frames(tower: Tower, layers: Sequence[int]) -> Frames:
-    """Compute the frames of `layers` in float64: T = Rᵀ Qᵀ by QR, diag(R) >= 0."""
-    return Frames({layer: _frame(tower, layer) for layer in layers})
+def head_frames(tower: Tower, layers: Sequence[int], *, gated: bool = False) -> Frames:
+    """Compute the frames of `layers` in float64: T = Rᵀ Qᵀ by QR, diag(R) >= 0.
+
+    With `gated`, the pool's heads go on through its MLP, by a map that depends on the picture: no
+    frame is theirs but the joint space.
+    """
+    return Frames({layer: _frame(tower, layer, gated) for layer in layers})
 
 
-def _frame(tower: Tower, layer: int) -> Pair:
-    if tower.readout.pool is None:
+def _frame(tower: Tower, layer: int, gated: bool) -> Pair:
+    pool = tower.readout.pool
+    if pool is None:
         return _factor(tower.blocks[layer].transform() @ tower.readout.map(tower.d_model))
-    if layer == tower.pool_layer:
+    own = layer == tower.pool_layer
+    if own and not gated:
         return _factor(pool_transform(tower))
-    eye = identities(tower.blocks[layer].n_heads, tower.d_joint)
+    eye = identities(pool.n_heads if own else tower.blocks[layer].n_heads, tower.d_joint)
     return eye, eye
 
 

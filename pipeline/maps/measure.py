@@ -17,21 +17,25 @@ STATM = Path("/proc/self/statm")
 
 
 class PeakMemory:
-    """A context whose `bytes`, after it, is the most that was taken within it."""
+    """A context whose `bytes`, after it, is the most that was taken within it.
+
+    Attributes:
+        bytes: at the peak, over those `before`.
+    """
 
     def __init__(self, device: torch.device) -> None:
         """Measure on this device."""
         self.cuda = device.type == "cuda"
-        self.bytes = 0
+        self.bytes = self.before = 0
 
     def __enter__(self) -> "PeakMemory":
         """Start."""
         if self.cuda:
             torch.cuda.reset_peak_memory_stats()
-            self._before = torch.cuda.memory_allocated()
+            self.before = torch.cuda.memory_allocated()
             return self
         _give_back_freed()
-        self._before = _resident()
+        self.before = _resident()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -45,7 +49,7 @@ class PeakMemory:
     ) -> None:
         """Stop, and keep the peak."""
         if self.cuda:
-            self.bytes = torch.cuda.max_memory_allocated() - self._before
+            self.bytes = torch.cuda.max_memory_allocated() - self.before
             return
         self._look()
         self._stop.set()
@@ -56,7 +60,7 @@ class PeakMemory:
             self._look()
 
     def _look(self) -> None:
-        self.bytes = max(self.bytes, _resident() - self._before)
+        self.bytes = max(self.bytes, _resident() - self.before)
 
 
 def _resident() -> int:

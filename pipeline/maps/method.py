@@ -90,16 +90,36 @@ OWN_PLAIN: Final = Towers(
 )
 
 
+@dataclass(frozen=True)
+class KindOfTower:
+    """Image encoders of which the same methods hold, for the documentation.
+
+    Attributes:
+        traits: of one of them.
+        models: which they are.
+    """
+
+    traits: Traits
+    models: str
+
+
 KINDS: Final = {
-    "class token, open_clip's plain blocks": Traits("tok", True, True),
-    "class token, other plain blocks": Traits("tok", True, False),
-    "class token, blocks with LayerNorms within or after, scaled heads or gates": Traits(
-        "tok", False, False
+    "class token, open_clip's plain blocks": KindOfTower(
+        Traits("tok", True, True), "OpenAI's, LAION's and most ViTs of open_clip"
     ),
-    "average": Traits("avg", True, True),
-    "attentional pool": Traits("coca", True, True),
+    "class token, other plain blocks": KindOfTower(
+        Traits("tok", True, False),
+        "timm's ViT (MobileCLIP-B, MobileCLIP2), EVA01, open_clip's custom block with qk-norm",
+    ),
+    "class token, blocks with LayerNorms within or after, scaled heads or gates": KindOfTower(
+        Traits("tok", False, False), "EVA02, EVA02-E, open_clip's custom block with its options"
+    ),
+    "average": KindOfTower(Traits("avg", True, True), "CLIPA, ViTamin, timm's ViT with average"),
+    "attentional pool": KindOfTower(
+        Traits("coca", True, True), "SigLIP, SigLIP 2, Perception Encoder, CoCa, the ResNets"
+    ),
 }
-"""Image encoders as far as methods tell them apart, for the documentation."""
+"""Image encoders as far as methods tell them apart."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -215,6 +216,13 @@ def linear(
 ) -> Float[Tensor, "*axes out"]:
     """Return x Wᵀ + b in the precision of the weight."""
     return F.linear(x.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
+
+
+def linear_in_wider(
+    x: Float[Tensor, "*axes d"], weight: Float[Tensor, "out d"], bias: Tensor | None
+) -> Float[Tensor, "*axes out"]:
+    """Return x Wᵀ + b in the precision of x or of the weight, whichever is more."""
+    return linear(x, weight.to(torch.promote_types(x.dtype, weight.dtype)), bias)
 
 
 def split_heads(

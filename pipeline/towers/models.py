@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from pipeline.towers.checkpoints import load_into, offline_when_unreachable
+from pipeline.towers.configs import check_config
 from pipeline.towers.half import hold_products
 from pipeline.towers.registry import all_families, text_tower_of, tower_of
 from pipeline.towers.text_tower import TextTower
@@ -263,45 +264,6 @@ def _register(model: str) -> str:
             "a config of your own is given by its path, ending in .json"
         )
     return model
-
-
-def check_config(path: Path) -> None:
-    """Refuse a model config whose sizes are no sizes.
-
-    Raises:
-        UsageError: with one line that names the first that is wrong.
-    """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no JSON: {' '.join(str(error).split())}") from None
-    vision = config.get("vision_cfg") if isinstance(config, dict) else None
-    if not isinstance(vision, dict) or not isinstance(config.get("text_cfg"), dict):
-        raise UsageError(f"{path}: expected embed_dim, vision_cfg and text_cfg, as open_clip has")
-    _need_size(path, "embed_dim", config.get("embed_dim"))
-    for part in ("vision_cfg", "text_cfg"):
-        for key in ("width", "layers", "heads", "head_width", "patch_size", "image_size"):
-            value = config[part].get(key)
-            for one in value if isinstance(value, list) else [value]:
-                if key in config[part]:
-                    _need_size(path, f"{part}.{key}", one)
-    if "timm_model_name" in vision or isinstance(vision.get("layers"), list):
-        return
-    size, patch = (_pair(vision.get(k, d)) for k, d in (("image_size", 224), ("patch_size", 16)))
-    if size[0] < patch[0] or size[1] < patch[1]:
-        raise UsageError(f"{path}: image_size {size} is smaller than patch_size {patch}")
-    width, head = vision.get("width", 768), vision.get("head_width", 64)
-    if width % head:
-        raise UsageError(f"{path}: width {width} is no multiple of head_width {head}")
-
-
-def _need_size(path: Path, name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{path}: {name} is {value!r}, expected a whole number from 1")
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value[0], value[-1]) if isinstance(value, list) else (value, value)
 
 
 def _checkpoint(name: str, pretrained: str) -> str:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.towers import norms
-from pipeline.towers.block import QKV, linear
+from pipeline.towers.block import QKV, linear, linear_in_wider
+from pipeline.towers.pool_mlp import PoolMlp
 from schemas.manifest import PoolKind, TextPoolKind
 
 
@@ -45,7 +46,8 @@ class AttentionPool:
     Attributes:
         n_heads: heads of the pool, p.
         d_head: width of each.
-        project: normalised tokens to q (of one query), k, v.
+        project: normalised tokens to q (of one query), k, v, in the tokens' own precision: in half
+            precision they are single, and how much each token counts is then not rounded.
         value: W_V and b_V, by which v is made of a normalised token: [n_heads · d_head, d_model].
         out: W_O and b_O.
         mlp: what is added to the pool's output, given it; None if nothing is.
@@ -56,7 +58,7 @@ class AttentionPool:
     project: Callable[[Tensor], QKV]
     value: tuple[Tensor, Tensor | None]
     out: nn.Linear
-    mlp: Callable[[Tensor], Tensor] | None = None
+    mlp: PoolMlp | None = None
 
     def __call__(self, y: Float[Tensor, "image token d_model"]) -> Pooled:
         """Pool normalised tokens."""
@@ -70,8 +72,11 @@ class AttentionPool:
         return F.scaled_dot_product_attention(q, k, v)[:, :, 0]
 
     def write(self, o: Float[Tensor, "image pool_head pool_width"]) -> Pooled:
-        """Return what heads' outputs make of a picture."""
-        total = norms.wide(linear(o.flatten(1), self.out.weight, self.out.bias))
+        """Return what heads' outputs make of a picture, in single precision at least.
+
+        It is one vector a picture, and what each head writes of it is counted without rounding.
+        """
+        total = linear_in_wider(norms.wide(o.flatten(1)), self.out.weight, self.out.bias)
         return Pooled(o, total, None if self.mlp is None else self.mlp(total))
 
     def alpha(

@@ -9,12 +9,14 @@ from jaxtyping import Float
 from open_clip.timm_model import TimmModel
 from timm.layers.attention import Attention, AttentionRope
 from timm.layers.attention_pool import AttentionPoolLatent
+from timm.layers.mlp import Mlp
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import EvaAttention
 from torch import Tensor, nn
 
-from pipeline.towers.block import QKV, Block, joined_qkv, linear, split_heads
+from pipeline.towers.block import QKV, Block, joined_qkv, linear, linear_in_wider, split_heads
 from pipeline.towers.norms import is_layer_norm
+from pipeline.towers.pool_mlp import PoolMlp
 from pipeline.towers.readout import AttentionPool, Readout
 from pipeline.towers.tower import Refused
 
@@ -183,7 +185,7 @@ def latent_pool(found: object) -> AttentionPool:
     """Return timm's attention pool with one learned query.
 
     Raises:
-        Refused: it has several queries, positions of its own, or no output projection.
+        Refused: it has several queries, positions of its own, no output projection, or another MLP.
     """
     if type(found) is not AttentionPoolLatent:
         raise Refused(f"{type(found).__name__} is no attention pool with one query")
@@ -196,14 +198,11 @@ def latent_pool(found: object) -> AttentionPool:
     def project(y: Tensor) -> QKV:
         latent = pool.latent.expand(len(y), -1, -1)
         if type(pool.q) is nn.Linear:
-            latent = linear(latent, *_both(pool.q))
+            latent = linear_in_wider(latent.to(y.dtype), *_both(pool.q))
         q = split_heads(latent, pool.num_heads)
-        both = linear(y, *_both(pool.kv)).unflatten(-1, (2, pool.num_heads, -1))
+        both = linear_in_wider(y, *_both(pool.kv)).unflatten(-1, (2, pool.num_heads, -1))
         k, v = both.permute(2, 0, 3, 1, 4)
         return pool.q_norm(q).to(v.dtype), pool.k_norm(k).to(v.dtype), v
-
-    def mlp(total: Tensor) -> Tensor:
-        return pool.mlp(pool.norm(total))
 
     return AttentionPool(
         n_heads=pool.num_heads,
@@ -211,8 +210,17 @@ def latent_pool(found: object) -> AttentionPool:
         project=project,
         value=(pool.kv.weight[width:], bias),
         out=pool.proj,
-        mlp=None if pool.mlp is None else mlp,
+        mlp=_pool_mlp(pool),
     )
+
+
+def _pool_mlp(pool: Any) -> PoolMlp | None:
+    mlp = pool.mlp
+    if mlp is None:
+        return None
+    if type(mlp) is not Mlp or type(mlp.norm) is not nn.Identity or type(mlp.fc1) is not nn.Linear:
+        raise Refused(f"the MLP of its attention pool is {type(mlp).__name__}, not two layers")
+    return PoolMlp(maybe_norm(pool.norm, "attn_pool"), mlp.fc1, mlp.act, mlp.fc2)
 
 
 PLAIN = (Attention,)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.commands.models import ModelsConfig, run
+from jobs.commands.models import ModelsConfig, run, say
 from schemas.errors import UnknownName
 
 
@@ -22,6 +22,32 @@ def test_each_class_is_listed_with_its_heads_or_its_reason() -> None:
     }
     assert "no head writes linearly into the embedding" in str(found["convnext_base"].reason)
     assert "openai" in found["RN50"].tags
+
+
+def test_texts_are_decomposed_or_it_is_said_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("ViT-B-32", "ViT-B-16-SigLIP", "coca_ViT-B-32", "roberta-ViT-B-32", "convnext_base")
+    config = ModelsConfig(names=names)
+    done = run(config)
+    found = {one.model: one.texts for one in done}
+    assert {
+        name: (one.layers, one.heads, one.width, one.read_out)
+        for name, one in found.items()
+        if one.reason is None
+    } == {
+        "ViT-B-32": (12, 8, 64, "argmax"),
+        "ViT-B-16-SigLIP": (12, 12, 64, "last"),
+        "coca_ViT-B-32": (12, 8, 64, "cls"),
+    }
+    assert "roberta-base, whose heads are not decomposed" in str(found["roberta-ViT-B-32"].reason)
+    assert "without a scan" in str(found["convnext_base"].reason)
+    say(config, done)
+    told = capsys.readouterr()
+    rows = {line.split("\t")[0]: line.split("\t") for line in told.out.splitlines()}
+    at = rows["model"].index("texts")
+    assert rows["coca_ViT-B-32"][at] == "12 x 8, cls"
+    assert rows["roberta-ViT-B-32"][at].startswith("no: encoded by Hugging Face's roberta-base")
+    tags = sum(len(one.tags) for one in done if one.texts.reason is None)
+    assert f"texts of 3 models decompose too; {tags} tags" in told.err
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -67,7 +67,7 @@ def stored(root: Path, name: str, layer: int) -> np.ndarray:
 def test_the_pool_is_what_is_stored_without_a_word(made: Path) -> None:
     record = Warehouse(made / "atlas").scan("pool").load_record()
     assert record.layers == (2,) == (record.model.pool_layer,)
-    assert (record.model.heads_of(2), record.model.width_of(2)) == (4, 8)
+    assert (record.model.heads_of(2), record.width_of(2)) == (4, 8)
     assert stored(made, "pool", 2).shape == (PICTURES, 4, 32)
 
 

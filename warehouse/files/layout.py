@@ -132,7 +132,7 @@ class ScanDir:
 
 def _differences(stored: ScanRecord, given: ScanRecord) -> str:
     """Name what differs between two records, among what decides the stored numbers."""
-    parts = {"layers", "precision", "stored", "ln_split", "format", "frames_sha256"}
+    parts = {"layers", "precision", "stored", "pool_mlp", "ln_split", "format", "frames_sha256"}
     old, new = stored.model_dump(mode="json"), given.model_dump(mode="json")
     said = [f"{p} ({old[p]} there, {new[p]} now)" for p in sorted(parts) if old[p] != new[p]]
     before, now = old["model"].pop("preprocessing"), new["model"].pop("preprocessing")

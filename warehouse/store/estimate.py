@@ -27,9 +27,9 @@ def bytes_to_store(record: ScanRecord, shards: list[int]) -> int:
         shard += pairs * m.n_heads * (m.n_heads + 2) * m.d_head * DOUBLE
         shard += m.n_layers * m.n_heads * m.d_joint * DOUBLE
     for layer in record.layers:
-        heads, width = m.heads_of(layer), m.width_of(layer)
-        # of trunk heads behind a pool, stored in the joint space, the trace alone is kept
-        square = 1 if m.pool_layer is not None and layer != m.pool_layer else width**2
+        heads, width = m.heads_of(layer), record.width_of(layer)
+        # of heads that are stored in the joint space, the trace alone is kept
+        square = 1 if record.in_joint_space(layer) else width**2
         picture += heads * width * HALF
         shard += heads * ((square + 2 * width + 1) * DOUBLE + ROW_GROUP)
     return sum(pictures * picture + shard for pictures in shards)

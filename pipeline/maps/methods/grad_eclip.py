@@ -68,14 +68,15 @@ def grad_eclip(
 ) -> Maps:
     """Return ReLU(Σ_c g_c v_ic λ_i) in the last layer.
 
-    g = ∂y/∂(attention output at the class token), λ = minmax_i cos(q_cls, k_i), all heads side by
-    side. `labels` is not used.
+    g = ∂y/∂(attention output at the class token), λ = minmax_i cos(q_cls, k_i) over image tokens,
+    all heads side by side. `labels` is not used.
     """
 
     def row(found: graph.Pass, score: Tensor) -> Tensor:
         last = found.layers[-1]
         (slope,) = graph.gradients(score, [last.o])
-        return channel_relevance(slope[:, :, 0], last.q[:, :, 0], last.k, last.v, slice(1, None))
+        image = slice(tower.prefix, None)
+        return channel_relevance(slope[:, :, 0], last.q[:, :, 0], last.k, last.v, image)
 
     return graph.each_text(tower, pixels, texts, row)
 

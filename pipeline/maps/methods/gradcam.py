@@ -26,13 +26,13 @@ def attention_gradcam(
 ) -> Maps:
     """Return ReLU(mean_h(mean_i ∇A_h[cls, i] · A_h[cls, i])) of the last layer.
 
-    `labels` is not used.
+    i goes over image tokens. `labels` is not used.
     """
 
     def row(found: graph.Pass, score: Tensor) -> Tensor:
         a = found.layers[-1].a
         (slope,) = graph.gradients(score, [a])
-        weight = slope[:, :, 0, 1:].mean(dim=-1, keepdim=True)
+        weight = slope[:, :, 0, tower.prefix :].mean(dim=-1, keepdim=True)
         return (weight * a[:, :, 0]).mean(dim=1).relu()
 
     return graph.each_text(tower, pixels, texts, row)
@@ -63,7 +63,7 @@ def activation_gradcam(
     def row(found: graph.Pass, score: Tensor) -> Tensor:
         y = found.layers[-1].y
         (slope,) = graph.gradients(score, [y])
-        weight = slope[:, 1:].mean(dim=1, keepdim=True)
+        weight = slope[:, tower.prefix :].mean(dim=1, keepdim=True)
         return (weight * y).sum(dim=-1).relu()
 
     return graph.each_text(tower, pixels, texts, row)

@@ -19,8 +19,8 @@ from pipeline.towers.tower import Tower
 # Width of NACLIP's window, in patches.
 NEAR = 5.0
 
-Operator = Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]
-"""Queries, keys and values [image, head, token, d_head] and the grid, to heads' outputs."""
+Operator = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries, keys and values [image, head, token, d_head] to heads' outputs."""
 
 
 @map_method(
@@ -37,7 +37,7 @@ def maskclip(
     labels: Float[Tensor, "label d_joint"],
 ) -> Maps:
     """Return MaskCLIP: every token attends to itself alone (values only). `labels` is not used."""
-    return _last_block(tower, pixels, texts, lambda q, k, v, grid: v)
+    return _last_block(tower, pixels, texts, lambda q, k, v: v)
 
 
 @map_method(
@@ -55,7 +55,7 @@ def sclip(
 ) -> Maps:
     """Return SCLIP: attention softmax(qqᵀs) + softmax(kkᵀs). `labels` is not used."""
 
-    def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+    def operator(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return (bl.attention(q, q) + bl.attention(k, k)) @ v
 
     return _last_block(tower, pixels, texts, operator)
@@ -76,7 +76,7 @@ def clearclip(
 ) -> Maps:
     """Return ClearCLIP: attention softmax(qqᵀs), no residual, no MLP. `labels` is not used."""
 
-    def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
+    def operator(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return bl.attention(q, q) @ v
 
     return _last_block(tower, pixels, texts, operator, alone=True)
@@ -100,20 +100,22 @@ def naclip(
     `labels` is not used.
     """
 
-    def operator(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int]) -> Tensor:
-        return bl.attention(k, k, nearness(grid).to(k)) @ v
+    near = nearness(grid_of(tower, pixels), tower.prefix)
+
+    def operator(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return bl.attention(k, k, near.to(k)) @ v
 
     return _last_block(tower, pixels, texts, operator, alone=True)
 
 
-def nearness(grid: tuple[int, int]) -> Float[Tensor, "token token"]:
-    """Return exp(−distance² / 2σ²) between patches, σ = 5 patches; 0 for the class token."""
+def nearness(grid: tuple[int, int], prefix: int) -> Float[Tensor, "token token"]:
+    """Return exp(−distance² / 2σ²) between patches, σ = 5 patches; 0 for the tokens before them."""
     rows, columns = torch.meshgrid(
         torch.arange(grid[0]).double(), torch.arange(grid[1]).double(), indexing="ij"
     )
     places = torch.stack([rows.flatten(), columns.flatten()], dim=1)
     near = torch.exp(-torch.cdist(places, places).square() / (2 * NEAR**2))
-    return torch.nn.functional.pad(near, (1, 0, 1, 0))
+    return torch.nn.functional.pad(near, (prefix, 0, prefix, 0))
 
 
 def _last_block(
@@ -132,7 +134,7 @@ def _last_block(
     x = bl.before_last(tower, first_tokens(tower, pixels))
     block = tower.blocks[-1]
     q, k, v = block.qkv(x)
-    o = operator(q, k, v, grid)
+    o = operator(q, k, v)
     features = bl.to_joint(tower, block.write(o).update if alone else bl.add(block, x, o))
     embedding = bl.embedding(tower, bl.first_after(block, x))
     return Maps(on_grid(bl.cosines(tower, features, texts), grid), embedding)

@@ -6,7 +6,7 @@ import torch
 from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
 from torch import Tensor
 
-from pipeline.towers.block import QKV, linear, split_heads
+from pipeline.towers.block import QKV, linear_in_wider, split_heads
 from pipeline.towers.readout import AttentionPool, Readout
 from pipeline.towers.tower import Refused, Tower
 
@@ -37,7 +37,7 @@ class ClipResNet:
 
         def project(y: Tensor) -> QKV:
             q, k, v = (
-                split_heads(linear(x, module.weight, module.bias), pool.num_heads)
+                split_heads(linear_in_wider(x, module.weight, module.bias), pool.num_heads)
                 for x, module in ((y[:, :1], pool.q_proj), (y, pool.k_proj), (y, pool.v_proj))
             )
             return q, k, v

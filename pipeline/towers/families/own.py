@@ -13,7 +13,7 @@ from open_clip.transformer import (
 )
 from torch import Tensor, nn
 
-from pipeline.towers.block import QKV, Block, joined_qkv, linear, split_heads
+from pipeline.towers.block import QKV, Block, joined_qkv, linear_in_wider, split_heads
 from pipeline.towers.norms import is_layer_norm
 from pipeline.towers.readout import AttentionPool, Readout
 from pipeline.towers.tower import Refused, Tower
@@ -178,9 +178,9 @@ def _pool(pooler: AttentionalPooler) -> AttentionPool:
     biases = (None, None, None) if attn.in_proj_bias is None else attn.in_proj_bias.chunk(3)
 
     def project(y: Tensor) -> QKV:
-        first = pooler.ln_q(pooler.query[:1])[None].expand(len(y), -1, -1)
+        first = pooler.ln_q(pooler.query[:1])[None].expand(len(y), -1, -1).to(y.dtype)
         q, k, v = (
-            split_heads(linear(x, weight, bias), heads)
+            split_heads(linear_in_wider(x, weight, bias), heads)
             for x, weight, bias in zip((first, y, y), weights, biases, strict=True)
         )
         return q, k, v

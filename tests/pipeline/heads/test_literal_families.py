@@ -13,29 +13,12 @@ from torch import Tensor, nn
 from pipeline.heads.decompose import Decomposer
 from pipeline.heads.frames import head_frames
 from pipeline.towers.registry import tower_of
-from tests.timm_towers import pictures, small_visual
+from schemas.errors import UnsupportedModel
+from tests.literal_tower import frozen
+from tests.timm_towers import FAMILIES, pictures, small_visual
 
-NAMES = (
-    "timm token, LayerScale, registers",
-    "timm average, norm after (ViTamin)",
-    "timm average, norm before",
-    "timm map (SigLIP)",
-    "timm map, norm and projection after",
-    "timm qk-norm, inner norm",
-    "timm norm after each part, map",
-    "EVA01",
-    "EVA02, inner norm, rotation",
-    "EVA02-E, norm after",
-    "PE",
-)
-
-
-def frozen(norm: nn.Module, part: Tensor, whole: Tensor) -> Tensor:
-    """Return a part through a LayerNorm whose scale is that of the whole; or as it is."""
-    if not isinstance(norm, nn.LayerNorm):
-        return part
-    sigma = (whole.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
-    return (part - part.mean(dim=-1, keepdim=True)) / sigma * norm.weight
+NAMES = tuple(name for name in FAMILIES if name != "CLIP ResNet")
+MAP = tuple(name for name in NAMES if "map" in name or name.startswith("PE"))
 
 
 class Seen:
@@ -60,7 +43,7 @@ def written(block: Any, head: int, seen: Seen) -> Tensor:
     part = torch.zeros_like(whole)
     part[..., head * d : (head + 1) * d] = whole[..., head * d : (head + 1) * d]
     part = frozen(inner, part, whole) @ attn.proj.weight.T
-    if block.__class__.__name__ in ("ResPostBlock", "EvaBlockPostNorm"):
+    if block.__class__.__name__ in ("ResPostBlock", "EvaBlockPostNorm", "ResPostRelPosBlock"):
         part = frozen(block.norm1, part, seen.given[block.norm1])
     for name in ("ls1", "gamma_1"):
         gain = getattr(block, name, None)
@@ -87,7 +70,15 @@ def pool_heads(pool: Any, y: Tensor, part: Tensor) -> list[Tensor]:
     return found
 
 
-def read(visual: Any, part: Tensor, seen: Seen) -> Tensor:
+def behind(pool: Any, part: Tensor, seen: Seen) -> Tensor:
+    """Return a part of what a pool's heads write, on through its MLP with its gates as they are."""
+    total, x = seen.given[pool.norm][:, 0], seen.given[pool.mlp.act][:, 0]
+    gate = pool.mlp.act(x) / x
+    hidden = frozen(pool.norm, part, total) @ pool.mlp.fc1.weight.T * gate
+    return part + hidden @ pool.mlp.fc2.weight.T
+
+
+def read(visual: Any, part: Tensor, seen: Seen, gated: bool = False) -> Tensor:
     """Return what a part of the residual stream adds to the embedding."""
     trunk = visual.trunk
     whole = seen.given[trunk.norm]
@@ -100,52 +91,106 @@ def read(visual: Any, part: Tensor, seen: Seen) -> Tensor:
         first = part.shape[1] - y.shape[1]
         x = frozen(trunk.norm, part[:, first:], whole[:, first:])
         t = sum(pool_heads(pool, y, x))
+        t = behind(pool, t, seen) if gated else t
     else:
-        t = frozen(trunk.norm, part[:, prefix:], whole[:, prefix:]).mean(dim=1)
-    if trunk.fc_norm in seen.given:
-        t = frozen(trunk.fc_norm, t, seen.given[trunk.fc_norm])
-    return through_heads(visual, t)
+        first = 0 if getattr(trunk, "pool_include_prefix", False) else prefix
+        t = frozen(trunk.norm, part[:, first:], whole[:, first:]).mean(dim=1)
+    return to_joint(visual, t, seen)
 
 
-def through_heads(visual: Any, t: Tensor) -> Tensor:
-    """Return a vector after the projections, without their biases."""
+def to_joint(visual: Any, t: Tensor, seen: Seen) -> Tensor:
+    """Return a part of what is pooled after the last norm and the projections, no biases."""
+    last = visual.trunk.fc_norm
+    t = frozen(last, t, seen.given[last]) if last in seen.given else t
     for module in (visual.trunk.head, *visual.head):
         if isinstance(module, nn.Linear):
             t = t @ module.weight.T
     return t
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_q_vector_equals_the_literal_sum_of_each_head(name: str) -> None:
+def literal(visual: Any, seen: Seen, gated: bool = False) -> dict[tuple[int, int], Tensor]:
+    """Return what each head adds to the embedding before it is normalised."""
+    blocks = visual.trunk.blocks
+    found = {
+        (layer, head): read(visual, written(block, head, seen), seen, gated)
+        for layer, block in enumerate(blocks)
+        for head in range(block.attn.num_heads)
+    }
+    pool = getattr(visual.trunk, "attn_pool", None)
+    if pool is None:
+        return found
+    y, width = seen.given[pool], pool.head_dim * pool.num_heads
+    bias = pool.kv.bias[width:].reshape(pool.num_heads, -1)
+    for p, own in enumerate(pool_heads(pool, y, y)):
+        at = slice(p * pool.head_dim, (p + 1) * pool.head_dim)
+        own = own + bias[p] @ pool.proj.weight[:, at].T
+        own = behind(pool, own, seen) if gated else own
+        found[len(blocks), p] = to_joint(visual, own, seen)
+    return found
+
+
+def compare(name: str, gated: bool) -> None:
+    """Compare every head's Q·vector with the literal sum, exact and as it is stored."""
     visual = small_visual(name)
     images = pictures(visual, 2)
     seen = Seen(visual, images)
     norm = seen.own.norm(dim=-1, keepdim=True)
     tower = tower_of(visual)
-    every = range(tower.n_layers + (tower.pool_layer is not None))
-    frames = head_frames(tower, tuple(every))
-    found = Decomposer(tower, frames)(images)
-    expected = {
-        (layer, head): read(visual, written(block, head, seen), seen)
-        for layer, block in enumerate(visual.trunk.blocks)
-        for head in range(block.attn.num_heads)
-    }
-    if tower.pool_layer is not None:
-        pool = visual.trunk.attn_pool
-        y, last = seen.given[pool], visual.trunk.fc_norm
-        width = pool.head_dim * pool.num_heads
-        bias = pool.kv.bias[width:].reshape(pool.num_heads, -1)
-        for p, own in enumerate(pool_heads(pool, y, y)):
-            at = slice(p * pool.head_dim, (p + 1) * pool.head_dim)
-            own = own + bias[p] @ pool.proj.weight[:, at].T
-            own = frozen(last, own, seen.given[last]) if last in seen.given else own
-            expected[tower.pool_layer, p] = through_heads(visual, own)
-    for (layer, head), c in expected.items():
+    every = tuple(range(tower.n_layers + (tower.pool_layer is not None)))
+    frames = head_frames(tower, every, gated=gated)
+    found = Decomposer(tower, frames, gated=gated)(images)
+    terms = literal(visual, seen, gated)
+    assert {layer for layer, _ in terms} == set(every)
+    for (layer, head), c in terms.items():
         q = torch.from_numpy(frames.of(layer)[head].copy())
         vector = found.vectors[layer][:, head]
         torch.testing.assert_close(vector @ q.T, c / norm, atol=1e-10, rtol=0)
         stored = vector.half().double() @ q.T - c / norm
         assert (stored.norm(dim=-1) <= 2e-3 * (c / norm).norm(dim=-1)).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_q_vector_equals_the_literal_sum_of_each_head(name: str) -> None:
+    compare(name, gated=False)
+
+
+@pytest.mark.parametrize("name", MAP)
+def test_gated_heads_are_the_literal_sum_through_the_mlp_with_its_gates(name: str) -> None:
+    compare(name, gated=True)
+
+
+@pytest.mark.parametrize("name", MAP)
+def test_gated_parts_sum_to_the_towers_own_output(name: str) -> None:
+    visual = small_visual(name, 1)
+    images, tower = pictures(visual), tower_of(visual)
+    pool, every = tower.n_layers, tuple(range(tower.n_layers + 1))
+    for layers in (every, (pool,), (0,)):
+        frames = head_frames(tower, layers, gated=True)
+        assert Decomposer(tower, frames, gated=True).check(images) < 1e-10
+    found = Decomposer(tower, head_frames(tower, every, gated=True), gated=True)(images)
+    # what is left to the MLP itself is its biases alone: the constant of the gated map
+    seen, own = Seen(visual, images), visual.trunk.attn_pool
+    x = seen.given[own.mlp.act][:, 0]
+    first = own.mlp.fc1.weight @ own.norm.bias + own.mlp.fc1.bias
+    left = first * own.mlp.act(x) / x @ own.mlp.fc2.weight.T + own.mlp.fc2.bias
+    norm = seen.own.norm(dim=-1, keepdim=True)
+    expected = to_joint(visual, left, seen) / norm
+    torch.testing.assert_close(found.others["pool_mlp", pool], expected, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["timm token", "timm average, norm before", "CLIP ResNet"])
+def test_gating_is_refused_where_no_mlp_is_behind_a_pool(name: str) -> None:
+    tower = tower_of(small_visual(name))
+    with pytest.raises(UnsupportedModel, match="has no MLP behind an attention pool"):
+        Decomposer(tower, head_frames(tower, (0,)), gated=True)
+
+
+def test_gating_is_refused_where_the_activation_is_no_gate() -> None:
+    visual = small_visual("timm map (SigLIP)")
+    visual.trunk.attn_pool.mlp.act = nn.Sigmoid()
+    tower = tower_of(visual)
+    with pytest.raises(UnsupportedModel, match="is not 0 at 0"):
+        Decomposer(tower, head_frames(tower, (2,), gated=True), gated=True)
 
 
 def test_the_heads_of_a_resnets_pool_are_the_literal_sum() -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from pipeline.towers.configs import check_config
 from pipeline.towers.models import LoadedModel, Tokenizer, load_model
 from schemas.errors import UsageError
 
@@ -181,6 +183,9 @@ def test_torchscript_files_give_their_weights(tmp_path: Path, model: LoadedModel
         ({"width": 25}, "no multiple"),
         ({"layers": -1}, "layers is -1"),
         ({"image_size": 2.5}, "image_size is 2.5"),
+        ({"width": None}, "width is None"),
+        ({"patch_size": None}, "patch_size is None"),
+        ({"layers": [1, 1, 1, 1], "head_width": None}, "head_width is None"),
     ],
 )
 def test_a_config_with_wrong_sizes_is_one_line(
@@ -194,6 +199,39 @@ def test_a_config_with_wrong_sizes_is_one_line(
         load_model(str(path), "none")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+RESNET = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 16, "image_size": 64}
+TIMM = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "image_size": 224}
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        # as in open_clip's own RN50.json
+        {**RESNET, "patch_size": None},
+        {**TIMM, "patch_size": None, "layers": None, "width": None, "timm_proj": "linear"},
+        # as in its ViTamin-*.json
+        {**TIMM, "timm_proj": None, "timm_drop_path": None},
+        {"timm_model_name": None, "ls_init_value": None, "norm_kwargs": None, "block_type": None},
+    ],
+    ids=["ResNet", "timm", "timm head", "own"],
+)
+def test_null_stands_for_what_a_tower_is_not_built_with(
+    tiny_config: Path, tmp_path: Path, vision: dict[str, object]
+) -> None:
+    config = json.loads(tiny_config.read_text())
+    own = config["vision_cfg"]
+    config |= {"embed_dim": 64, "vision_cfg": vision if "image_size" in vision else own | vision}
+    path = tmp_path / "nulls.json"
+    path.write_text(json.dumps(config))
+    assert load_model(str(path), "none").record.d_joint == 64
+
+
+def test_every_config_of_open_clip_is_a_config_of_ones_own() -> None:
+    folder = Path(open_clip.__file__).parent / "model_configs"
+    for path in sorted(folder.glob("*.json")):
+        check_config(path)
 
 
 def test_a_local_folder_is_a_model(tiny_config: Path, tmp_path: Path, model: LoadedModel) -> None:

@@ -16,6 +16,8 @@ SELECT
     (r->>'$.model.pool_layer')::INTEGER AS pool_layer,
     (r->>'$.model.pool_heads')::INTEGER AS pool_heads,
     (r->>'$.model.pool_width')::INTEGER AS pool_width,
+    CASE WHEN r->>'$.model.pool_layer' IS NOT NULL THEN coalesce(r->>'pool_mlp', 'component') END
+        AS pool_mlp,
     (r->>'$.layers[*]')::SMALLINT[] AS layers,
     r->>'precision' AS precision,
     $images AS images,
