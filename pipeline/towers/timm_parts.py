@@ -218,9 +218,11 @@ def _pool_mlp(pool: Any) -> PoolMlp | None:
     mlp = pool.mlp
     if mlp is None:
         return None
-    if type(mlp) is not Mlp or type(mlp.norm) is not nn.Identity or type(mlp.fc1) is not nn.Linear:
-        raise Refused(f"the MLP of its attention pool is {type(mlp).__name__}, not two layers")
-    return PoolMlp(maybe_norm(pool.norm, "attn_pool"), mlp.fc1, mlp.act, mlp.fc2)
+    if type(mlp) is Mlp and type(mlp.norm) is nn.Identity:
+        first, second = mlp.fc1, mlp.fc2
+        if isinstance(first, nn.Linear) and isinstance(second, nn.Linear):
+            return PoolMlp(maybe_norm(pool.norm, "attn_pool"), first, mlp.act, second)
+    raise Refused(f"the MLP of its attention pool is {type(mlp).__name__}, not two linear layers")
 
 
 PLAIN = (Attention,)
