@@ -1,158 +1,102 @@
-"""The TextSpan kernel: Algorithm 1 in its fast form, over one set of texts, for many covariances.
+"""The TextSpan kernel: Algorithm 1 in its fast form, for many covariances at once.
 
 With U the picked directions (orthonormal) and P = 1 − U Uᵀ, what Algorithm 1 deflates are P Σ P and
-P r_j. Scores and squared lengths then follow from one product of the *original* texts with two
-vectors per step, and nothing of the size of texts × d_head is rewritten:
+P r_j. Scores then follow from one product of the *original* texts with two vectors per step, and
+nothing of the size of texts × d_head is rewritten:
 
-    r'ᵀ Σ' r' = rᵀ Σ r − 2 (u·r)(w·r) + (u·r)² (u·w),   w = P Σ u,     ‖r'‖² = ‖r‖² − (u·r)²
+    r'ᵀ Σ' r' = rᵀ Σ r + (u·r)(v·r),     w = P Σ u,     v = (u·w) u − 2 w
 
-These products are in float32. `Exact` decides in float64 among the texts whose float32 scores the
-rounding cannot tell apart, so that its picks are those of the literal algorithm in float64.
+How scores are held, and which text is the best, is the business of a `Pursuit`: of heads with texts
+of their own, decided in float64 (`pipeline.heads.decided`), or of many covariances over one set of
+texts (`Rotated` here), for a null.
 """
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Int
 
 # A head is finished when this share of its variance is left.
-FINISHED = 1e-12
-# A text whose remaining squared length fell under this share of it is spanned by earlier picks.
-SPANNED, SPANNED_SINGLE = 1e-10, 1e-5
-# From so many covariances on, first scores are one product with the texts' pairs of coordinates.
-_PAIRED = 16
-# Texts whose pairs are held at once: about as much as a core's cache holds.
-_TEXTS = 256
-_ROUNDING = 16 * float(np.finfo(np.float32).eps)
-# Texts that are decided among in float64; with more, all scores are made anew.
-_MANY = 64
-
-Project = Callable[[Int[np.ndarray, " text"] | slice], Float[np.ndarray, "text d"]]
+FINISHED: Final = 1e-12
+# A text whose remaining squared length fell under this share of it is spanned by earlier picks:
+# where texts are float32, and where they are float64.
+SPANNED_SINGLE, SPANNED = 1e-5, 1e-10
+# Texts that are worked on at once, so that memory is bounded whatever the pool.
+_TEXTS: Final = 4096
 
 
-class Exact:
-    """Decides in float64 which text of one head is next.
+class Pursuit(ABC):
+    """Some covariances, a row each, and the texts that are picked for them.
 
     Attributes:
-        slack: bound of a score's error, per `weight`; grows with every step in float32.
+        total: the trace of each covariance.
+        width: the number of directions, d_head.
     """
 
-    def __init__(
-        self,
-        sigma: Float[np.ndarray, "d d"],
-        project: Project,
-        weight: Float[np.ndarray, " text"],
-    ) -> None:
-        """Take what is exact.
+    total: Float[np.ndarray, " row"]
+    width: int
 
-        Args:
-            sigma: the head's covariance.
-            project: gives the texts' projections r_j in float64.
-            weight: ‖r_j‖² times how much larger the text is than its projection, in proportion to
-                which rounding grows.
-        """
-        self.sigma, self.project, self.weight = sigma, project, weight
-        self.slack = _ROUNDING * float(np.linalg.norm(sigma))
+    @abstractmethod
+    def first_scores(self) -> Float32[np.ndarray, "row text"]:
+        """Return rᵀ Σ r of every text."""
 
+    @abstractmethod
     def best(
-        self, score: Float32[np.ndarray, " text"], basis: Float[np.ndarray, "rank d"]
-    ) -> tuple[int, Float[np.ndarray, " d"]]:
-        """Return the next text and its deflated projection; −1 when all are spanned.
+        self,
+        score: Float32[np.ndarray, "row text"],
+        basis: Float[np.ndarray, "row rank d"],
+        going: Bool[np.ndarray, " row"],
+    ) -> tuple[Int[np.ndarray, " row"], Float[np.ndarray, "row d"]]:
+        """Return each row's next text and its deflated projection; −1 where all are spanned.
 
-        Scores of spanned texts become −∞ for good; where too many are close, all are made anew.
+        Scores of spanned texts become −∞ for good. Rows that are not `going` are not looked at.
         """
-        while True:
-            top = int(score.argmax())
-            if score[top] == -np.inf:
-                return -1, np.zeros(len(self.sigma))
-            bound = self.slack * self.weight
-            close = np.flatnonzero(score + bound >= score[top] - bound[top])
-            if len(close) > _MANY:
-                close = self._anew(score, basis)
-                if not len(close):
-                    return -1, np.zeros(len(self.sigma))
-            exact, residual, spanned = self._scores(close, basis)
-            score[close[spanned]] = -np.inf
-            if not spanned.all():
-                exact[spanned] = -np.inf
-                at = int(exact.argmax())
-                return int(close[at]), residual[at]
 
-    def step(self, w: Float[np.ndarray, " d"]) -> None:
-        """Count the rounding of an update by w."""
-        self.slack += _ROUNDING * float(w @ w) ** 0.5
+    @abstractmethod
+    def apply(self, u: Float[np.ndarray, "row d"]) -> Float[np.ndarray, "row d"]:
+        """Return Σ u."""
 
-    def _scores(
-        self, texts: Int[np.ndarray, " k"], basis: Float[np.ndarray, "rank d"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return these texts' scores, deflated projections, and whether they are spanned."""
-        whole = self.project(texts)
-        residual = deflate(whole, basis)
-        spanned = (residual**2).sum(axis=1) <= SPANNED * (whole**2).sum(axis=1)
-        return ((residual @ self.sigma) * residual).sum(axis=1), residual, spanned
-
-    def _anew(
-        self, score: Float32[np.ndarray, " text"], basis: Float[np.ndarray, "rank d"]
-    ) -> Int[np.ndarray, " k"]:
-        """Make all scores anew in float64; return the texts that share the highest."""
-        open_texts = np.flatnonzero(score > -np.inf)
-        exact, _, spanned = self._scores(open_texts, basis)
-        exact[spanned] = -np.inf
-        score[open_texts] = exact
-        left = deflate(deflate(self.sigma, basis).T, basis)
-        self.slack = _ROUNDING * float(np.linalg.norm(left))
-        return open_texts[exact == exact.max()] if not spanned.all() else np.empty(0, np.int64)
+    @abstractmethod
+    def update(
+        self,
+        score: Float32[np.ndarray, "row text"],
+        u: Float[np.ndarray, "row d"],
+        v: Float[np.ndarray, "row d"],
+    ) -> None:
+        """Add (u·r)(v·r) to every score, in place."""
 
 
 def span(
-    sigma: Float[np.ndarray, "draw d d"],
-    r: Float32[np.ndarray, "d text"],
-    steps: int,
-    exact: Exact | None = None,
-) -> tuple[Int[np.ndarray, "draw rank"], Float[np.ndarray, "draw rank"]]:
+    pursuit: Pursuit, steps: int
+) -> tuple[Int[np.ndarray, "row rank"], Float[np.ndarray, "row rank"]]:
     """Return the texts picked for each covariance, and the variance that each pick removes.
 
     Where one is finished, or all texts are spanned, picks are −1 and the variance is 0.
 
     Args:
-        sigma: covariances, float64.
-        r: the texts' projections, one column each.
+        pursuit: the covariances and texts.
         steps: picks at most.
-        exact: decides in float64; for one covariance only.
     """
-    draws, width = len(sigma), len(r)
-    total = np.trace(sigma, axis1=1, axis2=2)
+    total = pursuit.total
     left, going = total.copy(), total > 0
-    score = _first_scores(sigma, r)
-    whole = (r * r).sum(axis=0)
-    length = np.repeat(whole[None], draws, axis=0)
-    basis = np.zeros((draws, steps, width))
-    picks, removed = np.full((draws, steps), -1), np.zeros((draws, steps))
-    rows = np.arange(draws)
+    score = pursuit.first_scores()
+    rows = np.arange(len(total))
+    basis = np.zeros((len(total), steps, pursuit.width))
+    picks, removed = np.full((len(total), steps), -1), np.zeros((len(total), steps))
     for step in range(steps):
-        if exact is None:
-            score[length <= whole * SPANNED_SINGLE] = -np.inf
-            best = score.argmax(axis=1)
-            going &= score[rows, best] > -np.inf
-            v = deflate_each(r[:, best].T.astype(np.float64), basis[:, :step])
-        else:
-            found, residual = exact.best(score[0], basis[0, :step])
-            best, going = np.array([found]), going & (found >= 0)
-            v = residual[None]
         going &= left > FINISHED * total
         if not going.any():
             break
-        u = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300)
+        best, residual = pursuit.best(score, basis[:, :step], going)
+        going &= best >= 0
+        u = residual / np.maximum(np.linalg.norm(residual, axis=1, keepdims=True), 1e-300)
         u[~going] = 0
-        w = deflate_each(np.matmul(sigma, u[:, :, None])[:, :, 0], basis[:, :step])
+        w = deflate_each(pursuit.apply(u), basis[:, :step], times=1)
         gone = (u * w).sum(axis=1)
-        along = _update(score, r, u, w, gone)
-        if exact is None:
-            along *= along
-            length -= along
-        else:
-            exact.step(w[0])
         score[rows, best] = -np.inf
+        if step + 1 < steps:
+            pursuit.update(score, u, gone[:, None] * u - 2 * w)
         basis[:, step] = u
         picks[going, step] = best[going]
         removed[going, step] = np.maximum(gone[going], 0)
@@ -160,45 +104,84 @@ def span(
     return picks, removed
 
 
-def _first_scores(
-    sigma: Float[np.ndarray, "draw d d"], r: Float32[np.ndarray, "d text"]
-) -> Float32[np.ndarray, "draw text"]:
-    """Return rᵀ Σ r of every text.
+class Rotated(Pursuit):
+    """Covariances V_a diag(λ_ab) V_aᵀ over one set of texts, in float32.
 
-    For many Σ, with the products r_i r_j of each text made once: Σ_i≤j (2 − δ_ij) Σ_ij r_i r_j.
+    Several share their directions V_a, so that the texts are turned once for all of these: first
+    scores are Σ_i λ_i (V_aᵀ r)_i².
     """
-    draws, width = len(sigma), len(r)
-    single = sigma.astype(np.float32)
-    if draws < _PAIRED:
-        along = (single.reshape(-1, width) @ r).reshape(draws, width, -1)
-        along *= r
-        summed: np.ndarray = along.sum(axis=1)
-        return summed
-    rows, columns = np.triu_indices(width)
-    twice = np.where(rows == columns, 1, 2).astype(np.float32)
-    coefficients = single[:, rows, columns] * twice
-    score = np.empty((draws, r.shape[1]), np.float32)
-    for start in range(0, r.shape[1], _TEXTS):
-        some = np.ascontiguousarray(r[:, start : start + _TEXTS])
-        pairs = np.concatenate([some[i:] * some[i] for i in range(width)])
-        np.matmul(coefficients, pairs, out=score[:, start : start + _TEXTS])
-    return score
+
+    def __init__(
+        self,
+        directions: Float[np.ndarray, "a d d"],
+        spectra: Float[np.ndarray, "a b d"],
+        r: Float32[np.ndarray, "d text"],
+    ) -> None:
+        """Take covariances and texts.
+
+        Args:
+            directions: V_a, orthonormal columns.
+            spectra: λ_ab, not negative.
+            r: the texts' projections, one column each.
+        """
+        self.directions, self.spectra, self.r = directions, spectra, r
+        self.width = len(r)
+        self.total = spectra.sum(axis=2).reshape(-1)
+        self._whole = (r * r).sum(axis=0)
+
+    def first_scores(self) -> Float32[np.ndarray, "row text"]:
+        """Return rᵀ Σ r of every text."""
+        turn = self.directions.transpose(0, 2, 1).reshape(-1, self.width).astype(np.float32)
+        spectra = self.spectra.astype(np.float32)
+        score = np.empty((*spectra.shape[:2], self.r.shape[1]), np.float32)
+        for some in _slices(self.r.shape[1]):
+            along = turn @ self.r[:, some]
+            along *= along
+            squares = along.reshape(len(spectra), self.width, -1)
+            for many, square, found in zip(spectra, squares, score, strict=True):
+                np.matmul(many, square, out=found[:, some])
+        return score.reshape(len(self.total), -1)
+
+    def best(
+        self,
+        score: Float32[np.ndarray, "row text"],
+        basis: Float[np.ndarray, "row rank d"],
+        going: Bool[np.ndarray, " row"],
+    ) -> tuple[Int[np.ndarray, " row"], Float[np.ndarray, "row d"]]:
+        """Return each row's text of the highest score, and its deflated projection."""
+        rows = np.arange(len(score))
+        while True:
+            best = score.argmax(axis=1)
+            there = score[rows, best] > -np.inf
+            residual = deflate_each(self.r[:, best].T.astype(np.float64), basis, times=1)
+            spanned = (residual * residual).sum(axis=1) <= SPANNED_SINGLE * self._whole[best]
+            spanned &= there & going
+            if not spanned.any():
+                return np.where(there & going, best, -1), residual
+            score[rows[spanned], best[spanned]] = -np.inf
+
+    def apply(self, u: Float[np.ndarray, "row d"]) -> Float[np.ndarray, "row d"]:
+        """Return Σ u."""
+        along = (u.reshape(self.spectra.shape) @ self.directions) * self.spectra
+        found: np.ndarray = along @ self.directions.transpose(0, 2, 1)
+        return found.reshape(u.shape)
+
+    def update(
+        self,
+        score: Float32[np.ndarray, "row text"],
+        u: Float[np.ndarray, "row d"],
+        v: Float[np.ndarray, "row d"],
+    ) -> None:
+        """Add (u·r)(v·r) to every score, in place."""
+        both = np.concatenate([u, v]).astype(np.float32)
+        for some in _slices(self.r.shape[1]):
+            along = both @ self.r[:, some]
+            along[: len(u)] *= along[len(u) :]
+            score[:, some] += along[: len(u)]
 
 
-def _update(
-    score: Float32[np.ndarray, "draw text"],
-    r: Float32[np.ndarray, "d text"],
-    u: Float[np.ndarray, "draw d"],
-    w: Float[np.ndarray, "draw d"],
-    gone: Float[np.ndarray, " draw"],
-) -> Float32[np.ndarray, "draw text"]:
-    """Take direction u out of the scores, in place; return the texts' coordinates along it."""
-    along, across = u.astype(np.float32) @ r, w.astype(np.float32) @ r
-    across *= -2
-    across += along * gone[:, None].astype(np.float32)
-    across *= along
-    score += across
-    return along
+def _slices(texts: int) -> list[slice]:
+    return [slice(start, start + _TEXTS) for start in range(0, texts, _TEXTS)]
 
 
 def deflate(
@@ -211,9 +194,9 @@ def deflate(
 
 
 def deflate_each(
-    v: Float[np.ndarray, "draw d"], basis: Float[np.ndarray, "draw rank d"]
-) -> Float[np.ndarray, "draw d"]:
-    """Remove from each vector the directions of its own basis."""
-    for _ in range(2):
+    v: Float[np.ndarray, "row d"], basis: Float[np.ndarray, "row rank d"], times: int = 2
+) -> Float[np.ndarray, "row d"]:
+    """Remove from each vector the directions of its own basis; once is enough for float32."""
+    for _ in range(times):
         v = v - np.matmul(np.matmul(basis, v[:, :, None]).transpose(0, 2, 1), basis)[:, 0]
     return v

@@ -2,23 +2,28 @@
 
 The variance over pictures of ⟨c, r⟩ is rᵀ Σ r, so the algorithm needs a head's covariance Σ and the
 texts' projections r_j = Qᵀ t_j, never the pictures. Each step picks j* = argmax_j r_jᵀ Σ r_j and
-projects u = r_{j*}/‖r_{j*}‖ out of Σ and of every r_j: `pipeline.heads.span`.
+projects u = r_{j*}/‖r_{j*}‖ out of Σ and of every r_j: `pipeline.heads.span`, whose picks are those
+of float64: `pipeline.heads.decided`.
 """
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
-from pipeline.heads.span import Exact, span
+from pipeline.heads.decided import Decided
+from pipeline.heads.span import span
 
 # One matrix per head: stacked, or a list where the heads' widths differ.
 PerHead = Float[np.ndarray, "head _ _"] | Sequence[Float[np.ndarray, "_ _"]]
+
+# Heads that go side by side: what is done once a step is done for all; their texts fit a cache.
+_TOGETHER: Final = 8
 
 Found = TypeVar("Found")
 
@@ -70,58 +75,40 @@ def textspan(
     Does not centre or whiten the texts.
     """
     steps = min(steps, max((len(sigma) for sigma in covariance), default=0), len(texts))
-    pool, single = texts.astype(np.float64), texts.astype(np.float32)
+    pool, single = texts.astype(np.float64), np.ascontiguousarray(texts.T, np.float32)
+    picks = np.full((len(covariance), steps), -1)
+    variance, ceiling = np.zeros((2, len(covariance), steps))
+    vectors = [np.zeros((steps, len(sigma))) for sigma in covariance]
 
-    def one(
-        sigma: Float[np.ndarray, "d d"], q: Float[np.ndarray, "d_joint d"]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return _span_one(sigma.astype(np.float64), q, pool, single, steps, renormalise)
+    def some(heads: Sequence[int]) -> None:
+        sigma = np.stack([covariance[head] for head in heads]).astype(np.float64)
+        q = [np.ascontiguousarray(frames_q[head], np.float64) for head in heads]
+        ceiling[heads] = pca_ceiling(sigma, steps)
+        decided = Decided(sigma, q, pool, single, renormalise=renormalise)
+        picks[heads], variance[heads] = span(decided, steps)
+        for at, head in enumerate(heads):
+            chosen = picks[head] >= 0
+            vectors[head][chosen] = decided.project(at, picks[head, chosen])
 
-    found = in_threads(one, covariance, frames_q)
-    picks = np.stack([f[0] for f in found]) if found else np.empty((0, steps), np.int64)
-    variance = np.stack([f[1] for f in found]) if found else np.empty((0, steps))
+    in_threads(some, _alike([len(sigma) for sigma in covariance]))
     total = np.array([np.trace(sigma) for sigma in covariance])
     explained = variance / np.where(total > 0, total, 1)[:, None]
-    ceiling = pca_ceiling(covariance, steps)
-    return Basis(picks, variance, explained, ceiling, tuple(f[2] for f in found))
+    return Basis(picks, variance, explained, ceiling, tuple(vectors))
+
+
+def _alike(widths: Sequence[int]) -> list[list[int]]:
+    """Return the heads in groups of one width, a few in each."""
+    found = []
+    for width in dict.fromkeys(widths):
+        same = [head for head, other in enumerate(widths) if other == width]
+        found += [same[at : at + _TOGETHER] for at in range(0, len(same), _TOGETHER)]
+    return found
 
 
 def in_threads(one: Callable[..., Found], *heads: Iterable[Any]) -> list[Found]:
-    """Return `one` of each head: a head is a chain of small products, so heads run side by side."""
+    """Return `one` of each head, or group of them: chains of small products, so side by side."""
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(threads.map(one, *heads))
-
-
-def _span_one(
-    sigma: Float[np.ndarray, "d d"],
-    q: Float[np.ndarray, "d_joint d"],
-    pool: Float[np.ndarray, "text d_joint"],
-    single: Float32[np.ndarray, "text d_joint"],
-    steps: int,
-    renormalise: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return one head's picks, the variance that each removes, and the picks' projections."""
-    q = np.ascontiguousarray(q, np.float64)
-    r = q.astype(np.float32).T @ single.T
-    length = np.sqrt((r * r).sum(axis=0))
-    here = np.where(length > 0, length, 1)
-    if renormalise:
-        r /= here
-    weight = np.sqrt((single * single).sum(axis=1)) / here
-    weight *= 1 if renormalise else length * length
-
-    def project(at: Int[np.ndarray, " k"] | slice) -> Float[np.ndarray, "k d"]:
-        found: np.ndarray = pool[at] @ q
-        if renormalise:
-            norm = np.linalg.norm(found, axis=1, keepdims=True)
-            found /= np.where(norm > 0, norm, 1)
-        return found
-
-    picks, removed = span(sigma[None], r, steps, Exact(sigma, project, weight))
-    vectors = np.zeros((steps, len(sigma)))
-    chosen = picks[0] >= 0
-    vectors[chosen] = project(picks[0, chosen])
-    return picks[0], removed[0], vectors
 
 
 def pca_ceiling(covariance: PerHead, steps: int) -> Float[np.ndarray, "head rank"]:

@@ -8,6 +8,11 @@ TextSpan runs on each turned head; the statistic is the share of the head's *tot
 the first picks of a property carry. For a model with random weights this null is exact: its two
 towers know nothing of each other.
 
+The texts are turned once a rotation and not once a draw: to the directions of each the spectrum is
+put in several random orders. Each draw is still Σ turned by a rotation that is uniform over all,
+since a uniform rotation times a permutation is one; draws of one rotation are not independent, but
+two of them put their large eigenvalues on different directions, all but a few times.
+
 A beta distribution with the null's mean and variance gives p-values below 1 / draws.
 """
 
@@ -17,11 +22,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import beta
 
-from pipeline.heads.span import span
+from pipeline.heads.span import Rotated, span
 from pipeline.heads.textspan import PerHead, in_threads
 
 # Picks that count: later ones carry little, and cost as much.
 FIRST = 10
+# Of so many directions of a rotation, one order of the spectrum is drawn.
+_DIRECTIONS = 4
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def turned(
     n_properties = int(codes.max(initial=-1)) + 1
     steps = min(FIRST, picks.shape[1], len(texts))
     share = _by_property(explained[:, :steps], picks[:, :steps], codes, n_properties)
-    rotations = {width: _rotations(draws, width, seed) for width in {len(s) for s in covariance}}
+    turns = {width: _turns(draws, width, seed) for width in {len(s) for s in covariance}}
     pool = np.ascontiguousarray(texts.T, np.float32)
 
     def one(
@@ -78,12 +85,12 @@ def turned(
         spectrum = np.clip(np.linalg.eigvalsh(sigma), 0, None)
         if not spectrum.sum() > 0:
             return np.zeros(n_properties), np.ones(n_properties)
-        turn = rotations[len(sigma)]
-        sigmas = (turn * (spectrum / spectrum.sum())) @ turn.transpose(0, 2, 1)
+        directions, orders = turns[len(sigma)]
         r = q.T.astype(np.float32) @ pool
         if renormalise:
             r /= np.maximum(np.linalg.norm(r, axis=0), 1e-12)
-        chosen, removed = span(sigmas, r, min(steps, len(sigma)))
+        heads = Rotated(directions, (spectrum / spectrum.sum())[orders], r)
+        chosen, removed = (found[:draws] for found in span(heads, min(steps, len(sigma))))
         null = _by_property(removed, chosen, codes, n_properties)
         return null.mean(axis=0), _beta_tail(observed, null)
 
@@ -95,10 +102,18 @@ def turned(
     return Turned(share, expected, p_value)
 
 
-def _rotations(draws: int, width: int, seed: int) -> Float[np.ndarray, "draw d d"]:
+def _turns(
+    draws: int, width: int, seed: int
+) -> tuple[Float[np.ndarray, "a d d"], Int[np.ndarray, "a b d"]]:
+    """Draw rotations, and for each the orders in which the spectrum is put on its directions.
+
+    No fewer than `draws` in all: an order for every fourth direction of a rotation.
+    """
     rng = np.random.default_rng(seed)
-    found: np.ndarray = np.linalg.qr(rng.normal(size=(draws, width, width)))[0]
-    return found
+    rotations = -(-draws // max(width // _DIRECTIONS, 1))
+    orders = np.tile(np.arange(width), (rotations, -(-draws // rotations), 1))
+    directions: np.ndarray = np.linalg.qr(rng.normal(size=(rotations, width, width)))[0]
+    return directions, rng.permuted(orders, axis=2)
 
 
 def _by_property(

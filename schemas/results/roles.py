@@ -97,4 +97,6 @@ KIND: Final = Kind(
     command="roles build",
     stands_on=(Part.CONFIGURATION, Part.PICTURES, Part.BASIS, Part.OPTIONS),
     named="basis",
+    # 2: another draw of rotations
+    format=2,
 )

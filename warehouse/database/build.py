@@ -202,7 +202,8 @@ def _load_scans(
         if every:
             paths = source.files("rejects.parquet", every)
             con.execute(load("load/rejects"), {"scan": name, "paths": paths})
-    load_metadata(con, [source.scan.name for source in sources])
+    images = {source.scan.name: source.files("images.parquet", source.shards) for source in sources}
+    load_metadata(con, {name: paths for name, paths in images.items() if paths})
 
 
 def _load_results(con: duckdb.DuckDBPyConnection, results: Sequence[Result]) -> None:

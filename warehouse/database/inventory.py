@@ -1,27 +1,20 @@
 """What there is to publish: scans with their newest snapshots, and the results made of them."""
 
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import CorruptStore
-from schemas.files import IMAGES, REJECTS
 from schemas.kinds import Kind
-from schemas.manifest import LiveShard, ScanRecord, Snapshot
-from warehouse.files.atomic import sha256_file
+from schemas.manifest import ScanRecord, Snapshot
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Now, foreign, in_words
 from warehouse.results.files import check_columns, check_seal, read_provenance
 from warehouse.results.registry import stored
 from warehouse.store import merged, snapshots
 from warehouse.store.newest import age
-from warehouse.store.shards import MANIFEST, load_manifest, require_intact
 
 
 @dataclass(frozen=True)
@@ -111,29 +104,6 @@ def utc(text: str) -> datetime:
     """Read an ISO 8601 time as UTC, without a zone: as DuckDB's TIMESTAMP."""
     when = datetime.fromisoformat(text)
     return when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
-
-
-def check_sources(sources: Sequence[Source]) -> None:
-    """Check what is loaded of the live shards, images and rejects, against what was written.
-
-    Contributions stay with `headatlas verify`.
-
-    Raises:
-        CorruptStore: a file is missing, or its bytes are not those that were written.
-    """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for source in sources:
-            shards = source.snapshot.shards
-            # all are waited for, and the first that fails is raised
-            list(pool.map(partial(_check_shard, source.scan), shards))
-
-
-def _check_shard(scan: ScanDir, live: LiveShard) -> None:
-    path = scan.shard(live.shard) / MANIFEST
-    manifest = load_manifest(scan, live.shard)
-    if sha256_file(path) != live.manifest_sha256:
-        raise CorruptStore(f"{path} is not what was written; restore it, or scan with --restart")
-    require_intact(scan, manifest, (IMAGES, REJECTS))
 
 
 def find_results(warehouse: Warehouse, sources: Sequence[Source]) -> list[Result]:

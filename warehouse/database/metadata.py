@@ -24,21 +24,34 @@ _TYPES: Final = {
     "NULL": "NULL",
 }
 _NUMBERS: Final = {"BIGINT", "DOUBLE"}
+# Spellings that are a value of the type as they stand; whatever else is one goes the long way.
+_PLAIN: Final = {
+    "BIGINT": "0|-?[1-9][0-9]{0,17}",
+    "DOUBLE": r"(0|-?[1-9][0-9]{0,17})(\.[0-9]+)?",
+    "BOOLEAN": "true|false",
+}
 # texts looked at before all are
 _FIRST: Final = 1000
 
 
-def load_metadata(con: duckdb.DuckDBPyConnection, scans: Sequence[str]) -> None:
-    """Add a column per metadata name to `image_metadata`, and fill it from `images`."""
+def load_metadata(con: duckdb.DuckDBPyConnection, scans: Mapping[str, Sequence[str]]) -> None:
+    """Add a column per metadata name to `image_metadata`, and fill it.
+
+    Args:
+        con: connected to the database, whose macros are there.
+        scans: by name, the files of each scan's images, of some at least.
+    """
     types: dict[str, str] = {}
-    for scan in scans:
-        row = con.execute(load("metadata/structure"), {"scan": scan}).fetchone()
+    for paths in scans.values():
+        row = con.execute(load("metadata/structure"), {"paths": paths}).fetchone()
         structure = json.loads(row[0]) if row and row[0] else {}
         for name, kind in structure.items() if isinstance(structure, dict) else ():
             found = _TYPES.get(kind, "VARCHAR") if isinstance(kind, str) else "VARCHAR"
             types[name] = _common(types.get(name, "NULL"), found)
+    every = [path for paths in scans.values() for path in paths]
     types = {
-        name: _of_texts(con, name) if kind == "VARCHAR" else kind for name, kind in types.items()
+        name: _of_texts(con, name, every) if kind == "VARCHAR" else kind
+        for name, kind in types.items()
     }
     names = column_names(list(types))
     for name, kind in types.items():
@@ -53,15 +66,19 @@ def load_metadata(con: duckdb.DuckDBPyConnection, scans: Sequence[str]) -> None:
                 text=f"{name!r} of the listing.",
             )
         )
-    for scan in scans:
-        con.execute(load("metadata/load", scan=scan, columns=_values(types)))
+    pointers = [_pointer(name) for name in types]
+    for scan, paths in scans.items():
+        sql = load("metadata/load", scan=scan, pointers=pointers, columns=_values(types))
+        con.execute(sql, {"paths": paths})
 
 
-def _of_texts(con: duckdb.DuckDBPyConnection, name: str) -> str:
+def _of_texts(con: duckdb.DuckDBPyConnection, name: str, paths: Sequence[str]) -> str:
     """Return the type of a column of texts by its values: the first of them, then all."""
+    plain = f"{_PLAIN['BIGINT']}|{_PLAIN['BOOLEAN']}"
+    sql = load("metadata/texts", value=_value(1, name, plain), pointer=_pointer(name))
     for most in (_FIRST, None):
-        values = {"name": name, "most": most}
-        ((count, flags, whole, numbers),) = con.execute(load("metadata/texts"), values).fetchall()
+        values = {"paths": paths, "most": most}
+        ((count, flags, whole, numbers),) = con.execute(sql, values).fetchall()
         if count and not (flags or numbers):
             return "VARCHAR"
     return "BOOLEAN" if flags else "BIGINT" if whole else "DOUBLE" if numbers else "VARCHAR"
@@ -77,19 +94,25 @@ def _common(one: str, other: str) -> str:
 
 
 def _values(types: Mapping[str, str]) -> Sql:
-    """Return `, value, value ...`: each name's value, by JSON pointer, under its type."""
+    """Return `, value, value ...`: each name's value under its type."""
     parts = []
-    for name, kind in types.items():
-        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-        text = render("json_extract_string(i.metadata, :pointer)", pointer=pointer)
-        parts.append(
-            text
-            if kind in ("VARCHAR", "NULL")
-            else render(
-                "TRY_CAST(metadata_value(i.metadata, :name) AS :type)", name=name, type=Sql(kind)
-            )
-        )
+    for at, (name, kind) in enumerate(types.items(), 1):
+        if kind in _PLAIN:
+            value = _value(at, name, _PLAIN[kind])
+            parts.append(render("TRY_CAST(:value AS :type)", value=value, type=Sql(kind)))
+        else:
+            parts.append(render("said[:at]", at=at))
     return Sql("".join(f", {part}" for part in parts))
+
+
+def _value(at: int, name: str, plain: str) -> Sql:
+    """Return the SQL of a value, the `at`-th that was looked up, as `plain` spells it."""
+    return load("metadata/value", at=at, column=name, plain=plain)
+
+
+def _pointer(name: str) -> str:
+    """Return a name's JSON pointer, since any other name may be read as a path."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def column_names(names: Sequence[str]) -> dict[str, str]:

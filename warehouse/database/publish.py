@@ -20,7 +20,8 @@ from schemas.errors import StoreError
 from schemas.runs import RunRecord
 from warehouse.database import versions
 from warehouse.database.build import build
-from warehouse.database.inventory import check_sources, find_results, find_sources
+from warehouse.database.intact import check_sources
+from warehouse.database.inventory import find_results, find_sources
 from warehouse.files.layout import Warehouse
 
 
@@ -86,7 +87,7 @@ def publish(
             before.keep if keep is None else keep,
         )
         with versions.reserved(warehouse, shown, chosen) as version:
-            check_sources(sources)
+            check_sources(warehouse, sources)
             results = find_results(warehouse, sources)
             try:
                 heads, gone = build(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.heads.span import span
+from pipeline.heads.span import Rotated, span
 from pipeline.heads.textspan import textspan
 
 
@@ -142,21 +142,71 @@ def test_picks_equal_the_literal_algorithm_where_float32_cannot_decide(seed: int
     np.testing.assert_allclose(basis.variance[0], removed, rtol=1e-5)
 
 
+def rotated(sigma: np.ndarray, r: np.ndarray) -> Rotated:
+    """Give covariances as directions of their own, each with one spectrum."""
+    spectra, directions = np.linalg.eigh(sigma)
+    return Rotated(directions, np.clip(spectra, 0, None)[:, None], r)
+
+
 def test_many_covariances_over_one_set_of_texts_equal_each_alone() -> None:
     rng = np.random.default_rng(7)
     r = rng.normal(size=(8, 200)).astype(np.float32)
     mixed = rng.normal(size=(20, 8, 8))
     sigma = mixed @ mixed.transpose(0, 2, 1)
     sigma[3] = 0
-    picks, removed = span(sigma, r, 6)
+    picks, removed = span(rotated(sigma, r), 6)
     for i in range(20):
-        alone, gone = span(sigma[i : i + 1], r, 6)
+        alone, gone = span(rotated(sigma[i : i + 1], r), 6)
         np.testing.assert_array_equal(picks[i], alone[0])
         np.testing.assert_allclose(removed[i], gone[0], rtol=1e-5)
     assert (picks[3] == -1).all()
     images = np.linalg.cholesky(sigma[0]) @ np.linalg.qr(rng.normal(size=(500, 8)))[0].T * 500**0.5
     expected, _ = algorithm_1(images.T - images.T.mean(0), r.T.astype(np.float64), 4)
     assert picks[0, :2].tolist() == expected[:2]
+
+
+def test_one_set_of_directions_with_many_spectra_equals_the_literal_algorithm() -> None:
+    rng = np.random.default_rng(8)
+    r = rng.normal(size=(8, 700)).astype(np.float32)
+    directions = np.linalg.qr(rng.normal(size=(3, 8, 8)))[0]
+    spectra = rng.exponential(size=(3, 5, 8)) ** 2
+    picks, removed = span(Rotated(directions, spectra, r), 6)
+    for row, (a, b) in enumerate(np.ndindex(3, 5)):
+        images = vectors_with(directions[a] * spectra[a, b] @ directions[a].T, rng)
+        expected, gone = algorithm_1(images, r.T.astype(np.float64), 6)
+        assert picks[row].tolist() == expected
+        np.testing.assert_allclose(removed[row], gone, rtol=1e-5)
+
+
+def vectors_with(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw pictures whose covariance is exactly this."""
+    drawn = rng.normal(size=(4 * len(sigma), len(sigma)))
+    white = np.linalg.qr(drawn - drawn.mean(axis=0))[0] * len(drawn) ** 0.5
+    return np.asarray(white @ np.linalg.cholesky(sigma).T)
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_more_near_ties_than_are_decided_at_once(renormalise: bool) -> None:
+    rng = np.random.default_rng(11)
+    vectors, q, pool = case(11, texts=6)
+    pool = np.repeat(pool, 200, axis=0) * (1 + 3e-9 * rng.normal(size=(1200, 1)))
+    pool += 1e-9 * rng.normal(size=pool.shape)
+    basis = textspan(covariance(vectors)[None], q[None], pool, 6, renormalise=renormalise)
+    literal = somp if renormalise else algorithm_1
+    picks, _ = literal(vectors @ q.T, pool @ q @ q.T, 6)
+    assert basis.picks[0].tolist() == picks
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_picks_equal_the_literal_algorithm_down_to_the_last_of_a_steep_spectrum(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    _, q, pool = case(seed, texts=300, d_joint=40, d_head=16)
+    turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    vectors = vectors_with(turn * 10.0 ** (-np.arange(16) / 3) @ turn.T, rng)
+    basis = textspan(covariance(vectors)[None], q[None], pool, 15)
+    picks, removed = algorithm_1(vectors @ q.T, pool @ q @ q.T, 15)
+    assert basis.picks[0].tolist() == picks
+    np.testing.assert_allclose(basis.variance[0], removed, rtol=1e-5)
 
 
 def test_heads_of_different_widths_are_each_spanned_alone() -> None:

@@ -7,7 +7,8 @@ from scipy.stats import false_discovery_control, kstest
 from pipeline.heads.attributes import encode_columns, explained, group_sums
 from pipeline.heads.textspan import textspan
 from pipeline.roles.enrichment import enrichment, tail
-from pipeline.roles.rotation_null import turned
+from pipeline.roles.rotation_null import _turns, turned
+from tests.pipeline.heads.test_textspan import algorithm_1
 
 
 def drawn_picks(
@@ -103,6 +104,27 @@ def test_turned_null_holds_for_heads_that_know_nothing_of_texts() -> None:
     q_value = false_discovery_control(found.p_value.ravel()).reshape(found.p_value.shape)
     assert (q_value < 0.05).any(axis=1).mean() <= 0.05
     np.testing.assert_allclose(found.share.mean(), found.expected.mean(), rtol=0.1)
+
+
+def test_turned_null_is_the_literal_algorithm_on_every_rotation() -> None:
+    rng = np.random.default_rng(6)
+    sigma, q, texts, codes = head_case(rng, 1)
+    basis = textspan(sigma, q, texts, 3)
+    found = turned(sigma, q, texts, basis.picks, basis.explained, codes, draws=10, seed=4)
+    directions, orders = _turns(10, 16, 4)
+    assert directions.shape == (3, 16, 16) and orders.shape == (3, 4, 16)
+    spectrum = np.linalg.eigvalsh(sigma[0])
+    share = np.zeros((12, 10))
+    for row, (a, b) in enumerate(np.ndindex(3, 4)):
+        turn = directions[a][:, np.argsort(orders[a, b])]
+        np.testing.assert_allclose(turn @ turn.T, np.eye(16), atol=1e-12)
+        white = np.linalg.qr(rng.normal(size=(48, 16)) - 0.5)[0]
+        white -= white.mean(axis=0)
+        white = np.linalg.qr(white)[0] * 48**0.5
+        pictures = white @ np.linalg.cholesky(turn * spectrum @ turn.T).T
+        picks, removed = algorithm_1(pictures, texts @ q[0], 3)
+        np.add.at(share[row], codes[picks], np.array(removed) / spectrum.sum())
+    np.testing.assert_allclose(found.expected[0], share[:10].mean(axis=0), rtol=1e-4)
 
 
 def test_turned_null_stops_where_the_texts_span_few_directions() -> None:

@@ -1,2 +1,3 @@
 -- The metadata's names and JSON types, over all pictures of a scan, as one JSON object.
-SELECT json_group_structure(i.metadata::JSON) FROM images AS i WHERE i.scan_id = $scan
+SELECT json_group_structure(metadata::JSON)
+FROM read_parquet($paths, hive_partitioning = false)

@@ -6,5 +6,12 @@ SELECT
     coalesce(
         bool_and(regexp_full_match(v.text, '-?(0|[1-9][0-9]*)(\.[0-9]+)?')), false
     ) AS numbers
-FROM (SELECT metadata_value(i.metadata, $name) AS text FROM images AS i LIMIT $most) AS v
+FROM (
+    SELECT :value AS text
+    FROM (
+        SELECT metadata, json_extract_string(metadata, [:pointer]) AS said
+        FROM read_parquet($paths, hive_partitioning = false)
+        LIMIT $most
+    )
+) AS v
 WHERE v.text IS NOT NULL
