@@ -13,6 +13,7 @@ from schemas.relations import Column, Table
 from schemas.runs import RunRecord
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
 from warehouse.database.by_hand import set_by_hand
+from warehouse.database.covariances import load_covariances
 from warehouse.database.inventory import Result, Source, utc
 from warehouse.database.loading import load_sql
 from warehouse.database.macros import definition, in_order
@@ -72,6 +73,7 @@ def build(
             con.execute(_table(table) if table.kind == "table" else _view(table, sources))
         layers = _create_layers(con, sources)
         _load_scans(con, sources, default)
+        load_metadata(con, warehouse, sources)
         _load_results(con, results)
         set_by_hand(con, warehouse, sources)
         _load_pools(con, warehouse)
@@ -196,14 +198,11 @@ def _load_scans(
             paths = source.files("images.parquet", source.shards)
             con.execute(load("load/image_index"), {"scan": name, "paths": paths})
             if source.moments is not None:
-                path = str(source.moments)
-                con.execute(load("load/head_covariances"), {"scan": name, "path": path})
+                load_covariances(con, name, source.moments)
         every = [live.shard for live in snapshot.shards]
         if every:
             paths = source.files("rejects.parquet", every)
             con.execute(load("load/rejects"), {"scan": name, "paths": paths})
-    images = {source.scan.name: source.files("images.parquet", source.shards) for source in sources}
-    load_metadata(con, {name: paths for name, paths in images.items() if paths})
 
 
 def _load_results(con: duckdb.DuckDBPyConnection, results: Sequence[Result]) -> None:

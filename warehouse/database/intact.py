@@ -6,7 +6,6 @@ written, moved or copied since: `atlas/checked.json` keeps these. What a disk lo
 contributions, are for `headatlas verify`.
 """
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -18,11 +17,12 @@ from schemas.errors import CorruptStore
 from schemas.files import IMAGES, REJECTS
 from schemas.manifest import LiveShard
 from warehouse.database.inventory import Source
-from warehouse.files.atomic import sha256_file, write_text
+from warehouse.database.notes import read_note, write_note
+from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.store.shards import MANIFEST, load_manifest, require_intact
 
-CHECKED: Final = "checked.json"
+CHECKED: Final = "checked"
 # A file may be written again without its times telling, so soon after it was written.
 _SETTLED: Final = 2_000_000_000
 
@@ -36,8 +36,7 @@ def check_sources(warehouse: Warehouse, sources: Sequence[Source]) -> None:
     Raises:
         CorruptStore: a file is missing, or its bytes are not those that were written.
     """
-    path = warehouse.versions / CHECKED
-    before = _read(path)
+    before = read_note(warehouse, CHECKED)
     live = [(source.scan, shard) for source in sources for shard in source.snapshot.shards]
 
     def one(found: tuple[ScanDir, LiveShard]) -> State:
@@ -56,21 +55,11 @@ def check_sources(warehouse: Warehouse, sources: Sequence[Source]) -> None:
         for found, state in zip(live, states, strict=True)
         if all(max(times) < latest for _, _, *times in state[1:])
     }
-    if now != before:
-        write_text(path, json.dumps(now))
+    write_note(warehouse, CHECKED, now)
 
 
 def _name(scan: ScanDir, shard: LiveShard) -> str:
     return f"{scan.name}/{shard.shard}"
-
-
-def _read(path: Path) -> dict[str, State]:
-    """Return what was checked; nothing, where that cannot be read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _shard_state(scan: ScanDir, shard: LiveShard) -> State:

@@ -12,8 +12,12 @@ from typing import Final
 
 import duckdb
 
+from schemas.files import IMAGES
 from schemas.tables import TABLES
+from warehouse.database.inventory import Source
+from warehouse.database.notes import read_note, write_note
 from warehouse.database.sqltext import Sql, identifier, load, render
+from warehouse.files.layout import Warehouse
 
 _TYPES: Final = {
     "BIGINT": "BIGINT",
@@ -32,23 +36,19 @@ _PLAIN: Final = {
 }
 # texts looked at before all are
 _FIRST: Final = 1000
+# what is noted of shards
+KINDS: Final = "kinds"
 
 
-def load_metadata(con: duckdb.DuckDBPyConnection, scans: Mapping[str, Sequence[str]]) -> None:
-    """Add a column per metadata name to `image_metadata`, and fill it.
-
-    Args:
-        con: connected to the database, whose macros are there.
-        scans: by name, the files of each scan's images, of some at least.
-    """
+def load_metadata(
+    con: duckdb.DuckDBPyConnection, warehouse: Warehouse, sources: Sequence[Source]
+) -> None:
+    """Add a column per metadata name to `image_metadata`, and fill it."""
     types: dict[str, str] = {}
-    for paths in scans.values():
-        row = con.execute(load("metadata/structure"), {"paths": paths}).fetchone()
-        structure = json.loads(row[0]) if row and row[0] else {}
-        for name, kind in structure.items() if isinstance(structure, dict) else ():
-            found = _TYPES.get(kind, "VARCHAR") if isinstance(kind, str) else "VARCHAR"
-            types[name] = _common(types.get(name, "NULL"), found)
-    every = [path for paths in scans.values() for path in paths]
+    for kinds in _kinds(con, warehouse, sources):
+        for name, kind in kinds.items():
+            types[name] = _common(types.get(name, "NULL"), kind)
+    every = [path for source in sources for path in source.files(IMAGES, source.shards)]
     types = {
         name: _of_texts(con, name, every) if kind == "VARCHAR" else kind
         for name, kind in types.items()
@@ -67,9 +67,47 @@ def load_metadata(con: duckdb.DuckDBPyConnection, scans: Mapping[str, Sequence[s
             )
         )
     pointers = [_pointer(name) for name in types]
-    for scan, paths in scans.items():
-        sql = load("metadata/load", scan=scan, pointers=pointers, columns=_values(types))
-        con.execute(sql, {"paths": paths})
+    for source in sources:
+        if source.shards:
+            sql = load(
+                "metadata/load",
+                scan=source.scan.name,
+                pointers=pointers,
+                columns=_values(types),
+            )
+            con.execute(sql, {"paths": source.files(IMAGES, source.shards)})
+
+
+def _kinds(
+    con: duckdb.DuckDBPyConnection, warehouse: Warehouse, sources: Sequence[Source]
+) -> list[dict[str, str]]:
+    """Return the kind of each name's values, by shard: a shard never changes, so it is noted."""
+    before = read_note(warehouse, KINDS)
+    found: dict[str, dict[str, str]] = {}
+    unknown: dict[str, str] = {}
+    for source in sources:
+        for live in source.snapshot.shards:
+            if live.rows:
+                name = f"{source.scan.name}/{live.shard}/{live.manifest_sha256}"
+                found[name] = before.get(name, {})
+                if name not in before:
+                    (path,) = source.files(IMAGES, [live.shard])
+                    unknown[path] = name
+    if unknown:
+        rows = con.execute(load("metadata/structure"), {"paths": list(unknown)}).fetchall()
+        for path, structure in rows:
+            found[unknown[path]] = _kinds_of(structure)
+    write_note(warehouse, KINDS, found)
+    return list(found.values())
+
+
+def _kinds_of(structure: str | None) -> dict[str, str]:
+    """Return the kinds in a structure as DuckDB tells it; what is nested is text."""
+    read = json.loads(structure) if structure else {}
+    return {
+        name: _TYPES.get(kind, "VARCHAR") if isinstance(kind, str) else "VARCHAR"
+        for name, kind in (read.items() if isinstance(read, dict) else ())
+    }
 
 
 def _of_texts(con: duckdb.DuckDBPyConnection, name: str, paths: Sequence[str]) -> str:

@@ -8,8 +8,10 @@ import pytest
 from schemas.errors import CorruptStore
 from tests.synthetic import write_scan
 from tests.warehouse.database.test_publish import SMALL, grow
-from warehouse.database import intact
+from warehouse.database import intact, metadata
 from warehouse.database.publish import publish
+from warehouse.database.query import connect
+from warehouse.database.sqltext import Sql, Value
 from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import Warehouse
 from warehouse.store import shards
@@ -53,7 +55,7 @@ def test_a_night_compares_its_own_shard_alone(
     publish(warehouse)
     assert sorted(read) == both("000002")
     read.clear()
-    (warehouse.versions / intact.CHECKED).write_text("[broken")
+    (warehouse.versions / "checked.json").write_text("[broken")
     publish(warehouse)
     assert len(read) == 6
 
@@ -87,3 +89,33 @@ def test_what_was_written_a_moment_ago_is_compared_once_more(
     publish(warehouse)
     publish(warehouse)
     assert len(read) == 8
+
+
+def test_metadata_is_looked_into_once_a_shard(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = metadata.load
+
+    def count(name: str, **values: Value) -> Sql:
+        asked.append(name)
+        return real(name, **values)
+
+    monkeypatch.setattr(metadata, "load", count)
+    columns = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = $1"
+
+    def published() -> list[tuple[str, str]]:
+        publish(warehouse)
+        with connect(warehouse) as con:
+            return con.execute(columns, ["image_metadata"]).fetchall()
+
+    first = published()
+    assert "metadata/structure" in asked
+    asked.clear()
+    assert published() == first
+    assert "metadata/structure" not in asked
+    # a night's pictures have another name, and words where there were numbers
+    write_scan(warehouse.root, "other", 2, SMALL, metadata=['{"year": "MMI"}', '{"new": true}'])
+    assert dict(published())["year"] == "VARCHAR"
+    assert dict(published())["new"] == "BOOLEAN"
+    assert dict(first)["year"] == "BIGINT"
