@@ -1,51 +1,95 @@
-"""A heat map over its picture, for the pages: one map, in the perceptual scale, nothing else."""
+"""A map over its picture, for the pages: the one that `headatlas map` makes, and nothing else."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
-from pipeline.maps.background import BACKGROUND
+from jobs.steps.chosen import heads_to_map
+from pipeline.maps.method import logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
-from pipeline.maps.picture import whole_picture
+from pipeline.maps.picture import picture_for
 from pipeline.maps.registry import method_named
+from schemas.errors import UsageError
 from schemas.names import parse_head
 
 if TYPE_CHECKING:
     from pipeline.towers.models import LoadedModel
 
 SIDE = 480
+METHOD = "contribution"
 
 
-def draw(
-    model: "LoadedModel", picture: Image.Image, text: str, method: str, head: str | None
-) -> Image.Image:
-    """Return the picture under the map of `text`: of one head, or of all by a method.
+@dataclass(frozen=True)
+class Asked:
+    """What a map is asked for.
+
+    Attributes:
+        text: what to look for.
+        against: another text, whose map is taken off; empty for none.
+        method: one of the registry's.
+        head: one head, by name; empty for what the method does with all of them.
+    """
+
+    text: str = ""
+    against: str = ""
+    method: str = METHOD
+    head: str = ""
+
+
+def draw(model: "LoadedModel", picture: Image.Image, asked: Asked) -> Image.Image:
+    """Return the picture under its map: violet to yellow, or blue over white to red around 0.
 
     Raises:
         UnknownName: there is no such method.
-        UsageError: the head's name is none.
+        UnsupportedModel: the method does not hold for this image encoder.
+        UsageError: there is no such head; the method has no map of one; or it is the same for
+            all texts, and another is given.
     """
     from matplotlib import colormaps
 
-    patch = (model.visual.patch_size[0], model.visual.patch_size[1])
-    pixels = whole_picture(picture, model.record.preprocessing, patch, None)
-    pixels = pixels.to(model.device, model.dtype)
-    texts = model.encode_text([text]).to(model.device, model.dtype)
-    labels = model.encode_text(list(BACKGROUND)).to(model.device, model.dtype)
-    if head:
-        values = head_contributions(model.visual, pixels, texts, labels, [parse_head(head)])[
-            0, 0, 0
-        ]
-    else:
-        values = method_named(method).run(model.visual, pixels, texts, labels).values[0, 0]
+    values, signed = values_of(model, picture, asked)
     numbers = values.float().cpu().numpy()
-    low, high = float(numbers.min()), float(numbers.max())
-    scaled = (numbers - low) / (high - low) if high > low else np.zeros_like(numbers)
     scale = SIDE / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    grey = Image.fromarray(np.uint8(255 * scaled)).resize(size, Image.Resampling.BICUBIC)
-    coloured = Image.fromarray(
-        np.uint8(255 * colormaps["viridis"](np.asarray(grey) / 255)[..., :3])
+    grey = Image.fromarray(np.uint8(255 * _scaled(numbers, signed)))
+    shades = np.asarray(grey.resize(size, Image.Resampling.BICUBIC)) / 255
+    coloured = colormaps["RdBu_r" if signed else "viridis"](shades)[..., :3]
+    over = Image.fromarray(np.uint8(255 * coloured))
+    return Image.blend(picture.convert("RGB").resize(size), over, 0.62)
+
+
+def values_of(
+    model: "LoadedModel", picture: Image.Image, asked: Asked
+) -> tuple[Float[Tensor, "grid_h grid_w"], bool]:
+    """Return the map, and whether its zero has a meaning."""
+    method, tower = method_named(asked.method), model.tower
+    if asked.against and not method.by_text:
+        raise UsageError(f"method {method.name} is the same for all texts: nothing to contrast")
+    said = [text for text in (asked.text, asked.against) if text]
+    pixels = picture_for(tower, picture, model.record.preprocessing)
+    pixels = pixels.to(model.device, model.dtype)
+    texts, labels = (
+        model.encode_text(list(some)).to(model.device, model.dtype) for some in (said, method.alone)
     )
-    return Image.blend(picture.convert("RGB").resize(size), coloured, 0.62)
+    if asked.head:
+        if not method.by_head:
+            raise UsageError(f"method {method.name} has no map of one head; leave the head out")
+        heads_to_map(model, names=[asked.head])
+        maps = head_contributions(tower, pixels, texts, labels, [parse_head(asked.head)])[0, 0]
+    else:
+        scale = logit_scale_of(model.clip)
+        maps = method.run(tower, pixels, texts, labels, logit_scale=scale).values[0]
+    return (maps[0] - maps[1], True) if asked.against else (maps[0], method.signed)
+
+
+def _scaled(values: Float[np.ndarray, "grid_h grid_w"], signed: bool) -> np.ndarray:
+    """Return values from 0 to 1; of a signed map, 0 becomes the middle."""
+    low, high = float(values.min()), float(values.max())
+    if signed:
+        high = max(abs(low), abs(high))
+        low = -high
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)

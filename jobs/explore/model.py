@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pipeline.towers.models import LoadedModel
 
 
+_ASKED = ("text", "against", "method", "head")
+
+
 class Model:
     """Models by scan, each loaded once; one question at a time reaches them."""
 
@@ -54,17 +57,24 @@ class Model:
 
         Args:
             database: to look the picture up in.
-            query: scan, image_id, text, and method or head.
+            query: scan, image_id, text, and method or head, and a text to compare with (against).
 
         Raises:
             UsageError: no text, no such method or head, or the picture is gone.
+            UnsupportedModel: the method does not hold for the scan's image encoder.
         """
-        from jobs.explore.heat import draw
+        from jobs.explore.heat import Asked, draw
         from jobs.explore.pictures import Pictures
         from pipeline.pictures.decode import Decoding, Rejected
 
-        text = query.get("text", "").strip()
-        if not text:
+        asked = Asked(
+            **{
+                name: said.strip()
+                for name, said in query.items()
+                if name in _ASKED and said.strip()
+            }
+        )
+        if not asked.text:
             raise UsageError("the text is empty; type what to look for")
         try:
             record = self._warehouse.scan(query["scan"]).load_record()
@@ -76,9 +86,7 @@ class Model:
             raise UsageError("expected scan, image_id and text") from None
         with self._lock:
             model = self._model(query["scan"])
-            drawn = draw(
-                model, picture, text, query.get("method", "contribution"), query.get("head")
-            )
+            drawn = draw(model, picture, asked)
         stream = io.BytesIO()
         drawn.save(stream, "PNG")
         return stream.getvalue()

@@ -10,16 +10,15 @@ from torch import Tensor
 
 from jobs import console
 from jobs.commands.map import MapConfig
-from jobs.steps.chosen import chosen_heads
+from jobs.steps.chosen import heads_mapped, heads_to_map
 from jobs.steps.decoding import decoding_of
 from jobs.steps.early import weights_given
 from jobs.steps.figures import save_figure
 from jobs.steps.models import load_for
-from pipeline.maps.base import any_size, own_size, patch_of
 from pipeline.maps.drawing import Panel, draw_panels
 from pipeline.maps.method import MapMethod, logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
-from pipeline.maps.picture import whole_picture
+from pipeline.maps.picture import picture_for
 from pipeline.maps.registry import DECLARED, given_by, method_named
 from pipeline.maps.shared import Points, points
 from pipeline.masks.base import read_picture
@@ -154,7 +153,8 @@ def _model(
 
 def _scene(config: MapConfig, method: MapMethod, picture: Decoded, loaded: LoadedModel) -> _Scene:
     """Encode the picture and the texts, and what they are compared with."""
-    pixels = _pixels(config, picture.picture, loaded)
+    preprocessing = loaded.record.preprocessing
+    pixels = picture_for(loaded.tower, picture.picture, preprocessing, config.size)
     against = config.against
     if not against and len(config.texts) < 3:
         # two texts against their own mean would be each other's mirror image
@@ -171,43 +171,20 @@ def _scene(config: MapConfig, method: MapMethod, picture: Decoded, loaded: Loade
     )
 
 
-def _pixels(
-    config: MapConfig, picture: Image.Image, loaded: LoadedModel
-) -> Float[Tensor, "1 3 height width"]:
-    """Return the whole picture; squeezed to the tower's own size where it takes no other."""
-    if any_size(loaded.tower):
-        patch = patch_of(loaded.tower)
-        return whole_picture(picture, loaded.record.preprocessing, patch, config.size)
-    height, width = own_size(loaded.tower)
-    if config.size not in (None, min(height, width)):
-        raise UsageError(f"size {config.size}: {loaded.tower.family} takes {height} alone")
-    return whole_picture(picture.resize((width, height)), loaded.record.preprocessing, (1, 1))
-
-
-def _heads_of(loaded: LoadedModel) -> tuple[int, int]:
-    """Return how many layers and heads maps are made of: of the trunk, or with the pool's."""
-    pool, record = loaded.tower.readout.pool, loaded.record
-    return (
-        (record.n_layers, record.n_heads) if pool is None else (record.n_layers + 1, pool.n_heads)
-    )
-
-
 def _chosen(
     config: MapConfig, loaded: LoadedModel, role_heads: tuple[tuple[int, int], ...]
 ) -> Bool[Tensor, "n_layers n_heads"] | None:
     """Return the heads that --layers, --heads and --role leave; None for all."""
-    n_layers, n_heads = _heads_of(loaded)
     if config.layers == "all" and not config.heads and config.role is None:
         return None
-    keep = chosen_heads(config.layers, config.heads, role_heads, n_layers, n_heads)
-    return keep.to(loaded.device)
+    return heads_to_map(loaded, config.layers, config.heads, role_heads).to(loaded.device)
 
 
 def _strongest(
     scene: _Scene, text: str, chosen: Bool[Tensor, "n_layers n_heads"] | None
 ) -> tuple[tuple[str, ...], Float[Tensor, "panel grid_h grid_w"]]:
     """Return the maps of the heads that move the text's cosine most, up or down."""
-    n_layers, n_heads = _heads_of(scene.loaded)
+    n_layers, n_heads = heads_mapped(scene.loaded)
     pool_layer = scene.loaded.tower.pool_layer
     every = [
         (layer, head)

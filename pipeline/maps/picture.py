@@ -9,6 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as VF
 
+from pipeline.maps.base import any_size, own_size, patch_of
+from pipeline.towers.tower import Tower
 from schemas.errors import UsageError
 from schemas.manifest import Preprocessing
 
@@ -55,3 +57,20 @@ def whole_picture(
     resized = VF.to_image(picture.resize((columns * patch[1], rows * patch[0]), filter_))
     pixels = VF.to_dtype(resized, torch.float32, scale=True)
     return VF.normalize(pixels, list(preprocessing.mean), list(preprocessing.std))[None]
+
+
+def picture_for(
+    tower: Tower, picture: Image.Image, preprocessing: Preprocessing, short_side: int | None = None
+) -> Float[Tensor, "1 3 height width"]:
+    """Return a whole picture for a tower: squeezed to its own size where it takes no other.
+
+    Raises:
+        UsageError: another size is asked of a tower that takes its own alone; or it is smaller
+            than a patch.
+    """
+    if any_size(tower):
+        return whole_picture(picture, preprocessing, patch_of(tower), short_side)
+    height, width = own_size(tower)
+    if short_side not in (None, min(height, width)):
+        raise UsageError(f"size {short_side}: {tower.family} takes {height} alone")
+    return whole_picture(picture.resize((width, height)), preprocessing, (1, 1))

@@ -89,30 +89,49 @@ def _classes(state: State, image_id: int) -> list[Panel]:
     names = [str(row["classifier"]) for row in known.rows]
     classifier = state.query.get("classifier", names[0])
     logits = state.ask("picture_logits", classifier=classifier, image_id=image_id)
+    classes = {
+        str(row["class_name"]): row["class"]
+        for row in state.ask("classes", classifier=classifier).rows
+    }
+    # the class asked for, or the nearest; against it the one asked for, or the nearest other
+    order = [str(row["class_name"]) for row in logits.rows]
+    asked = [state.query.get(part, "") for part in ("class", "against")]
+    one = next((name for name in (asked[0], *order) if name in classes), None)
+    other = next((name for name in (asked[1], *order) if name in classes and name != one), None)
     panels = [
         Panel(
             "classes",
             f"Classes of {classifier}",
-            "chart",
+            "classes",
             logits,
             {
                 "chart": bars(logits.rows, "class_name", "logit", "cosine", ".3f"),
                 "alt": "; ".join(f"{r['class_name']} {r['logit']:.3f}" for r in logits.rows),
+                "unknown": [name for name in asked if name and name not in classes],
+                "classifiers": names,
+                "classifier": classifier,
+                "names": list(classes),
+                "one": one,
+                "other": other,
+                "kept": {
+                    name: value
+                    for name, value in state.query.items()
+                    if name not in ("classifier", "class", "against", "panel")
+                },
             },
         )
     ]
-    if len(logits.rows) > 1:
-        one, other = logits.rows[0], logits.rows[1]
+    if one is not None and other is not None:
         heads = state.ask(
             "picture_heads",
             classifier=classifier,
             image_id=image_id,
-            **{"class": one["class"], "against": other["class"]},
+            **{"class": classes[one], "against": classes[other]},
         )
         panels.append(
             Panel(
                 "heads",
-                f"Heads for {one['class_name']} rather than {other['class_name']}",
+                f"Heads for {one} rather than {other}",
                 "chart",
                 heads,
                 {
@@ -131,7 +150,11 @@ def _whatif(state: State, classifier: str, image_id: int, names: list[str]) -> P
     off = [name for name in state.query.get("off", "").split(",") if name]
     answer = state.ask("picture_whatif", classifier=classifier, heads=off, image_id=image_id)
     key = state.path["key"]
-    chosen = state.query.get("classifier")
+    chosen = {
+        name: value
+        for name, value in state.query.items()
+        if name in ("classifier", "class", "against")
+    }
     switches = [
         (
             name,
@@ -139,8 +162,8 @@ def _whatif(state: State, classifier: str, image_id: int, names: list[str]) -> P
             state.url(
                 "picture",
                 key,
-                classifier=chosen,
                 off=[n for n in off if n != name] if name in off else [*off, name],
+                **chosen,
             ),
         )
         for name in dict.fromkeys([*names[:10], *off])
@@ -157,7 +180,7 @@ def _whatif(state: State, classifier: str, image_id: int, names: list[str]) -> P
         {
             "switches": switches,
             "outcome": _outcome(answer.rows),
-            "all_on": state.url("picture", key, classifier=chosen) if off else None,
+            "all_on": state.url("picture", key, **chosen) if off else None,
             "chart": dumbbells(shown, "cosine", ".2f") if shown else None,
             "alt": "; ".join(f"{r['members']} {r['before']:.3f} {r['after']:.3f}" for r in shown),
         },

@@ -223,6 +223,44 @@ def test_a_pictures_switches_are_the_ablation_macros_numbers(
     assert f"<b>{say(margin)}</b>" in panel.html
 
 
+def test_the_heads_shown_are_those_for_the_class_chosen(
+    client: TestClient, explored: Warehouse
+) -> None:
+    key = quote(KEY, safe="")
+    names = [
+        str(row["class_name"])
+        for row in answers(
+            explored,
+            "SELECT class_name FROM classifiers WHERE classifier = 'kinds' ORDER BY class_name",
+        )
+    ]
+    first = panels(client, f"/picture/{key}")["classes"].html
+    one, other = names[-1], names[0]
+    page = panels(client, f"/picture/{key}?class={quote(one)}&against={quote(other)}&off=L5H4")
+    assert page["classes"].html != first
+    assert f"Heads for {one} rather than {other}" in page["heads"].html
+    shown = {row["name"]: row["value"] for row in page["heads"].chart}
+    (expected,) = answers(
+        explored,
+        f"""FROM (
+            FROM head_logits AS a
+            JOIN head_logits AS b USING (scan_id, classifier, image_id, layer, head)
+            JOIN classifiers AS c ON c.classifier = a.classifier AND c.class = a.class
+            JOIN classifiers AS d ON d.classifier = b.classifier AND d.class = b.class
+            JOIN images AS i ON i.image_id = a.image_id
+            SELECT i.key, a.layer, a.head, c.class_name AS one, d.class_name AS other,
+                classifier, a.logit - b.logit AS margin
+        ) WHERE key = '{KEY}' AND classifier = 'kinds' AND layer = 5 AND head = 4
+        AND one = '{one}' AND other = '{other}'""",
+    )
+    assert shown["L5H4"] == pytest.approx(expected["margin"], abs=1e-6)
+    # a switch keeps the classes chosen; a class that is not there is the nearest one
+    assert f"class={quote(one)}" in page["whatif"].html
+    nothing = panels(client, f"/picture/{key}?class=no+such+class")
+    assert nothing["heads"].html == panels(client, f"/picture/{key}")["heads"].html
+    assert "No class <bdi>no such class</bdi>" in nothing["classes"].html
+
+
 def test_the_nearest_are_those_of_the_picture_pressed(
     client: TestClient, explored: Warehouse
 ) -> None:
