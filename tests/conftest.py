@@ -15,7 +15,9 @@ if BESIDE_OTHERS:
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
     os.environ["OMP_WAIT_POLICY"] = "passive"
 
-_hook = install_import_hook(["pipeline", "warehouse", "demo.world"], "beartype.beartype")
+# where there are shapes: what has none pays for the checks all the same
+_SHAPED = ["pipeline", "warehouse.store", "warehouse.results", "demo.world"]
+_hook = install_import_hook(_SHAPED, "beartype.beartype")
 
 if TYPE_CHECKING:
     from jobs.commands.scan import ScanConfig
