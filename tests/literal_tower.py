@@ -88,7 +88,9 @@ class LiteralTower:
             return
         self.blocks = list(visual.transformer.resblocks if self.own else self.trunk.blocks)
         self.prefix = 1 if self.own else self.trunk.num_prefix_tokens
-        self.grid = visual.grid_size if self.own else self.trunk.patch_embed.grid_size
+        patch = visual.patch_size if self.own else self.trunk.patch_embed.patch_size
+        self.grid = (images.shape[2] // patch[0], images.shape[3] // patch[1])
+        self.ropes: list[Any] = []
         x = visual._embeds(images) if self.own else self._first(images)
         for index in range(len(self.blocks)):
             layer = self.run(index, x)
@@ -97,11 +99,17 @@ class LiteralTower:
         self.z = x
 
     def _first(self, images: Tensor) -> Tensor:
-        """Return what the first of timm's blocks is given."""
+        """Return what the first of timm's blocks is given; keep the rotations of each."""
         given: list[Tensor] = []
-        hook = self.blocks[0].register_forward_pre_hook(lambda m, args: given.append(args[0]))
+
+        def seen(module: nn.Module, args: tuple[Any, ...], more: dict[str, Any]) -> None:
+            given.append(args[0])
+            self.ropes.append(more.get("rope"))
+
+        hooks = [b.register_forward_pre_hook(seen, with_kwargs=True) for b in self.blocks]
         self.visual(images)
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         return given[0]
 
     def run(self, index: int, x: Tensor) -> Layer:
@@ -139,16 +147,17 @@ class LiteralTower:
 
     def turned(self, index: int, x: Tensor) -> Tensor:
         """Turn pairs of channels by the angles of each image token's place, if there are any."""
-        rope = getattr(self.trunk, "rope", None)
-        if self.own or rope is None:
+        if not self.ropes or self.ropes[index] is None:
             return x
-        wide = rope.get_embed() if hasattr(rope, "feat_shape") else rope.get_embed(self.grid)
-        sin, cos = wide.chunk(2, dim=-1)
-        image, out = x[:, :, self.prefix :], x.clone()
-        even, odd = image[..., 0::2], image[..., 1::2]
-        out[:, :, self.prefix :, 0::2] = even * cos[..., 0::2] - odd * sin[..., 0::2]
-        out[:, :, self.prefix :, 1::2] = odd * cos[..., 1::2] + even * sin[..., 1::2]
-        return out
+        sin, cos = self.ropes[index].chunk(2, dim=-1)
+        image, d = x[:, :, self.prefix :], x.shape[-1]
+        first, second = slice(0, None, 2), slice(1, None, 2)
+        if getattr(self.blocks[index].attn, "rotate_half", False):
+            first, second = slice(0, d // 2), slice(d // 2, None)
+        a, b, turned = image[..., first], image[..., second], torch.empty_like(image)
+        turned[..., first] = a * cos[..., first] - b * sin[..., first]
+        turned[..., second] = b * cos[..., second] + a * sin[..., second]
+        return torch.cat([x[:, :, : self.prefix], turned], dim=2)
 
     def bias(self, index: int) -> Any:
         """Return what relative positions add to the scores."""

@@ -23,7 +23,8 @@ def joined(trunk: nn.Module, proj: bool = True) -> TimmModel:
     nn.Module.__init__(visual)
     visual.image_size = (12, 12)
     visual.trunk = trunk
-    linear = OrderedDict(drop=nn.Dropout(0.0), proj=nn.Linear(24, D_JOINT, bias=True))
+    width = trunk.num_features
+    linear = OrderedDict(drop=nn.Dropout(0.0), proj=nn.Linear(width, D_JOINT, bias=True))
     visual.head = nn.Sequential(linear if proj else OrderedDict())
     return visual
 
@@ -65,6 +66,7 @@ PE = {
 FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "timm token": partial(_vit, class_token=True, global_pool="token"),
     "timm token, LayerScale, registers": partial(_vit, init_values=0.3, reg_tokens=2),
+    "timm token, any size": partial(_vit, dynamic_img_size=True, img_size=20),
     "timm average, norm after (ViTamin)": partial(
         _vit, class_token=False, global_pool="avg", mlp_layer=GeGluMlp
     ),
@@ -75,6 +77,15 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
     "timm map (SigLIP)": partial(_vit, class_token=False, global_pool="map"),
     "timm map, norm and projection after": partial(
         _vit, class_token=False, global_pool="map", fc_norm=True, num_classes=D_JOINT
+    ),
+    "timm map, heads of 24, qk-norm, LayerScale": partial(
+        _vit,
+        class_token=False,
+        global_pool="map",
+        embed_dim=72,
+        qk_norm=True,
+        init_values=0.7,
+        act_layer="gelu_tanh",
     ),
     "timm qk-norm, inner norm": partial(
         _vit, qk_norm=True, scale_attn_norm=True, scale_mlp_norm=True
@@ -96,6 +107,27 @@ FAMILIES: dict[str, Callable[[], nn.Module]] = {
         scale_attn_inner=True,
         use_rot_pos_emb=True,
         ref_feat_shape=(3, 3),
+    ),
+    "EVA, rotation of DINOv3, any size": partial(
+        _eva,
+        attn_type="rope",
+        rope_type="dinov3",
+        rope_rotate_half=True,
+        use_rot_pos_emb=True,
+        use_abs_pos_emb=False,
+        dynamic_img_size=True,
+        num_reg_tokens=2,
+        init_values=0.3,
+    ),
+    "EVA02, heads of 20, registers, LayerScale": partial(
+        _eva,
+        embed_dim=60,
+        qkv_fused=False,
+        scale_attn_inner=True,
+        use_rot_pos_emb=True,
+        ref_feat_shape=(3, 3),
+        num_reg_tokens=2,
+        init_values=0.4,
     ),
     "EVA02-E, norm after": partial(_eva, use_post_norm=True, qkv_fused=True),
     "EVA, inner norm and norm after": partial(_eva, use_post_norm=True, scale_attn_inner=True),

@@ -30,6 +30,19 @@ def trunk_of(visual: Any, kind: type) -> Any:
     return None
 
 
+def grid_of_trunk(visual: Any) -> tuple[int, int]:
+    """Return rows and columns of image tokens at the size of picture that the model takes.
+
+    A trunk made for any size is resized, positions and all, to that of the model's config.
+    """
+    trunk, size = visual.trunk, visual.image_size
+    rows, columns = trunk.patch_embed.grid_size
+    if trunk.dynamic_img_size:
+        both = (size, size) if isinstance(size, int) else tuple(size)
+        rows, columns = trunk.patch_embed.dynamic_feat_size(both)
+    return int(rows), int(columns)
+
+
 def timm_block(
     block: Any,
     index: int,

@@ -202,7 +202,7 @@ def _read(
     alpha: Float[Tensor, "image n_heads query token"],
     share: Float[Tensor, "image query"],
     v: Float[Tensor, "image n_heads token d_head"],
-    gate: Float[Tensor, "image n_heads query d_head"] | None,
+    gate: Float[Tensor, "image n_heads token d_head"] | None,
 ) -> Float[Tensor, "image n_heads image_token d_head"]:
     """Return Σ_i w_i α_ij v_j of image tokens j, the queries' gate applied."""
     image = slice(tower.prefix, None)

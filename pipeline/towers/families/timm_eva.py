@@ -13,6 +13,7 @@ from pipeline.towers.families.timm_vit import post_norm_mlp, pre_norm_mlp
 from pipeline.towers.timm_parts import (
     EVA,
     check_attention,
+    grid_of_trunk,
     maybe_norm,
     timm_block,
     timm_readout,
@@ -33,8 +34,7 @@ class TimmEva:
     def tower(self, visual: Any) -> Tower:
         """Say where things are."""
         trunk = visual.trunk
-        if trunk.dynamic_img_size:
-            raise Refused("its grid of tokens changes with the picture's size")
+        grid = grid_of_trunk(visual)
         readout = timm_readout(visual, trunk.num_prefix_tokens)
 
         def embed(pixels: Tensor) -> Tensor:
@@ -44,25 +44,25 @@ class TimmEva:
             family=self.name,
             visual=visual,
             embed=embed,
-            blocks=tuple(_block(b, i, _rope(trunk, i)) for i, b in enumerate(trunk.blocks)),
+            blocks=tuple(_block(b, i, _rope(trunk, i, grid)) for i, b in enumerate(trunk.blocks)),
             readout=readout,
             prefix=trunk.num_prefix_tokens,
-            grid=tuple(trunk.patch_embed.grid_size),
+            grid=grid,
             d_model=trunk.embed_dim,
             d_joint=readout.width(trunk.embed_dim),
         )
 
 
-def _rope(trunk: Any, layer: int) -> Callable[[], Tensor] | None:
+def _rope(trunk: Any, layer: int, grid: tuple[int, int]) -> Callable[[], Tensor] | None:
     """Return how the rotary positions of a layer are had: they depend on the grid alone."""
     if trunk.rope is None:
         return None
 
     def rope() -> Tensor:
-        if hasattr(trunk.rope, "feat_shape"):
+        if hasattr(trunk.rope, "feat_shape") and not trunk.dynamic_img_size:
             found = trunk.rope.get_embed()
         else:
-            found = trunk.rope.get_embed(shape=trunk.patch_embed.grid_size)
+            found = trunk.rope.get_embed(shape=grid)
         return found[layer] if trunk.rope_mixed else found
 
     return rope

@@ -13,6 +13,7 @@ from pipeline.towers.block import Block
 from pipeline.towers.timm_parts import (
     PLAIN,
     check_attention,
+    grid_of_trunk,
     maybe_norm,
     timm_block,
     timm_readout,
@@ -33,8 +34,6 @@ class TimmViT:
     def tower(self, visual: Any) -> Tower:
         """Say where things are."""
         trunk = visual.trunk
-        if trunk.dynamic_img_size:
-            raise Refused("its grid of tokens changes with the picture's size")
         readout = timm_readout(visual, trunk.num_prefix_tokens)
 
         def embed(pixels: Tensor) -> Tensor:
@@ -47,7 +46,7 @@ class TimmViT:
             blocks=tuple(_block(block, index) for index, block in enumerate(trunk.blocks)),
             readout=readout,
             prefix=trunk.num_prefix_tokens,
-            grid=tuple(trunk.patch_embed.grid_size),
+            grid=grid_of_trunk(visual),
             d_model=trunk.embed_dim,
             d_joint=readout.width(trunk.embed_dim),
         )

@@ -133,8 +133,12 @@ def naclip(tower: LiteralTower, b: int, text: Tensor, labels: Tensor) -> Tensor:
     return cosines(tower, b, last_block(tower, a, True), text)
 
 
-def second_path(tower: LiteralTower, operator: Callable[[Any], Tensor]) -> Tensor:
-    start = max(0, len(tower.layers) - 6)
+def value_value(layer: Any) -> Tensor:
+    return attention(layer.v, layer.v) @ layer.v
+
+
+def second_path(tower: LiteralTower, operator: Callable[[Any], Tensor], depth: int = 6) -> Tensor:
+    start = max(0, len(tower.layers) - depth)
     other = tower.layers[start].x
     for index in range(start, len(tower.layers)):
         other = other + tower.out(index, operator(tower.layers[index]))
@@ -143,7 +147,7 @@ def second_path(tower: LiteralTower, operator: Callable[[Any], Tensor]) -> Tenso
 
 @literal("surgery")
 def surgery(tower: LiteralTower, b: int, text: Tensor, labels: Tensor) -> Tensor:
-    return cosines(tower, b, second_path(tower, lambda la: attention(la.v, la.v) @ la.v), text)
+    return cosines(tower, b, second_path(tower, value_value), text)
 
 
 @literal("surgery-features")
@@ -157,15 +161,16 @@ def surgery_features(tower: LiteralTower, b: int, text: Tensor, labels: Tensor) 
 
 
 @literal("gem")
-def gem(tower: LiteralTower, b: int, text: Tensor, labels: Tensor) -> Tensor:
+def gem(tower: LiteralTower, b: int, text: Tensor, labels: Tensor, rounds: int = 1) -> Tensor:
     def operator(layer: Any) -> Tensor:
         out = torch.zeros_like(layer.v)
         for i in range(len(layer.x)):
             tau = sum(y.norm() for y in layer.y[i]) / len(layer.y[i]) / layer.v.shape[-1] ** 0.5
             for part in (layer.q, layer.k, layer.v):
                 unit = part[i] / part[i].norm(dim=-1, keepdim=True)
-                unit = (unit @ unit.mT * tau).softmax(-1) @ unit
-                unit = unit / unit.norm(dim=-1, keepdim=True)
+                for _ in range(rounds):
+                    unit = (unit @ unit.mT * tau).softmax(-1) @ unit
+                    unit = unit / unit.norm(dim=-1, keepdim=True)
                 out[i] += (unit @ unit.mT * tau).softmax(-1) @ layer.v[i] / 3
         return out
 
