@@ -55,17 +55,20 @@ def _compare(case: Case, batch: int, device: torch.device, rounds: int) -> list[
     size = loaded.record.preprocessing.image_size
     pixels = torch.randn(batch, 3, *size, device=device)
     difference = decomposer.check(pixels)
-    plain, scan = [], []
+    plain, scan, busy = [], [], []
     with torch.inference_mode():
         for _ in range(rounds + 1):
+            started = time.process_time()
             plain.append(seconds(lambda: loaded.clip.encode_image(pixels), device))
+            between = time.process_time()
             scan.append(seconds(lambda: decomposer(pixels), device))
+            busy.append((time.process_time() - between) / (between - started))
+    ratio = statistics.median(scan[1:]) / statistics.median(plain[1:])
     note = (
         f"{case.model}, layers {case.layers or 'as without a word'}, fp32, {device.type}, "
         f"batch {batch}, medians of {rounds}: {statistics.median(scan[1:]):.2f} s over "
-        f"{statistics.median(plain[1:]):.2f} s"
+        f"{statistics.median(plain[1:]):.2f} s; of processor time {statistics.median(busy[1:]):.3f}"
     )
-    ratio = statistics.median(scan[1:]) / statistics.median(plain[1:])
     return [
         Row("scan of a batch over encode_image", ratio, "x", case.bar, note),
         Row("largest difference of parts' sum", difference, "", 2e-5, case.model),

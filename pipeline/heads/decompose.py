@@ -354,7 +354,7 @@ class Decomposer:
             sums.append(self.sum_pool(found))
         off = max(float((total - own).abs().max()) for total in sums)
         allowed = TOLERANCE[self.tower.dtype]
-        if self.tower.mixed and self.tower.readout.single and off <= allowed:
+        if self.tower.mixed and off <= allowed:
             # the model's own forward rounds its residual stream: the walk's is compared closely
             off = max(float((total - found.embedding).abs().max()) for total in sums)
             allowed = MIXED

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from pipeline.towers import norms
 from pipeline.towers.block import Attended, Block, Written
 from pipeline.towers.tower import Inputs, Tower
 
@@ -95,12 +96,16 @@ def forward_parts(
 
 
 def _written(tower: Tower, block: Block, o: Float[Tensor, "image n_heads token d_head"]) -> Written:
-    """Return what a block writes; of the one token that is read, without half precision's rounding.
+    """Return what a block writes; to the tokens that are read, without half precision's rounding.
 
-    A head's part is o · T in single precision: what is added must be the same.
+    A head's part is o · T in single precision: what is added must be the same. Where all tokens
+    count alike the rounding of each is lost in their mean; behind a pool a few may count for all.
     """
-    if not (tower.mixed and tower.readout.single):
+    readout = tower.readout
+    if not tower.mixed or (readout.pool is None and not readout.single):
         return block.write(o)
+    if readout.pool is not None:
+        return block.write(o, wide=True)
     read = block.write(o[:, :, :1], wide=True)
     if o.shape[2] == 1:
         return read
@@ -122,5 +127,5 @@ def _kept(
         return o.transpose(1, 2).clone()
     read = o[:, :, readout.tokens]
     if readout.early:
-        return read.mean(dim=2, keepdim=True).transpose(1, 2)
+        return norms.mean_of(read, dim=2).transpose(1, 2)
     return read.transpose(1, 2)

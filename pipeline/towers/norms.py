@@ -24,6 +24,11 @@ def wide(x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def mean_of(x: Float[Tensor, "*axes"], dim: int) -> Float[Tensor, "*axes"]:
+    """Return the mean along an axis, which is kept, in single precision at least."""
+    return x.mean(dim=dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
 def sigma_of(norm: nn.Module, x: Float[Tensor, "*axes d"]) -> Float[Tensor, "*axes"]:
     """Return the scale that a LayerNorm divides by, sqrt(var + eps), in single precision at least.
 

@@ -132,7 +132,7 @@ class Readout:
             # a copy: a view would keep every layer's tokens in memory to the end of the pass
             return x[:, :1].clone()
         read = x[:, self.tokens]
-        return read.mean(dim=1, keepdim=True) if self.early else read
+        return norms.mean_of(read, dim=1) if self.early else read
 
     def embed(self, z: Float[Tensor, "image token d_model"]) -> Float[Tensor, "image d_joint"]:
         """Return the embedding of the last residual stream, as the tower itself computes it.
