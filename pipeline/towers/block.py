@@ -177,6 +177,20 @@ class Block:
             added = added * self.gain
         return Written(added, heads, bias)
 
+    def mean_written(
+        self, o: Float[Tensor, "image n_heads token d_head"]
+    ) -> Float[Tensor, "image 1 d_model"]:
+        """Return the mean over tokens of what heads' outputs add, in single precision at least.
+
+        One row a picture goes through the output projection. Not with a LayerNorm after it.
+        """
+        assert self.post is None
+        o = norms.wide(o)
+        merged = (o if self.head_scale is None else o * self.head_scale).transpose(1, 2).flatten(2)
+        merged = merged if self.inner is None else self.inner(merged)
+        mean = linear_in_wider(merged.mean(dim=1, keepdim=True), self.out.weight, self.out.bias)
+        return mean if self.gain is None else mean * self.gain
+
     def after(
         self, x: Float[Tensor, "image token d_model"]
     ) -> Float[Tensor, "image token d_model"]:

@@ -98,20 +98,26 @@ def forward_parts(
 def _written(tower: Tower, block: Block, o: Float[Tensor, "image n_heads token d_head"]) -> Written:
     """Return what a block writes; to the tokens that are read, without half precision's rounding.
 
-    A head's part is o · T in single precision: what is added must be the same. Where all tokens
-    count alike the rounding of each is lost in their mean; behind a pool a few may count for all.
+    A head's part is o · T in single precision: what is added must be the same. Of a mean over
+    tokens it is enough that the mean is.
     """
     readout = tower.readout
-    if not tower.mixed or (readout.pool is None and not readout.single):
+    if not tower.mixed:
         return block.write(o)
-    if readout.pool is not None:
+    if readout.single:
+        read = block.write(o[:, :, :1], wide=True)
+        if o.shape[2] == 1:
+            return read
+        update = block.write(o).update.float()
+        update[:, :1] = read.update
+        return Written(update, read.heads, read.bias)
+    if not readout.early or block.post is not None:
         return block.write(o, wide=True)
-    read = block.write(o[:, :, :1], wide=True)
-    if o.shape[2] == 1:
-        return read
-    update = block.write(o).update.float()
-    update[:, :1] = read.update
-    return Written(update, read.heads, read.bias)
+    written = block.write(o)
+    update, tokens = written.update.float(), readout.tokens
+    off = block.mean_written(o[:, :, tokens]) - norms.mean_of(update[:, tokens], dim=1)
+    update[:, tokens] += off
+    return Written(update, written.heads, written.bias)
 
 
 def _kept(

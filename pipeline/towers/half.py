@@ -9,23 +9,28 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from open_clip.timm_model import TimmModel
-from open_clip.transformer import AttentionalPooler, VisionTransformer
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.towers.norms import is_layer_norm
 
+# The pooler's query, scales of heads, LayerScale.
+_BETWEEN = ("query", "head_scale", "gamma")
+
 
 def hold_products(visual: Any, dtype: torch.dtype) -> None:
     """Have a timm tower in half precision compute its norms in float32 and its products in half.
 
-    Its modules take either: what comes in is cast, and a norm gives back what it was given. CoCa's
-    query, which open_clip leaves in float32 between matrices in half, is cast: it fails otherwise.
+    Its modules take either: what comes in is cast, and a norm gives back what it was given. Of
+    open_clip's own, what it leaves in float32 between matrices in half is cast: it fails otherwise.
     """
     if dtype not in (torch.float16, torch.bfloat16):
         return
-    if type(visual) is VisionTransformer and type(visual.attn_pool) is AttentionalPooler:
-        visual.attn_pool.query.data = visual.attn_pool.query.data.to(dtype)
+    if type(visual) is VisionTransformer:
+        for name, parameter in visual.named_parameters():
+            if name.rsplit(".", 1)[-1] in _BETWEEN:
+                parameter.data = parameter.data.to(dtype)
     if type(visual) is not TimmModel:
         return
     module: Any

@@ -24,7 +24,7 @@ def wide(x: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def mean_of(x: Float[Tensor, "*axes"], dim: int) -> Float[Tensor, "*axes"]:
+def mean_of(x: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
     """Return the mean along an axis, which is kept, in single precision at least."""
     return x.mean(dim=dim, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
 

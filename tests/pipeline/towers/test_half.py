@@ -55,11 +55,11 @@ def test_timm_towers_run_in_half_precision(name: str) -> None:
     "vision",
     [
         {"attentional_pool": True, "attn_pooler_heads": 4},
-        {"pool_type": "avg"},
+        {"pool_type": "avg", "ls_init_value": 0.3},
         {"pool_type": "avg", "final_ln_after_pool": True, "scale_attn": True, "scale_heads": True},
         {"layers": [1, 1, 1, 1], "width": 4, "head_width": 16, "image_size": 64},
     ],
-    ids=["CoCa", "average after the norm", "custom, average before", "ResNet"],
+    ids=["CoCa", "average after the norm, LayerScale", "custom, average before", "ResNet"],
 )
 def test_parts_of_open_clips_own_sum_in_half_precision(
     tiny_config: Path, tmp_path: Path, vision: dict[str, object], precision: Precision
