@@ -8,11 +8,13 @@ from typing import Any
 
 import duckdb
 
+from schemas.files import IMAGES
 from schemas.macros import MACROS
 from schemas.relations import Column, Table
 from schemas.runs import RunRecord
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
 from warehouse.database.by_hand import set_by_hand
+from warehouse.database.carried import Carried, version_before
 from warehouse.database.covariances import load_covariances
 from warehouse.database.inventory import Result, Source, utc
 from warehouse.database.loading import load_sql
@@ -60,7 +62,7 @@ def build(
         UnknownName: no such head or role to materialise, and it is asked for now.
     """
     path, default = str(version.building), sources[-1].scan.name if sources else None
-    with duckdb.connect() as con:
+    with duckdb.connect() as con, version_before(con, warehouse) as before:
         con.execute(render("ATTACH :path AS building (STORAGE_VERSION 'v1.4.0')", path=path))
         con.execute("USE building")
         # one transaction, not one a statement: each would wait for the disk
@@ -72,8 +74,8 @@ def build(
         for table in sorted(TABLES, key=lambda t: t.kind == "view"):
             con.execute(_table(table) if table.kind == "table" else _view(table, sources))
         layers = _create_layers(con, sources)
-        _load_scans(con, sources, default)
-        load_metadata(con, warehouse, sources)
+        _load_scans(con, sources, default, before)
+        load_metadata(con, warehouse, sources, before)
         _load_results(con, results)
         set_by_hand(con, warehouse, sources)
         _load_pools(con, warehouse)
@@ -176,7 +178,10 @@ def _create_layers(con: duckdb.DuckDBPyConnection, sources: Sequence[Source]) ->
 
 
 def _load_scans(
-    con: duckdb.DuckDBPyConnection, sources: Sequence[Source], default: str | None
+    con: duckdb.DuckDBPyConnection,
+    sources: Sequence[Source],
+    default: str | None,
+    before: Carried,
 ) -> None:
     for source in sources:
         name, snapshot = source.scan.name, source.snapshot
@@ -194,11 +199,14 @@ def _load_scans(
                 "is_default": name == default,
             },
         )
-        if source.shards:
-            paths = source.files("images.parquet", source.shards)
+        kept, others = before.of(source)
+        if kept:
+            con.execute(load("load/image_index_before"), {"scan": name, "shards": kept})
+        if others:
+            paths = source.files(IMAGES, others)
             con.execute(load("load/image_index"), {"scan": name, "paths": paths})
-            if source.moments is not None:
-                load_covariances(con, name, source.moments)
+        if source.shards and source.moments is not None:
+            load_covariances(con, name, source.moments)
         every = [live.shard for live in snapshot.shards]
         if every:
             paths = source.files("rejects.parquet", every)

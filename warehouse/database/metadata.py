@@ -14,6 +14,7 @@ import duckdb
 
 from schemas.files import IMAGES
 from schemas.tables import TABLES
+from warehouse.database.carried import Carried
 from warehouse.database.inventory import Source
 from warehouse.database.notes import read_note, write_note
 from warehouse.database.sqltext import Sql, identifier, load, render
@@ -41,9 +42,15 @@ KINDS: Final = "kinds"
 
 
 def load_metadata(
-    con: duckdb.DuckDBPyConnection, warehouse: Warehouse, sources: Sequence[Source]
+    con: duckdb.DuckDBPyConnection,
+    warehouse: Warehouse,
+    sources: Sequence[Source],
+    before: Carried,
 ) -> None:
-    """Add a column per metadata name to `image_metadata`, and fill it."""
+    """Add a column per metadata name to `image_metadata`, and fill it.
+
+    Rows are taken over from the version before only where it has the same columns.
+    """
     types: dict[str, str] = {}
     for kinds in _kinds(con, warehouse, sources):
         for name, kind in kinds.items():
@@ -66,16 +73,23 @@ def load_metadata(
                 text=f"{name!r} of the listing.",
             )
         )
+    if _columns(con, "building") != _columns(con, "before"):
+        before = Carried()
     pointers = [_pointer(name) for name in types]
     for source in sources:
-        if source.shards:
-            sql = load(
-                "metadata/load",
-                scan=source.scan.name,
-                pointers=pointers,
-                columns=_values(types),
-            )
-            con.execute(sql, {"paths": source.files(IMAGES, source.shards)})
+        scan, (kept, others) = source.scan.name, before.of(source)
+        if kept:
+            con.execute(load("metadata/load_before"), {"scan": scan, "shards": kept})
+        if others:
+            sql = load("metadata/load", scan=scan, pointers=pointers, columns=_values(types))
+            con.execute(sql, {"paths": source.files(IMAGES, others)})
+
+
+def _columns(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, ...]]:
+    """Return names, types and comments of the columns that metadata has made."""
+    (table,) = (t for t in TABLES if t.name == "image_metadata")
+    rows = con.execute(load("metadata/columns"), {"database": database}).fetchall()
+    return rows[len(table.columns) :]
 
 
 def _kinds(

@@ -20,6 +20,7 @@ from schemas.errors import StoreError
 from schemas.runs import RunRecord
 from warehouse.database import versions
 from warehouse.database.build import build
+from warehouse.database.carried import note_rows
 from warehouse.database.intact import check_sources
 from warehouse.database.inventory import find_results, find_sources
 from warehouse.files.layout import Warehouse
@@ -105,6 +106,7 @@ def publish(
                     f"{warehouse.root} could not be published: {text}; run headatlas verify"
                 ) from error
             versions.install(warehouse, version)
+            note_rows(warehouse, version, sources)
         versions.prune(warehouse, chosen.keep)
     return Published(
         path=version.database,
