@@ -14,13 +14,14 @@ from schemas.relations import Column, Table
 from schemas.runs import RunRecord
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
 from warehouse.database.by_hand import set_by_hand
-from warehouse.database.carried import Carried, version_before
+from warehouse.database.carried import ROWS, Carried, noted_rows, version_before
 from warehouse.database.covariances import load_covariances
 from warehouse.database.inventory import Result, Source, utc
 from warehouse.database.loading import load_sql
 from warehouse.database.macros import definition, in_order
 from warehouse.database.materialise import Head, chosen_heads, fill, missing
-from warehouse.database.metadata import load_metadata
+from warehouse.database.metadata import KINDS, load_metadata
+from warehouse.database.notes import Note
 from warehouse.database.role_views import create_roles, view_name
 from warehouse.database.sqltext import Sql, Value, identifier, load, render
 from warehouse.database.versions import Version
@@ -51,12 +52,12 @@ def build(
     *,
     carried: bool,
     running: RunRecord | None,
-) -> tuple[list[Head], tuple[str, ...]]:
+) -> tuple[list[Head], tuple[str, ...], dict[str, Note]]:
     """Write the whole database to `version.building`.
 
     Returns:
-        The heads materialised; and what of `materialise` is not there any more, where it is
-        `carried` over from an older version.
+        The heads materialised; what of `materialise` is not there any more, where it is
+        `carried` over from an older version; and what is to be noted once the version is in place.
 
     Raises:
         UnknownName: no such head or role to materialise, and it is asked for now.
@@ -75,7 +76,7 @@ def build(
             con.execute(_table(table) if table.kind == "table" else _view(table, sources))
         layers = _create_layers(con, sources)
         _load_scans(con, sources, default, before)
-        load_metadata(con, warehouse, sources, before)
+        kinds = load_metadata(con, warehouse, sources, before)
         _load_results(con, results)
         set_by_hand(con, warehouse, sources)
         _load_pools(con, warehouse)
@@ -107,7 +108,7 @@ def build(
         con.execute("CHECKPOINT building")
         con.execute("USE memory")
         con.execute("DETACH building")
-    return heads, gone
+    return heads, gone, {KINDS: kinds, ROWS: noted_rows(version, sources)}
 
 
 def _table(table: Table) -> Sql:

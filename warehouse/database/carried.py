@@ -16,7 +16,7 @@ import duckdb
 
 from warehouse.database import versions
 from warehouse.database.inventory import Source
-from warehouse.database.notes import read_note, write_note
+from warehouse.database.notes import Note, read_note
 from warehouse.database.sqltext import render, template
 from warehouse.files.layout import Warehouse
 
@@ -68,13 +68,13 @@ def version_before(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> Iter
         con.execute("DETACH before")
 
 
-def note_rows(warehouse: Warehouse, version: versions.Version, sources: Sequence[Source]) -> None:
-    """Note what the rows of a version that is in place were made of."""
+def noted_rows(version: versions.Version, sources: Sequence[Source]) -> Note:
+    """Return what is to be noted as `ROWS` once the version is in place: what its rows are of."""
     shards = {
         source.scan.name: {s.shard: s.manifest_sha256 for s in source.snapshot.shards if s.rows}
         for source in sources
     }
-    write_note(warehouse, ROWS, {"of": [version.number, _statements()], "shards": shards})
+    return {"of": [version.number, _statements()], "shards": shards}
 
 
 def _statements() -> str:

@@ -17,7 +17,7 @@ from schemas.errors import CorruptStore
 from schemas.files import IMAGES, REJECTS
 from schemas.manifest import LiveShard
 from warehouse.database.inventory import Source
-from warehouse.database.notes import read_note, write_note
+from warehouse.database.notes import Note, read_note
 from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.store.shards import MANIFEST, load_manifest, require_intact
@@ -30,8 +30,11 @@ _SETTLED: Final = 2_000_000_000
 State = list[Any]
 
 
-def check_sources(warehouse: Warehouse, sources: Sequence[Source]) -> None:
+def check_sources(warehouse: Warehouse, sources: Sequence[Source]) -> Note:
     """Check what is loaded of the live shards, images and rejects, against what was written.
+
+    Returns:
+        What is to be noted as `CHECKED` once the version is in place.
 
     Raises:
         CorruptStore: a file is missing, or its bytes are not those that were written.
@@ -50,12 +53,11 @@ def check_sources(warehouse: Warehouse, sources: Sequence[Source]) -> None:
         # all are waited for, and the first that fails is raised
         states = list(pool.map(one, live))
     latest = time.time_ns() - _SETTLED
-    now = {
+    return {
         _name(*found): state
         for found, state in zip(live, states, strict=True)
         if all(max(times) < latest for _, _, *times in state[1:])
     }
-    write_note(warehouse, CHECKED, now)
 
 
 def _name(scan: ScanDir, shard: LiveShard) -> str:

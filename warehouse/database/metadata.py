@@ -16,7 +16,7 @@ from schemas.files import IMAGES
 from schemas.tables import TABLES
 from warehouse.database.carried import Carried
 from warehouse.database.inventory import Source
-from warehouse.database.notes import read_note, write_note
+from warehouse.database.notes import Note, read_note
 from warehouse.database.sqltext import Sql, identifier, load, render
 from warehouse.files.layout import Warehouse
 
@@ -46,13 +46,17 @@ def load_metadata(
     warehouse: Warehouse,
     sources: Sequence[Source],
     before: Carried,
-) -> None:
+) -> Note:
     """Add a column per metadata name to `image_metadata`, and fill it.
 
     Rows are taken over from the version before only where it has the same columns.
+
+    Returns:
+        What is to be noted as `KINDS` once the version is in place.
     """
     types: dict[str, str] = {}
-    for kinds in _kinds(con, warehouse, sources):
+    noted = _kinds(con, warehouse, sources)
+    for kinds in noted.values():
         for name, kind in kinds.items():
             types[name] = _common(types.get(name, "NULL"), kind)
     every = [path for source in sources for path in source.files(IMAGES, source.shards)]
@@ -83,6 +87,7 @@ def load_metadata(
         if others:
             sql = load("metadata/load", scan=scan, pointers=pointers, columns=_values(types))
             con.execute(sql, {"paths": source.files(IMAGES, others)})
+    return noted
 
 
 def _columns(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, ...]]:
@@ -94,7 +99,7 @@ def _columns(con: duckdb.DuckDBPyConnection, database: str) -> list[tuple[str, .
 
 def _kinds(
     con: duckdb.DuckDBPyConnection, warehouse: Warehouse, sources: Sequence[Source]
-) -> list[dict[str, str]]:
+) -> dict[str, dict[str, str]]:
     """Return the kind of each name's values, by shard: a shard never changes, so it is noted."""
     before = read_note(warehouse, KINDS)
     found: dict[str, dict[str, str]] = {}
@@ -111,8 +116,7 @@ def _kinds(
         rows = con.execute(load("metadata/structure"), {"paths": list(unknown)}).fetchall()
         for path, structure in rows:
             found[unknown[path]] = _kinds_of(structure)
-    write_note(warehouse, KINDS, found)
-    return list(found.values())
+    return found
 
 
 def _kinds_of(structure: str | None) -> dict[str, str]:

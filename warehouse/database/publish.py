@@ -20,9 +20,9 @@ from schemas.errors import StoreError
 from schemas.runs import RunRecord
 from warehouse.database import versions
 from warehouse.database.build import build
-from warehouse.database.carried import note_rows
-from warehouse.database.intact import check_sources
+from warehouse.database.intact import CHECKED, check_sources
 from warehouse.database.inventory import find_results, find_sources
+from warehouse.database.notes import write_note
 from warehouse.files.layout import Warehouse
 
 
@@ -88,10 +88,10 @@ def publish(
             before.keep if keep is None else keep,
         )
         with versions.reserved(warehouse, shown, chosen) as version:
-            check_sources(warehouse, sources)
+            checked = check_sources(warehouse, sources)
             results = find_results(warehouse, sources)
             try:
-                heads, gone = build(
+                heads, gone, notes = build(
                     warehouse,
                     version,
                     sources,
@@ -106,7 +106,8 @@ def publish(
                     f"{warehouse.root} could not be published: {text}; run headatlas verify"
                 ) from error
             versions.install(warehouse, version)
-            note_rows(warehouse, version, sources)
+            for name, note in {CHECKED: checked, **notes}.items():
+                write_note(warehouse, name, note)
         versions.prune(warehouse, chosen.keep)
     return Published(
         path=version.database,
