@@ -7,6 +7,7 @@ done once a step is done for all of them.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from pipeline.heads.span import SPANNED, Pursuit, deflate, deflate_each
 
-_ROUNDING: Final = 16 * float(np.finfo(np.float32).eps)
+ROUNDING: Final = 16 * float(np.finfo(np.float32).eps)
 # Texts of a head that are decided among in float64; with more, all scores are made anew.
 _MANY: Final = 64
 
@@ -23,7 +24,11 @@ class Decided(Pursuit):
     """Some heads of one width, each with the projections of its own.
 
     Attributes:
+        r: the texts' projections, one column each.
+        texts: which texts of the pool these are.
+        weight: ‖r‖² times how much larger the text is than its projection: so rounding grows.
         slack: of each head, the bound of a score's error per `weight`; grows with every step.
+        anew: heads whose scores were made anew of what is left of Σ.
     """
 
     def __init__(
@@ -54,11 +59,29 @@ class Decided(Pursuit):
         here = np.where(length > 0, length, 1)
         if renormalise:
             self.r /= here[:, None]
-        # ‖r‖² times how much larger the text is than its projection: so rounding grows
         self.weight = np.sqrt((single * single).sum(axis=0)) / here
         self.weight *= 1 if renormalise else length * length
-        self.slack = _ROUNDING * np.linalg.norm(sigma, axis=(1, 2))
-        self._heaviest = self.weight.max(axis=1, initial=0)
+        self.slack = ROUNDING * np.linalg.norm(sigma, axis=(1, 2))
+        self.heaviest = self.weight.max(axis=1, initial=0)
+        self.texts = np.broadcast_to(np.arange(len(pool)), self.weight.shape)
+        self.anew = np.zeros(len(sigma), bool)
+
+    def among(self, texts: Int[np.ndarray, "head k"]) -> "Decided":
+        """Return the same heads with some of the texts each, ascending."""
+        found = copy(self)
+        found.r = np.stack([r[:, some] for r, some in zip(self.r, texts, strict=True)])
+        found.weight = np.take_along_axis(self.weight, texts, axis=1)
+        found.heaviest, found.texts = found.weight.max(axis=1), texts
+        found.slack, found.anew = self.slack.copy(), np.zeros(len(texts), bool)
+        return found
+
+    def only(self, head: int) -> "Decided":
+        """Return one of the heads; what is written into it is written here."""
+        found, one = copy(self), slice(head, head + 1)
+        for name in ("sigma", "total", "frames_q", "r", "weight", "heaviest", "texts"):
+            setattr(found, name, getattr(self, name)[one])
+        found.slack, found.anew = self.slack[one], self.anew[one]
+        return found
 
     def first_scores(self) -> Float32[np.ndarray, "head text"]:
         """Return rᵀ Σ r of every text."""
@@ -74,7 +97,7 @@ class Decided(Pursuit):
 
     def project(self, head: int, texts: Int[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
         """Return some texts' projections in float64."""
-        found: np.ndarray = self.pool[texts] @ self.frames_q[head]
+        found: np.ndarray = self.pool[self.texts[head, texts]] @ self.frames_q[head]
         if self.renormalise:
             norm = np.linalg.norm(found, axis=1, keepdims=True)
             found /= np.where(norm > 0, norm, 1)
@@ -108,7 +131,7 @@ class Decided(Pursuit):
         top = score.argmax(axis=1)
         low = score[heads, top] - self.slack * self.weight[heads, top]
         # no text's bound is larger than the heaviest's
-        reach = (low - self.slack * self._heaviest).astype(np.float32)
+        reach = (low - self.slack * self.heaviest).astype(np.float32)
         return top, (score >= reach[:, None]).sum(axis=1)
 
     def _decide(
@@ -121,7 +144,7 @@ class Decided(Pursuit):
         while True:
             close = self._close(head, score)
             if len(close) > _MANY:
-                self._refresh(head, score, basis)
+                self.refresh(head, score, basis)
                 close = self._close(head, score)
             if not len(close):
                 return -1, np.zeros(self.width)
@@ -142,7 +165,7 @@ class Decided(Pursuit):
         bound = self.slack[head] * self.weight[head]
         return np.flatnonzero(score + bound >= score[top] - bound[top])
 
-    def _refresh(
+    def refresh(
         self,
         head: int,
         score: Float32[np.ndarray, " text"],
@@ -151,7 +174,7 @@ class Decided(Pursuit):
         """Make the scores anew of what is left of Σ, by whose norm their error is then bounded."""
         left = deflate(deflate(self.sigma[head], basis).T, basis)
         score[score > -np.inf] = self._scores_of(head, left)[score > -np.inf]
-        self.slack[head] = _ROUNDING * float(np.linalg.norm(left))
+        self.slack[head], self.anew[head] = ROUNDING * float(np.linalg.norm(left)), True
 
     def apply(self, u: Float[np.ndarray, "head d"]) -> Float[np.ndarray, "head d"]:
         """Return Σ u."""
@@ -171,7 +194,7 @@ class Decided(Pursuit):
             change = along @ r
             change *= across @ r
             mine += change
-        self.slack += _ROUNDING * np.linalg.norm(v, axis=1)
+        self.slack += ROUNDING * np.linalg.norm(v, axis=1)
 
 
 def _spanned(
