@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -37,7 +37,7 @@ from benchmarks import (
 )
 from benchmarks.rows import Row
 
-ALL: dict[str, Callable[[Path], list[Row]]] = {
+ALL: dict[str, Callable[[Path], Iterable[Row]]] = {
     "encode": lambda work: encode.run(),
     "readouts": lambda work: encode.run(encode.READ_OUTS),
     "readout-memory": lambda work: read_out_memory.run(),

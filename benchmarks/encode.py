@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,11 +41,12 @@ READ_OUTS = (
 )
 
 
-def run(cases: Sequence[Case] = CLASS_TOKEN, rounds: int = ROUNDS) -> list[Row]:
+def run(cases: Sequence[Case] = CLASS_TOKEN, rounds: int = ROUNDS) -> Iterator[Row]:
     """Time both on the same batch in turns; the ratio is of medians."""
     device = pick_device()
     factor = 16 if device.type == "cuda" else 1
-    return [row for case in cases for row in _compare(case, case.batch * factor, device, rounds)]
+    for case in cases:
+        yield from _compare(case, case.batch * factor, device, rounds)
 
 
 def _compare(case: Case, batch: int, device: torch.device, rounds: int) -> list[Row]:
