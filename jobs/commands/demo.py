@@ -232,6 +232,8 @@ def _scan(root: Path, listing: Path, name: str, labels: str, weights: str) -> No
             scan=name,
             shard_size=1024,
             batch_size=128,
+            # what effects and ablations of the whole model replace a part by
+            store=("means",) if name == SCAN else (),
         )
     )
 
