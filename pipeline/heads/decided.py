@@ -7,7 +7,6 @@ done once a step is done for all of them.
 """
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Int
 
 from pipeline.heads.span import SPANNED, Pursuit, deflate, deflate_each
 
-ROUNDING: Final = 16 * float(np.finfo(np.float32).eps)
+_ROUNDING: Final = 16 * float(np.finfo(np.float32).eps)
 # Texts of a head that are decided among in float64; with more, all scores are made anew.
 _MANY: Final = 64
 
@@ -24,11 +23,7 @@ class Decided(Pursuit):
     """Some heads of one width, each with the projections of its own.
 
     Attributes:
-        r: the texts' projections, one column each.
-        texts: which texts of the pool these are.
-        weight: ‖r‖² times how much larger the text is than its projection: so rounding grows.
         slack: of each head, the bound of a score's error per `weight`; grows with every step.
-        anew: heads whose scores were made anew of what is left of Σ.
     """
 
     def __init__(
@@ -49,39 +44,23 @@ class Decided(Pursuit):
             single: the texts, float32, one column each.
             renormalise: make the projections unit-norm.
         """
-        self.sigma, self.frames_q, self.pool = sigma, frames_q, pool
+        self.sigma, self.pool = sigma, pool
+        # one direction a row: read twice as fast for one text
+        self._frames = [np.ascontiguousarray(q.T, np.float64) for q in frames_q]
         self.renormalise = renormalise
         self.width = sigma.shape[1]
         self.total = np.trace(sigma, axis1=1, axis2=2)
-        stacked = np.concatenate([q.astype(np.float32) for q in frames_q], axis=1)
-        self.r = (stacked.T @ single).reshape(len(sigma), self.width, -1)
+        stacked = np.concatenate([frame.astype(np.float32) for frame in self._frames])
+        self.r = (stacked @ single).reshape(len(sigma), self.width, -1)
         length = np.sqrt([(r * r).sum(axis=0) for r in self.r])
         here = np.where(length > 0, length, 1)
         if renormalise:
             self.r /= here[:, None]
+        # ‖r‖² times how much larger the text is than its projection: so rounding grows
         self.weight = np.sqrt((single * single).sum(axis=0)) / here
         self.weight *= 1 if renormalise else length * length
-        self.slack = ROUNDING * np.linalg.norm(sigma, axis=(1, 2))
-        self.heaviest = self.weight.max(axis=1, initial=0)
-        self.texts = np.broadcast_to(np.arange(len(pool)), self.weight.shape)
-        self.anew = np.zeros(len(sigma), bool)
-
-    def among(self, texts: Int[np.ndarray, "head k"]) -> "Decided":
-        """Return the same heads with some of the texts each, ascending."""
-        found = copy(self)
-        found.r = np.stack([r[:, some] for r, some in zip(self.r, texts, strict=True)])
-        found.weight = np.take_along_axis(self.weight, texts, axis=1)
-        found.heaviest, found.texts = found.weight.max(axis=1), texts
-        found.slack, found.anew = self.slack.copy(), np.zeros(len(texts), bool)
-        return found
-
-    def only(self, head: int) -> "Decided":
-        """Return one of the heads; what is written into it is written here."""
-        found, one = copy(self), slice(head, head + 1)
-        for name in ("sigma", "total", "frames_q", "r", "weight", "heaviest", "texts"):
-            setattr(found, name, getattr(self, name)[one])
-        found.slack, found.anew = self.slack[one], self.anew[one]
-        return found
+        self.slack = _ROUNDING * np.linalg.norm(sigma, axis=(1, 2))
+        self._heaviest = self.weight.max(axis=1, initial=0)
 
     def first_scores(self) -> Float32[np.ndarray, "head text"]:
         """Return rᵀ Σ r of every text."""
@@ -95,11 +74,11 @@ class Decided(Pursuit):
         found: np.ndarray = along.sum(axis=0)
         return found
 
-    def project(self, head: int, texts: Int[np.ndarray, " k"]) -> Float[np.ndarray, "k d"]:
-        """Return some texts' projections in float64."""
-        found: np.ndarray = self.pool[self.texts[head, texts]] @ self.frames_q[head]
+    def project(self, head: int, texts: int | Int[np.ndarray, " k"]) -> Float[np.ndarray, "*k d"]:
+        """Return a text's projection in float64, or those of some."""
+        found: np.ndarray = self.pool[texts] @ self._frames[head].T
         if self.renormalise:
-            norm = np.linalg.norm(found, axis=1, keepdims=True)
+            norm = np.linalg.norm(found, axis=-1, keepdims=True)
             found /= np.where(norm > 0, norm, 1)
         return found
 
@@ -111,11 +90,11 @@ class Decided(Pursuit):
     ) -> tuple[Int[np.ndarray, " head"], Float[np.ndarray, "head d"]]:
         """Return each head's next text and its deflated projection; −1 where all are spanned."""
         best, residual = np.full(len(score), -1), np.zeros((len(score), self.width))
-        top, count = self._lead(score)
-        certain = going & (count == 1)
+        top, alone = self._lead(score)
+        certain = going & alone
         whole = np.zeros((len(score), self.width))
         for head in np.flatnonzero(certain).tolist():
-            whole[head] = self.project(head, top[head : head + 1])[0]
+            whole[head] = self.project(head, int(top[head]))
         left = deflate_each(whole, basis)
         certain &= ~_spanned(left, whole)
         best[certain], residual[certain] = top[certain], left[certain]
@@ -125,14 +104,17 @@ class Decided(Pursuit):
 
     def _lead(
         self, score: Float32[np.ndarray, "head text"]
-    ) -> tuple[Int[np.ndarray, " head"], Int[np.ndarray, " head"]]:
-        """Return each head's text of the highest score, and how many texts may reach it."""
+    ) -> tuple[Int[np.ndarray, " head"], Bool[np.ndarray, " head"]]:
+        """Return each head's text of the highest score, and whether no other can reach it."""
         heads = np.arange(len(score))
         top = score.argmax(axis=1)
-        low = score[heads, top] - self.slack * self.weight[heads, top]
+        highest = score[heads, top]
+        score[heads, top] = -np.inf
+        second = score.max(axis=1)
+        score[heads, top] = highest
         # no text's bound is larger than the heaviest's
-        reach = (low - self.slack * self.heaviest).astype(np.float32)
-        return top, (score >= reach[:, None]).sum(axis=1)
+        bound = self.slack * (self.weight[heads, top] + self._heaviest)
+        return top, second < highest - bound
 
     def _decide(
         self,
@@ -144,7 +126,7 @@ class Decided(Pursuit):
         while True:
             close = self._close(head, score)
             if len(close) > _MANY:
-                self.refresh(head, score, basis)
+                self._refresh(head, score, basis)
                 close = self._close(head, score)
             if not len(close):
                 return -1, np.zeros(self.width)
@@ -165,7 +147,7 @@ class Decided(Pursuit):
         bound = self.slack[head] * self.weight[head]
         return np.flatnonzero(score + bound >= score[top] - bound[top])
 
-    def refresh(
+    def _refresh(
         self,
         head: int,
         score: Float32[np.ndarray, " text"],
@@ -174,7 +156,7 @@ class Decided(Pursuit):
         """Make the scores anew of what is left of Σ, by whose norm their error is then bounded."""
         left = deflate(deflate(self.sigma[head], basis).T, basis)
         score[score > -np.inf] = self._scores_of(head, left)[score > -np.inf]
-        self.slack[head], self.anew[head] = ROUNDING * float(np.linalg.norm(left)), True
+        self.slack[head] = _ROUNDING * float(np.linalg.norm(left))
 
     def apply(self, u: Float[np.ndarray, "head d"]) -> Float[np.ndarray, "head d"]:
         """Return Σ u."""
@@ -194,7 +176,7 @@ class Decided(Pursuit):
             change = along @ r
             change *= across @ r
             mine += change
-        self.slack += ROUNDING * np.linalg.norm(v, axis=1)
+        self.slack += _ROUNDING * np.linalg.norm(v, axis=1)
 
 
 def _spanned(

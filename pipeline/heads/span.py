@@ -12,7 +12,6 @@ texts (`Rotated` here), for a null.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
@@ -68,50 +67,6 @@ class Pursuit(ABC):
         """Add (u·r)(v·r) to every score, in place."""
 
 
-@dataclass
-class Progress:
-    """How far the picks of each row are; steps to come are −1 and zeros.
-
-    Attributes:
-        step: the next.
-        going: rows that are neither finished nor out of texts.
-        left: variance that is left before each step, and after the last.
-        basis: the picked directions u.
-        across: v of each, by which scores were updated.
-        lead: the score of each pick when it was picked, in float64.
-        picks: the texts.
-        removed: variance that each pick removes.
-    """
-
-    step: int
-    going: Bool[np.ndarray, " row"]
-    left: Float[np.ndarray, "row _"]
-    basis: Float[np.ndarray, "row rank d"]
-    across: Float[np.ndarray, "row rank d"]
-    lead: Float[np.ndarray, "row rank"]
-    picks: Int[np.ndarray, "row rank"]
-    removed: Float[np.ndarray, "row rank"]
-
-    @classmethod
-    def start(cls, pursuit: Pursuit, steps: int) -> "Progress":
-        """Begin with `steps` to come."""
-        rows, width = len(pursuit.total), pursuit.width
-        left = np.repeat(pursuit.total[:, None], steps + 1, axis=1)
-        u, v = np.zeros((2, rows, steps, width))
-        lead, removed = np.zeros((2, rows, steps))
-        picks = np.full((rows, steps), -1)
-        return cls(0, pursuit.total > 0, left, u, v, lead, picks, removed)
-
-    def back(self, row: int, step: int) -> "Progress":
-        """Take one row back to a step, and return it; what is written into it is written here."""
-        one = {f.name: getattr(self, f.name)[row : row + 1] for f in fields(self)[1:]}
-        found = replace(self, step=step, **one)
-        found.going[:] = True
-        found.basis[:, step:], found.across[:, step:], found.removed[:, step:] = 0, 0, 0
-        found.picks[:, step:] = -1
-        return found
-
-
 def span(
     pursuit: Pursuit, steps: int
 ) -> tuple[Int[np.ndarray, "row rank"], Float[np.ndarray, "row rank"]]:
@@ -123,39 +78,30 @@ def span(
         pursuit: the covariances and texts.
         steps: picks at most.
     """
-    progress = Progress.start(pursuit, steps)
-    advance(pursuit, pursuit.first_scores(), progress, steps)
-    return progress.picks, progress.removed
-
-
-def advance(
-    pursuit: Pursuit, score: Float32[np.ndarray, "row text"], progress: Progress, until: int
-) -> None:
-    """Pick texts up to step `until`, and bring the scores up to date, in place."""
-    going, left, rows = progress.going, progress.left, np.arange(len(score))
-    for step in range(progress.step, until):
-        going &= left[:, step] > FINISHED * pursuit.total
+    total = pursuit.total
+    left, going = total.copy(), total > 0
+    score = pursuit.first_scores()
+    rows = np.arange(len(total))
+    basis = np.zeros((len(total), steps, pursuit.width))
+    picks, removed = np.full((len(total), steps), -1), np.zeros((len(total), steps))
+    for step in range(steps):
+        going &= left > FINISHED * total
         if not going.any():
-            left[:, step + 1 :] = left[:, step : step + 1]
             break
-        basis = progress.basis[:, :step]
-        best, residual = pursuit.best(score, basis, going)
+        best, residual = pursuit.best(score, basis[:, :step], going)
         going &= best >= 0
-        length = np.linalg.norm(residual, axis=1)
-        u = residual / np.maximum(length, 1e-300)[:, None]
+        u = residual / np.maximum(np.linalg.norm(residual, axis=1, keepdims=True), 1e-300)
         u[~going] = 0
-        w = deflate_each(pursuit.apply(u), basis, times=1)
+        w = deflate_each(pursuit.apply(u), basis[:, :step], times=1)
         gone = (u * w).sum(axis=1)
-        v = gone[:, None] * u - 2 * w
         score[rows, best] = -np.inf
-        if step + 1 < progress.picks.shape[1]:
-            pursuit.update(score, u, v)
-        progress.basis[:, step], progress.across[:, step] = u, v
-        progress.lead[:, step] = gone * length**2
-        progress.picks[going, step] = best[going]
-        progress.removed[going, step] = np.maximum(gone[going], 0)
-        left[:, step + 1] = left[:, step] - gone
-    progress.step = until
+        if step + 1 < steps:
+            pursuit.update(score, u, gone[:, None] * u - 2 * w)
+        basis[:, step] = u
+        picks[going, step] = best[going]
+        removed[going, step] = np.maximum(gone[going], 0)
+        left -= gone
+    return picks, removed
 
 
 class Rotated(Pursuit):

@@ -3,7 +3,7 @@
 The variance over pictures of ⟨c, r⟩ is rᵀ Σ r, so the algorithm needs a head's covariance Σ and the
 texts' projections r_j = Qᵀ t_j, never the pictures. Each step picks j* = argmax_j r_jᵀ Σ r_j and
 projects u = r_{j*}/‖r_{j*}‖ out of Σ and of every r_j: `pipeline.heads.span`, whose picks are those
-of float64: `pipeline.heads.decided`; steps are taken ahead and checked: `pipeline.heads.ahead`.
+of float64: `pipeline.heads.decided`.
 """
 
 import os
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from threadpoolctl import threadpool_limits
 
-from pipeline.heads.ahead import span_ahead
 from pipeline.heads.decided import Decided
+from pipeline.heads.span import span
 
 # One matrix per head: stacked, or a list where the heads' widths differ.
 PerHead = Float[np.ndarray, "head _ _"] | Sequence[Float[np.ndarray, "_ _"]]
@@ -82,10 +82,10 @@ def textspan(
 
     def some(heads: Sequence[int]) -> None:
         sigma = np.stack([covariance[head] for head in heads]).astype(np.float64)
-        q = [np.ascontiguousarray(frames_q[head], np.float64) for head in heads]
         ceiling[heads] = pca_ceiling(sigma, steps)
+        q = [frames_q[head] for head in heads]
         decided = Decided(sigma, q, pool, single, renormalise=renormalise)
-        picks[heads], variance[heads] = span_ahead(decided, steps)
+        picks[heads], variance[heads] = span(decided, steps)
         for at, head in enumerate(heads):
             chosen = picks[head] >= 0
             vectors[head][chosen] = decided.project(at, picks[head, chosen])
