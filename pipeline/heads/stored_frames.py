@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
-from safetensors.numpy import load, save
+from safetensors.numpy import load_file, save
 
 from schemas.errors import CorruptStore, UsageError
 
@@ -134,9 +134,9 @@ def load_frames(path: Path, expected_sha256: str) -> Frames:
     """
     if not path.is_file():
         raise CorruptStore(f"{path} is missing; run the scan with --restart")
-    data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    frames = Frames.from_named(load(data))
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    frames = Frames.from_named(load_file(path))
     # what another version of safetensors has written may have another header
     if found != expected_sha256 and frames.digest() != expected_sha256:
         raise CorruptStore(
