@@ -1,5 +1,6 @@
 """`headatlas textspan` on a scan: stored rows, subsets of pictures, staleness."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,13 @@ def test_the_stored_basis_is_algorithm_1_on_the_stored_contributions(published: 
             np.testing.assert_allclose([r["variance"] for r in mine], removed, rtol=1e-4)
 
 
-def test_a_subset_of_pictures_gives_the_basis_of_those_pictures(published: Path) -> None:
+def test_a_subset_of_pictures_gives_the_basis_of_those_pictures(
+    published: Path, tmp_path: Path
+) -> None:
+    warehouse = shutil.copytree(published, tmp_path / "w")
     done = textspan.run(
         TextSpanConfig(
-            warehouse=published, pool="small", m=2, where="background = 'sand'", basis="sand"
+            warehouse=warehouse, pool="small", m=2, where="background = 'sand'", basis="sand"
         )
     )
     keys = query(
