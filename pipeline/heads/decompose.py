@@ -170,7 +170,9 @@ class Decomposer:
         reading = self.through.read(parts.residual)
         norm = reading.raw.norm(dim=-1)
         scale = 1 / norm if reading.divide is None else 1 / (reading.divide * norm)
-        mlp = torch.stack([self._weigh(m, reading) for m in parts.mlp], dim=2)
+        init = self._weigh(parts.init, reading)
+        mlps = [self._weigh(m, reading) for m in parts.mlp]
+        mlp = torch.stack(mlps, dim=2) if mlps else init[:, :, None][:, :, :0]
         vectors = {n: self._heads(n, parts.heads[n], reading) for n in self.trunk}
         vectors = {n: v * scale[:, None, None] for n, v in vectors.items()}
         others = {
@@ -187,7 +189,7 @@ class Decomposer:
             sigma=reading.sigma,
             vectors=vectors,
             mlp=self.through.joint(mlp, reading) * scale[:, None, None],
-            init=self.through.joint(self._weigh(parts.init, reading), reading) * scale[:, None],
+            init=self.through.joint(init, reading) * scale[:, None],
             others=others,
         )
 

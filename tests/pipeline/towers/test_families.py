@@ -113,3 +113,5 @@ def test_parts_sum_to_the_towers_own_output(made: object, name: str, seed: int) 
     every = all_layers(tower)
     for layers in {every, every[-1:], every[:1], every[:-1] or every}:
         assert Decomposer(tower, head_frames(tower, layers)).check(images) < 1e-10
+    # with MLPs of the trunk beside the pool's heads; a ResNet has none
+    assert Decomposer(tower, head_frames(tower, every[-1:]), mlp=True).check(images) < 1e-10
