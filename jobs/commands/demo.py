@@ -28,6 +28,7 @@ from jobs.commands import (
     spurious,
     texts,
     textspan,
+    tune,
     zeroshot,
 )
 from jobs.commands.publish import PublishConfig
@@ -280,6 +281,11 @@ def _results(root: Path) -> None:
             total=True,
             control=5,
             workers=0,
+        )
+    )
+    tune.run(
+        tune.TuneConfig(
+            warehouse=root, scan=SCAN, classifier="kinds", layers="last:2", sample=400, folds=2
         )
     )
     edges.run(edges.EdgesConfig(warehouse=root, scan=SCAN, sample=64, workers=0))

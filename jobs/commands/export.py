@@ -1,7 +1,7 @@
-"""Write image embeddings with some heads mean-ablated, as Parquet for use elsewhere.
+"""Write image embeddings with some heads mean-ablated, or tuned, as Parquet for use elsewhere.
 
-No model runs: the ablated embedding is the stored one less Σ_S Q (vector − mean). One shard is in
-memory at a time.
+No model runs: the ablated embedding is the stored one less Σ_S Q (vector − mean), the tuned one the
+stored one and Σ Q V diag(λ − 1) Vᵀ (vector − mean). One shard is in memory at a time.
 """
 
 import time
@@ -19,6 +19,7 @@ from jobs import console
 from jobs.steps.accuracies import SHOWN
 from jobs.steps.embedding_atlas import write_head
 from jobs.steps.opened import open_scan
+from jobs.steps.tuning import read_tuning
 from pipeline.heads.ablation import project, shift
 from schemas.config import Config, Names
 from schemas.embeddings import embeddings_schema
@@ -49,6 +50,11 @@ class ExportConfig(Config):
         description="Make the ablated embeddings unit-norm again; default, they stay as they are, "
         "so that dot products with class weights are ablated logits.",
     )
+    tuned: str | None = Field(
+        default=None,
+        description="Instead: each head's directions weighed as headatlas tune has learned for "
+        "this classifier.",
+    )
     embedding_atlas: str | None = Field(
         default=None,
         description="Instead: one head, as L22H11, as the tool embedding-atlas opens it: places, "
@@ -66,6 +72,7 @@ class ExportResult:
 
     Attributes:
         ablated: names of the heads that were replaced by their means.
+        tuned: the classifier that all heads were weighed anew for, if any.
         unit: whether the embeddings were made unit-norm again.
     """
 
@@ -75,6 +82,7 @@ class ExportResult:
     unit: bool
     images: int
     seconds: float
+    tuned: str | None = None
 
 
 def run(config: ExportConfig) -> ExportResult:
@@ -86,10 +94,14 @@ def run(config: ExportConfig) -> ExportResult:
 
     Raises:
         UnknownName: no such scan, head or role.
-        UsageError: not exactly one of heads and role, or no such folder or suffix to write to.
+        UsageError: not exactly one of what can be written, no such folder or suffix to write to,
+            or no tuning for the classifier.
     """
-    if sum(map(bool, (config.heads, config.role, config.embedding_atlas))) != 1:
-        raise UsageError("give one of --heads L22H12,L23H6, --role NAME and --embedding-atlas HEAD")
+    if sum(map(bool, (config.heads, config.role, config.tuned, config.embedding_atlas))) != 1:
+        raise UsageError(
+            "give one of --heads L22H12,L23H6, --role NAME, --tuned CLASSIFIER and "
+            "--embedding-atlas HEAD"
+        )
     _check_path(config.output)
     started = time.perf_counter()
     opened = open_scan(Warehouse(config.warehouse), config.scan)
@@ -100,7 +112,8 @@ def run(config: ExportConfig) -> ExportResult:
         return ExportResult(opened.name, config.output, (), False, count, seconds)
     scan, record, snapshot = opened.scan, opened.record, opened.snapshot
     means = opened.means()
-    ablated = _ablated(config, scan, means)
+    ablated = _ablated(config, scan, means) if config.tuned is None else []
+    tuned = read_tuning(opened, config.tuned)[0] if config.tuned is not None else []
     identity = np.eye(record.model.d_joint)
     projected = {head: project(opened.frame(*head)[None], identity) for head in ablated}
     provenance = {
@@ -112,6 +125,7 @@ def run(config: ExportConfig) -> ExportResult:
         "snapshot": snapshot.number,
         "ablated": [head_name(*head) for head in ablated],
         "role": config.role,
+        "tuned": config.tuned,
         "means_over": means.n,
         "unit_norm": config.unit,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -124,6 +138,9 @@ def run(config: ExportConfig) -> ExportResult:
     ):
         for shard in opened.shards:
             keys, embedding = _ablate_shard(scan, shard, means, projected)
+            for one in tuned:
+                _, vectors = read_head(scan, [shard], *one.head)
+                embedding = embedding + one.change(vectors)
             if config.unit:
                 embedding = _unit(embedding)
             flat = pa.array(np.ascontiguousarray(embedding, np.float32).reshape(-1))
@@ -133,7 +150,7 @@ def run(config: ExportConfig) -> ExportResult:
             advance(done)
     names = tuple(head_name(*head) for head in ablated)
     seconds = time.perf_counter() - started
-    return ExportResult(scan.name, config.output, names, config.unit, done, seconds)
+    return ExportResult(scan.name, config.output, names, config.unit, done, seconds, config.tuned)
 
 
 def say(config: ExportConfig, done: ExportResult) -> None:
@@ -142,6 +159,12 @@ def say(config: ExportConfig, done: ExportResult) -> None:
         console.note(
             f"{done.images:,} pictures of {done.scan} by {config.embedding_atlas}; open them with "
             f"embedding-atlas {done.path} --x x --y y --neighbors neighbors --image image"
+        )
+        return
+    if done.tuned is not None:
+        console.note(
+            f"{done.images:,} embeddings of {done.scan} tuned for {done.tuned}: {done.path} "
+            f"({done.seconds:.1f} s)"
         )
         return
     names = ", ".join(done.ablated[:SHOWN]) + (", ..." if len(done.ablated) > SHOWN else "")

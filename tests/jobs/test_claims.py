@@ -36,6 +36,7 @@ from jobs.commands import (
     similarity,
     spurious,
     texts,
+    tune,
     verify,
 )
 from jobs.commands import textspan as spans
@@ -64,6 +65,7 @@ from jobs.commands.similarity import SimilarityConfig
 from jobs.commands.spurious import SpuriousConfig
 from jobs.commands.texts import TextsConfig
 from jobs.commands.textspan import TextSpanConfig
+from jobs.commands.tune import TuneConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from pipeline.towers.models import load_model
 from schemas.errors import CorruptStore, NewerFormat, StaleScan, StoreError
@@ -83,6 +85,8 @@ BREAKS = {
     "head_matches": {WEIGHTS, PICTURE},
     "head_drift": {WEIGHTS, PICTURE},
     "module_cosines": {WEIGHTS, PICTURE, LABEL},
+    "head_tuning": {WEIGHTS, PICTURE, LABEL},
+    "tuning_scores": {WEIGHTS, PICTURE, LABEL},
     "concept_shares": {WEIGHTS, PICTURE, POOL},
     "textspan": {WEIGHTS, PICTURE, POOL},
     "roles": {WEIGHTS, PICTURE, POOL},
@@ -213,6 +217,7 @@ def make_all(made: World) -> None:
     match.run(MatchConfig(warehouse=w, scan_a="s", scan_b="other"))
     drift.run(DriftConfig(warehouse=w))
     module_cosines.run(ModuleCosinesConfig(warehouse=w, classifier="kinds", workers=0))
+    tune.run(TuneConfig(warehouse=w, classifier="kinds", folds=2))
     concepts.run(ConceptsConfig(warehouse=w, pool="mine", m=2))
     effects.run(EffectsConfig(warehouse=w, classifier="kinds", workers=0, check=4))
     texts.run(TextsConfig(warehouse=w, pool="mine", m=2, words=True))
