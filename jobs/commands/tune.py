@@ -101,8 +101,8 @@ def run(config: TuneConfig) -> TuneResult:
     heads = [head for head in opened.framed if head[0] in wanted]
     if not heads:
         raise UsageError(
-            f"layers {config.layers!r}: scan {opened.name!r} stores {opened.record.layers}; expected "
-            "some of these"
+            f"layers {config.layers!r}: scan {opened.name!r} stores {opened.record.layers}; "
+            "expected some of these"
         )
     now = Now.opened(opened)
     options = config.model_dump(mode="json", exclude={"warehouse", "classifier", "scan"})

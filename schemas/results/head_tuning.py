@@ -1,4 +1,4 @@
-"""Each head's principal directions, weighed anew for a classifier: head_tuning/CLASSIFIER.parquet."""
+"""Heads' principal directions, weighed anew for a classifier: head_tuning/CLASSIFIER.parquet."""
 
 from typing import Final
 
