@@ -57,7 +57,7 @@ def test_weights_are_those_of_the_least_loss_and_help_the_worst_group(birds: Pla
     done = tune.run(config(birds))
     assert (done.images, done.weights, done.reused) == (240, 12 * SHAPE.d_head, False)
     given, weights = drawn(birds, read_result(done.path)[0].to_pylist())
-    np.testing.assert_allclose(weights - 1, fit(problem_of(given), 0.01, 20), atol=2e-2)
+    np.testing.assert_allclose(weights - 1, fit(problem_of(given), 0.01, 20.0), atol=2e-2)
     # a head shouts the place: without tuning the birds at the wrong place are lost
     assert done.overall.before < 0.8 < 0.95 < done.overall.after
     assert done.worst.after > 0.85 > done.worst.before
