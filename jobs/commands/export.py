@@ -47,8 +47,8 @@ class ExportConfig(Config):
     )
     unit: bool = Field(
         default=False,
-        description="Make the ablated embeddings unit-norm again; default, they stay as they are, "
-        "so that dot products with class weights are ablated logits.",
+        description="Make the changed embeddings unit-norm again; default, they stay as they are, "
+        "so that dot products with class weights are logits.",
     )
     tuned: str | None = Field(
         default=None,
@@ -113,7 +113,7 @@ def run(config: ExportConfig) -> ExportResult:
     scan, record, snapshot = opened.scan, opened.record, opened.snapshot
     means = opened.means()
     ablated = _ablated(config, scan, means) if config.tuned is None else []
-    tuned = read_tuning(opened, config.tuned)[0] if config.tuned is not None else []
+    tuned = read_tuning(opened, config.tuned) if config.tuned is not None else []
     identity = np.eye(record.model.d_joint)
     projected = {head: project(opened.frame(*head)[None], identity) for head in ablated}
     provenance = {
@@ -161,14 +161,14 @@ def say(config: ExportConfig, done: ExportResult) -> None:
             f"embedding-atlas {done.path} --x x --y y --neighbors neighbors --image image"
         )
         return
+    length = "unit-norm" if done.unit else "not made unit-norm again"
     if done.tuned is not None:
         console.note(
-            f"{done.images:,} embeddings of {done.scan} tuned for {done.tuned}: {done.path} "
-            f"({done.seconds:.1f} s)"
+            f"{done.images:,} embeddings of {done.scan} tuned for {done.tuned}, {length}: "
+            f"{done.path} ({done.seconds:.1f} s)"
         )
         return
     names = ", ".join(done.ablated[:SHOWN]) + (", ..." if len(done.ablated) > SHOWN else "")
-    length = "unit-norm" if done.unit else "not made unit-norm again"
     console.note(
         f"{done.images:,} embeddings of {done.scan} with {len(done.ablated)} heads mean-ablated "
         f"({names}), {length}: {done.path} ({done.seconds:.1f} s)"

@@ -90,7 +90,8 @@ def run(config: TuneConfig) -> TuneResult:
 
     Raises:
         UnknownName: no such scan, classifier or column.
-        UsageError: no picture has a class, or no head with a frame is in these layers.
+        UsageError: fewer pictures with a class than folds, fewer than two classes, or no head with
+            a frame in these layers.
     """
     started = time.perf_counter()
     opened = open_scan(Warehouse(config.warehouse), config.scan)
@@ -113,9 +114,15 @@ def run(config: TuneConfig) -> TuneResult:
     reused = all(now.why_not(paths[kind], claims[kind]) is None for kind in kinds)
     if not reused:
         found = lesson(opened, classifier, heads, config.group_by, config.sample, config.seed)
+        count = len(found.problem.truth)
+        if count < config.folds:
+            raise UsageError(
+                f"folds {config.folds}: {count} pictures of scan {opened.name!r} to learn from; "
+                "give fewer --folds, or scan more pictures with labels"
+            )
         judged = _judge(found.problem, found.groups, config)
         weights = fit(found.problem, config.ridge, config.scale)
-        said = {"images": len(found.problem.truth)}
+        said = {"images": count}
         write_result(
             paths[HEAD_TUNING],
             tuning_table(found, weights),

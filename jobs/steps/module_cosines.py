@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
@@ -16,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from jobs.commands.module_cosines import ModuleCosinesConfig, ModuleCosinesResult
 from jobs.steps.chunks import do_missing
 from jobs.steps.figures import save_figure
+from jobs.steps.labelled import labelled
 from jobs.steps.stored_chunks import stored_chunks
-from jobs.steps.stratified import stratified
 from jobs.workers.module_cosines import CosinesSpec, CosinesWorker
 from jobs.workers.stored_pictures import SOURCE, reject_stored
 from pipeline.heads.module_cosines import EMBEDDING, TARGETS, TRUE, WRONG, CosineSums
@@ -30,7 +29,6 @@ from warehouse.results.claims import Now
 from warehouse.results.classifiers import Classifier, read_classifier
 from warehouse.results.files import read_provenance, read_result, write_result
 from warehouse.results.registry import result_path
-from warehouse.store.columns import truth
 from warehouse.store.opened import OpenedScan, open_snapshot
 
 FIGURES = (".svg", ".png", ".pdf")
@@ -77,23 +75,10 @@ def measure(config: ModuleCosinesConfig) -> ModuleCosinesResult:
 def _summed(
     config: ModuleCosinesConfig, opened: OpenedScan, classifier: Classifier, parts: Path
 ) -> tuple[CosineSums, list[tuple[str, str]]]:
-    if len(classifier.names) < 2:
-        raise UsageError(
-            f"classifier {classifier.name!r} has {len(classifier.names)} class; a wrong text needs "
-            "two or more"
-        )
     record, images = opened.record, opened.images([*SOURCE, "metadata"])
-    own = truth(images, classifier.label_column, classifier.labels)
-    labelled = np.flatnonzero(own >= 0)
-    if not len(labelled):
-        raise UsageError(
-            f"no picture of scan {opened.name!r} has a {classifier.label_column} that is a class "
-            f"of {classifier.name!r} (as {classifier.labels[0]!r}); scan with labels"
-        )
-    labels = [str(value) for value in own[labelled]]
-    chosen = labelled[stratified(labels, config.sample, config.seed)]
+    chosen, own = labelled(images, opened.name, classifier, config.sample, config.seed)
     some = images.take(pa.array(chosen)).select(SOURCE)
-    known = dict(zip(some["image_id"].to_pylist(), own[chosen].tolist(), strict=True))
+    known = dict(zip(some["image_id"].to_pylist(), own.tolist(), strict=True))
 
     def make(cpus: int) -> CosinesWorker:
         return CosinesWorker(

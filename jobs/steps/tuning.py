@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from jobs.steps.cross_heads import places
+from jobs.steps.cross_heads import Chosen, places
+from jobs.steps.labelled import labelled
 from jobs.steps.opened import Opened
-from jobs.steps.stratified import stratified
-from pipeline.heads.summary import LEAST
+from pipeline.heads.summary import principal_directions
 from pipeline.heads.tuning import Problem
 from schemas.errors import UsageError
 from schemas.results import KINDS
@@ -20,8 +20,8 @@ from schemas.results.head_tuning import HEAD_TUNING, head_tuning_schema
 from warehouse.results.claims import Now
 from warehouse.results.classifiers import Classifier, classifier_path
 from warehouse.results.files import read_result
-from warehouse.store.columns import column, truth
-from warehouse.store.reading import matrix, read_head
+from warehouse.store.columns import column
+from warehouse.store.reading import matrix
 
 Head = tuple[int, int]
 
@@ -42,9 +42,7 @@ class Directions:
 def directions(opened: Opened, head: Head) -> Directions:
     """Return the directions along which a head varies by more than rounding."""
     moments = opened.moments["head", head[0], head[1]]
-    values, vectors = np.linalg.eigh(moments.covariance)
-    kept = np.flatnonzero(values > LEAST * values[-1])[::-1]
-    rows = vectors[:, kept].T
+    _, rows = principal_directions(moments.covariance)
     return Directions(rows, rows @ moments.mean)
 
 
@@ -74,55 +72,35 @@ def lesson(
     """Read at most `count` pictures that have a class, drawn by class in proportion.
 
     Raises:
-        UsageError: none has.
+        UsageError: none has, or the classifier has fewer than two.
     """
     images = opened.images(["label", "metadata"])
-    own = truth(images, classifier.label_column, classifier.labels)
-    labelled = np.flatnonzero(own >= 0)
-    if not len(labelled):
-        raise UsageError(
-            f"no picture of scan {opened.name!r} has a {classifier.label_column} that is a class "
-            f"of {classifier.name!r} (as {classifier.labels[0]!r}); scan with labels"
-        )
-    chosen = labelled[stratified([str(v) for v in own[labelled]], count, seed)]
-    some = images.take(pa.array(chosen))
+    at, own = labelled(images, opened.name, classifier, count, seed)
+    some = images.take(pa.array(at))
     values = [column(some, name) for name in columns or (classifier.label_column,)]
-    # drawn in the order of shards, each of which is read once
-    shard, row = (part[chosen] for part in places(opened))
-    base = _embeddings(opened, shard, row) @ classifier.weights.T
+    chosen = Chosen(opened, *(part[at] for part in places(opened)))
     found = [(head, directions(opened, head)) for head in heads]
-    z = np.empty((len(chosen), sum(len(d.center) for _, d in found)))
+    z = np.empty((len(at), sum(len(d.center) for _, d in found)))
     b, start = np.empty((z.shape[1], len(classifier.names))), 0
-    for head, own_directions in found:
-        stop = start + len(own_directions.center)
-        z[:, start:stop] = _read(opened, head, shard, row) @ own_directions.vectors.T
-        z[:, start:stop] -= own_directions.center
-        frame = opened.frame(*head) @ own_directions.vectors.T
-        b[start:stop] = (classifier.weights @ frame).T
-        start = stop
-    groups = list(zip(*values, strict=True))
-    return Lesson(Problem(base, z, b, own[chosen]), groups, found)
+    for layer, of_layer in groupby(found, key=lambda one: one[0][0]):
+        vectors = chosen.read(layer)
+        for head, own_directions in of_layer:
+            stop = start + len(own_directions.center)
+            along = vectors[head[1]].astype(np.float64) @ own_directions.vectors.T
+            z[:, start:stop] = along - own_directions.center
+            frame = opened.frame(*head) @ own_directions.vectors.T
+            b[start:stop] = (classifier.weights @ frame).T
+            start = stop
+    base = _embeddings(chosen) @ classifier.weights.T
+    return Lesson(Problem(base, z, b, own), list(zip(*values, strict=True)), found)
 
 
-def _embeddings(
-    opened: Opened, shard: Int[np.ndarray, " picture"], row: Int[np.ndarray, " picture"]
-) -> Float[np.ndarray, "picture d_joint"]:
-    """Read the embeddings of some pictures."""
-    parts = []
-    for number in np.unique(shard):
+def _embeddings(chosen: Chosen) -> Float[np.ndarray, "picture d_joint"]:
+    """Read the pictures' embeddings, in their order: that of the shards."""
+    opened, parts = chosen.opened, []
+    for number in np.unique(chosen.shard):
         rows = matrix(opened.images_of(opened.shards[number], ["embedding"])["embedding"])
-        parts.append(rows[row[shard == number]])
-    return np.concatenate(parts).astype(np.float64)
-
-
-def _read(
-    opened: Opened, head: Head, shard: Int[np.ndarray, " picture"], row: Int[np.ndarray, " picture"]
-) -> Float[np.ndarray, "picture d"]:
-    """Read one head of some pictures."""
-    parts = []
-    for number in np.unique(shard):
-        _, vectors = read_head(opened.scan, [opened.shards[number]], *head)
-        parts.append(vectors[row[shard == number]])
+        parts.append(rows[chosen.row[chosen.shard == number]])
     return np.concatenate(parts).astype(np.float64)
 
 
@@ -167,8 +145,8 @@ class Tuned:
         return found
 
 
-def read_tuning(opened: Opened, name: str) -> tuple[list[Tuned], Path]:
-    """Return a scan's tuning for a classifier.
+def read_tuning(opened: Opened, name: str) -> list[Tuned]:
+    """Return a scan's tuning for a classifier, head by head.
 
     Raises:
         UsageError: there is none.
@@ -181,7 +159,7 @@ def read_tuning(opened: Opened, name: str) -> tuple[list[Tuned], Path]:
             f"tune --classifier {name}"
         )
     Now.opened(opened).require_usable(KINDS[HEAD_TUNING], path)
-    return list(_tuned(opened, read_result(path)[0])), path
+    return list(_tuned(opened, read_result(path)[0]))
 
 
 def _tuned(opened: Opened, table: pa.Table) -> Iterator[Tuned]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
 
 from pipeline.heads.moments import Key, Moments, effective_rank, head_keys, share
 from schemas.names import head_name
@@ -38,28 +39,39 @@ def heads_table(moments: Mapping[Key, Moments], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
+def principal_directions(
+    covariance: Float[np.ndarray, "d d"],
+) -> tuple[Float[np.ndarray, " direction"], Float[np.ndarray, "direction d"]]:
+    """Return the variances along a head's principal directions, and these as rows, largest first.
+
+    Those of less than a millionth of the largest variance are left out. The sign is that which
+    makes the entry of largest size positive.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    kept = np.flatnonzero(values > LEAST * values[-1])[::-1]
+    rows = vectors[:, kept].T
+    largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
+    return values[kept], rows * np.sign(largest)
+
+
 def directions_table(moments: Mapping[Key, Moments]) -> pa.Table:
     """Return each head's principal directions and their variances, the largest first.
 
-    None of heads of whose covariance the trace alone is kept; those of less than a millionth of
-    the largest variance are left out. The sign is that which makes the largest entry positive.
+    None of heads of whose covariance the trace alone is kept.
     """
     rows = []
     for layer, head in head_keys(moments):
         found = moments["head", layer, head]
         if found.traced:
             continue
-        values, vectors = np.linalg.eigh(found.covariance)
-        for number, at in enumerate(range(len(values) - 1, -1, -1)):
-            if values[at] <= LEAST * values[-1]:
-                break
-            vector = vectors[:, at] * np.sign(vectors[np.abs(vectors[:, at]).argmax(), at])
+        values, vectors = principal_directions(found.covariance)
+        for number, (value, vector) in enumerate(zip(values, vectors, strict=True)):
             rows.append(
                 {
                     "layer": layer,
                     "head": head,
                     "direction": number,
-                    "variance": float(values[at]),
+                    "variance": float(value),
                     "vector": vector.astype(np.float32),
                 }
             )

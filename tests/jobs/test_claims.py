@@ -68,7 +68,7 @@ from jobs.commands.textspan import TextSpanConfig
 from jobs.commands.tune import TuneConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from pipeline.towers.models import load_model
-from schemas.errors import CorruptStore, NewerFormat, StaleScan, StoreError
+from schemas.errors import CorruptStore, NewerFormat, StaleScan, StoreError, UsageError
 from schemas.results import KINDS
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
@@ -365,6 +365,25 @@ def test_segment_refuses_parts_of_other_masks_or_weights(world: World, tmp_path:
     with pytest.raises(StaleScan, match="data changed"):
         segment.run(segment_config(made))
     assert not map_statistics.run(statistics_config(made)).reused
+
+
+def test_tuning_is_made_anew_for_another_option_and_for_other_classes(
+    world: World, tmp_path: Path
+) -> None:
+    made = world.copy(tmp_path / "world")
+    asked = TuneConfig(warehouse=made.warehouse, classifier="kinds", folds=2)
+    assert tune.run(asked).reused
+    other = asked.model_copy(update={"ridge": 0.5})
+    assert not tune.run(other).reused and tune.run(other).reused
+    (made.root / "names.txt").write_text("a\tbird\nb\tlorry\n")
+    named = {"classes": str(made.root / "names.txt"), "templates": "none", "classifier": "kinds"}
+    classes.run(ZeroShotConfig.checked({"warehouse": made.warehouse, **named}))
+    publish.run(PublishConfig(warehouse=made.warehouse))
+    told = "SELECT kind FROM results WHERE stale AND kind IN ('head_tuning', 'tuning_scores')"
+    assert len(query(Warehouse(made.warehouse), told).to_pylist()) == 2
+    assert not tune.run(other).reused and tune.run(other).reused
+    with pytest.raises(UsageError, match="folds 17: 16 pictures of scan 's' to learn from"):
+        tune.run(asked.model_copy(update={"folds": 17}))
 
 
 def test_roles_set_by_hand_override_and_stand_alone(world: World, tmp_path: Path) -> None:
