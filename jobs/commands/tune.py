@@ -67,7 +67,7 @@ class TuneResult:
         images: pictures learned from and judged on.
         weights: how many were learned.
         overall: accuracy before, and held out after.
-        worst: the group that is told right least often after tuning.
+        worst: the group that is told right least often after tuning, of equals before it.
         shuffled: overall, when labels are shuffled: nothing should be gained.
         path: the weights.
         reused: whether the same was there already.
@@ -173,7 +173,7 @@ def _result(
         images=overall.n,
         weights=read_result(paths[HEAD_TUNING])[0].num_rows,
         overall=overall,
-        worst=min(found[GROUP], key=lambda score: score.after),
+        worst=min(found[GROUP], key=lambda score: (score.after, score.before)),
         shuffled=found[SHUFFLED][0],
         path=paths[HEAD_TUNING],
         reused=reused,

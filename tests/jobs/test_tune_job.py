@@ -62,7 +62,6 @@ def test_weights_are_those_of_the_least_loss_and_help_the_worst_group(birds: Pla
     assert done.overall.before < 0.8 < 0.95 < done.overall.after
     assert done.worst.after > 0.85 > done.worst.before
     assert done.shuffled.after < 0.65
-    assert tune.run(config(birds)).reused
     publish(Warehouse(birds.root))
     asked = "SELECT members, n, before, after FROM tuning_scores WHERE kind = 'group'"
     rows = query(Warehouse(birds.root), asked).to_pylist()
