@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from jobs import console
-from jobs.steps.map_options import Eclip
+from jobs.steps.map_options import Eclip, Sam
 from pipeline.masks.base import read_picture
 from schemas.config import Config, Names
 
@@ -50,6 +50,7 @@ class MapConfig(Config):
     points: bool = Field(
         default=False, description="Print and draw point prompts for a segmenter, as JSON."
     )
+    sam: Sam = None
     words: bool = Field(
         default=False,
         description="Also say which words matter: by Chefer's method, or method grad-eclip.",
@@ -82,6 +83,9 @@ def say(config: MapConfig, done: "MapResult") -> None:
     else:
         rows = list(zip(config.texts, done.scores, strict=True))
         console.table("Cosine of the picture and each text", ("text", "cosine"), rows)
+    if done.masks:
+        covered = [(t, f"{m.mean():.1%}") for t, m in zip(done.titles, done.masks, strict=True)]
+        console.table("Masks by SAM", ("text", "share of the picture"), covered)
     for text, words in zip(config.texts, done.words, strict=False):
         console.table(f"Words of “{text}”", ("word", "relevance"), words)
     console.note(f"drew {len(done.titles)} maps to {done.path}")

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from jobs import console
-from jobs.steps.map_options import Eclip
+from jobs.steps.map_options import Eclip, Sam
 from jobs.steps.pass_options import WorkersConfig
 from schemas.config import Names
 from schemas.errors import SourceError, near_path
@@ -37,6 +37,7 @@ class SegmentConfig(WorkersConfig):
     scan: str | None = Field(default=None, description="Scan; default, the newest.")
     methods: str = Field(default="all", description="all, or names separated by commas.")
     eclip: Eclip = None
+    sam: Sam = None
     protocol: Literal["aligned", "reference"] = Field(
         default="aligned", description="aligned, or reference (masks squashed, as published)."
     )
@@ -71,7 +72,7 @@ class MethodScores:
     """One line of the table; scores are shares.
 
     Attributes:
-        method: its name.
+        method: its name; METHOD+sam: masks that a segmenter makes of its points.
         device: what the maps were made on.
         pixel_accuracy: foreground is above the map's mean.
         miou: of background and foreground, pooled.

@@ -13,3 +13,10 @@ Eclip = Annotated[
         "file with image.weight and text.weight, and biases if any."
     ),
 ]
+Sam = Annotated[
+    AbsolutePath | None,
+    Field(
+        description="Folder of a SAM or SAM 2, as save_pretrained of transformers writes it (extra "
+        "sam): it makes a mask of each map's points."
+    ),
+]

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
@@ -20,6 +21,7 @@ from pipeline.maps.method import MapMethod, logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
 from pipeline.maps.picture import picture_for
 from pipeline.maps.registry import DECLARED, given_by, method_named
+from pipeline.maps.segmenter import Segmenter, check_segmenter
 from pipeline.maps.shared import Points, points
 from pipeline.masks.base import read_picture
 from pipeline.pictures.decode import Decoded
@@ -46,7 +48,8 @@ class MapResult:
         titles: of the panels.
         values: the maps behind them.
         scores: cosine of the picture and each text.
-        points: one for each panel, where asked for.
+        points: one for each panel, where asked for, or a segmenter is given.
+        masks: one for each panel, where a segmenter is given; of the picture as it was decoded.
         words: the words of each text and their relevance, where asked for.
     """
 
@@ -55,6 +58,7 @@ class MapResult:
     values: Float[Tensor, "panel grid_h grid_w"]
     scores: tuple[float, ...]
     points: tuple[Points, ...]
+    masks: tuple[Bool[np.ndarray, "height width"], ...]
     words: tuple[tuple[tuple[str, float], ...], ...]
 
     def points_json(self) -> list[dict[str, object]]:
@@ -82,6 +86,8 @@ def draw_maps(config: MapConfig) -> MapResult:
     """
     method = method_named(config.method, given_by(config.eclip))
     _check(config, method)
+    if config.sam is not None:
+        check_segmenter(config.sam)
     loaded, record, role_heads = _model(config)
     method.check(loaded.tower)
     how = decoding_of(record, loaded.record.preprocessing).at(config.size)
@@ -106,12 +112,16 @@ def draw_maps(config: MapConfig) -> MapResult:
     values = values.float().cpu()
     scores = (result.embedding @ scene.texts.to(result.embedding).T)[0].tolist()
     found, marks = (
-        tuple(points(one, width, height) for one in values if config.points)
+        tuple(points(one, width, height) for one in values if config.points or config.sam)
         for width, height in ((picture.width, picture.height), picture.picture.size)
     )
-    _draw(config, method, picture.picture, titles, values, marks)
+    masks: tuple[np.ndarray, ...] = ()
+    if config.sam is not None:
+        console.loading("the segmenter")
+        masks = tuple(Segmenter(config.sam, loaded.device)(picture.picture, marks))
+    _draw(config, method, picture.picture, titles, values, marks, masks)
     words = _words(config, method, loaded, result.embedding) if config.words else ()
-    return MapResult(config.output, tuple(titles), values, tuple(scores), found, words)
+    return MapResult(config.output, tuple(titles), values, tuple(scores), found, masks, words)
 
 
 def _check(config: MapConfig, method: MapMethod) -> None:
@@ -231,6 +241,7 @@ def _draw(
     titles: tuple[str, ...],
     values: Float[Tensor, "panel grid_h grid_w"],
     found: tuple[Points, ...],
+    masks: tuple[Bool[np.ndarray, "height width"], ...],
 ) -> None:
     title = method.heading
     if config.per_head:
@@ -240,9 +251,9 @@ def _draw(
     if config.per_head:
         unit = "share of each head's largest value"
         values = values / values.abs().amax(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-    marks = found or (None,) * len(titles)
+    none = (None,) * len(titles)
     panels = [
-        Panel(name, one.numpy(), mark)
-        for name, one, mark in zip(titles, values, marks, strict=True)
+        Panel(name, one.numpy(), mark, mask)
+        for name, one, mark, mask in zip(titles, values, found or none, masks or none, strict=True)
     ]
     save_figure(draw_panels(picture, panels, signed=signed, title=title, unit=unit), config.output)

@@ -24,10 +24,11 @@ from jobs.steps.chunks import do_missing, split
 from jobs.steps.digests import checkpoint_digest, data_digest, files_digest
 from jobs.steps.early import weights_given
 from jobs.steps.figures import save_figure
-from jobs.workers.segment import SCORES, SegmentSpec, SegmentWorker, reject_chunk
+from jobs.workers.segment import BY_SAM, SCORES, SegmentSpec, SegmentWorker, reject_chunk
 from pipeline.maps import scoring
 from pipeline.maps.drawing import draw_page
 from pipeline.maps.registry import given_by, methods_named
+from pipeline.maps.segmenter import check_segmenter
 from pipeline.masks.registry import IGNORE, open_data
 from schemas.config import Precision
 from schemas.errors import StaleScan, UsageError
@@ -80,6 +81,13 @@ def score(config: SegmentConfig) -> SegmentResult:
     methods = tuple(found)
     if config.template.count("{}") != 1:
         raise UsageError(f"template {config.template!r}: expected exactly one {{}} for the class")
+    if config.sam is not None:
+        check_segmenter(config.sam)
+        if config.protocol != "aligned":
+            raise UsageError(
+                "--sam segments what the model sees: it takes --protocol aligned, not "
+                f"{config.protocol}"
+            )
     by_class = config.masks == "classes"
     data = open_data(config.data.absolute(), config.labels, config.classes, class_masks=by_class)
     if config.asked == "true" and not data.by_class and None in data.labels:
@@ -149,6 +157,8 @@ def _run_name(config: SegmentConfig, model: _Model, methods: list[str]) -> str:
         "methods": methods,
         "model": [model.path, model.pretrained_path, model.precision],
     }
+    if config.sam is not None:
+        asked["sam"] = str(config.sam)
     return "--".join([*map(safe_name, parts), digest(asked)[:8]])
 
 
@@ -162,6 +172,8 @@ def _claim(
         "precision": spec.precision,
         "eclip": files_digest([config.eclip]) if config.eclip else None,
     }
+    if config.sam is not None:
+        options["sam"] = files_digest([config.sam])
     given: dict[Part, Any] = {
         Part.CHECKPOINT: checkpoint_digest(model.path, model.pretrained_path),
         Part.DATA: data_digest(spec.data),
@@ -205,7 +217,8 @@ def _result(
 ) -> SegmentResult:
     """Add up the rows of all pictures."""
     records = rows.to_pylist()
-    by_method: dict[str, list[dict[str, Any]]] = {method: [] for method in spec.methods}
+    names = [*spec.methods, *(f"{m}{BY_SAM}" for m in spec.methods if config.sam is not None)]
+    by_method: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     # the background is the last class, where it is one
     classes = len(spec.data.classes) + (config.background is not None)
     for row in records:
@@ -323,10 +336,16 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     shown = [i for i, classes in enumerate(asked) if classes]
     rows = []
     for method in spec.methods:
-        values = worker.maps(method, batch).float().cpu().numpy()
+        maps = worker.maps(method, batch)
+        values = maps.float().cpu().numpy()
         each = [values[i, asked[i][0] if spec.data.by_class else 0] for i in shown]
         rows.append((worker.methods[method].heading, each))
+        if worker.segmenter is not None:
+            by_sam = worker.masks(worker.segmenter, batch, {method: worker.prompts(batch, maps)})
+            masked = [by_sam[method][i][0].astype(float) for i in shown]
+            rows.append((f"{worker.methods[method].heading}, by SAM", masked))
     masks = [np.isin(batch.masks[i], (0, IGNORE), invert=True).astype(float) for i in shown]
     names = [_name(spec, batch.numbers[i], asked[i][0]) for i in shown]
-    pictures = [worker.picture_of(batch, i) for i in shown]
+    every = worker.pictures_of(batch)
+    pictures = [every[i] for i in shown]
     save_figure(draw_page(pictures, names, masks, rows), config.output / "examples.png")

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
@@ -22,7 +23,8 @@ from pipeline.maps.measure import PeakMemory
 from pipeline.maps.method import logit_scale_of
 from pipeline.maps.methods.surgery import surgery_scores
 from pipeline.maps.registry import given_by, methods_named
-from pipeline.maps.shared import resize
+from pipeline.maps.segmenter import Segmenter
+from pipeline.maps.shared import Points, points, resize
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, Example, Labelled
 from pipeline.texts.class_weights import class_weights
@@ -34,6 +36,8 @@ from warehouse.files.atomic import write_table
 
 # Maps of so many cells (picture x text x pixel) are made full-size at a time.
 CELLS = 2**24
+# After the name of a method: the masks that a segmenter makes of its points.
+BY_SAM = "+sam"
 
 SCORES = pa.schema(
     [
@@ -113,6 +117,8 @@ class SegmentWorker:
         self.labels = torch.from_numpy(weights).to(self.loaded.device, self.loaded.dtype)
         self.scale = logit_scale_of(self.loaded.clip)
         self.how = decoding_of(spec.record, self.loaded.record.preprocessing)
+        sam = spec.config.sam
+        self.segmenter = None if sam is None else Segmenter(sam, self.loaded.device)
         self.done = 0
 
     def __call__(self, task: Chunk) -> Path:
@@ -125,8 +131,14 @@ class SegmentWorker:
             batch = self.read(numbers, rows)
             if batch is not None:
                 rows += self._labels(batch)
+                costs, prompts = dict[str, dict[str, Any]](), dict[str, list[list[Points]]]()
                 for method in self.spec.methods:
-                    rows += self._score(method, batch)
+                    values, costs[method] = self._timed(method, batch)
+                    rows += self._score(method, batch, values, costs[method])
+                    if self.segmenter is not None:
+                        prompts[method] = self.prompts(batch, values)
+                if self.segmenter is not None:
+                    rows += self._segmented(self.segmenter, batch, prompts, costs)
             self.done += len(numbers)
         write_table(task.path, pa.Table.from_pylist(rows, schema=SCORES))
         self.done = 0
@@ -177,19 +189,78 @@ class SegmentWorker:
             )
         return found.values
 
-    def _score(self, method: str, batch: _Batch) -> Iterator[dict[str, Any]]:
-        """Yield rows of one method on one batch."""
+    def _timed(
+        self, method: str, batch: _Batch
+    ) -> tuple[Float[Tensor, "image text grid_h grid_w"], dict[str, Any]]:
+        """Return a method's maps of a batch, and a picture's share of what they cost."""
         started = time.perf_counter()
         with PeakMemory(self.loaded.device) as memory:
             values = self.maps(method, batch)
             if self.loaded.device.type == "cuda":
                 torch.cuda.synchronize()
         spent = (time.perf_counter() - started) * 1000 / len(batch.numbers)
-        cost = {
-            "milliseconds": spent,
-            "peak_bytes": memory.bytes,
-            "device": device_name(self.loaded.device),
-        }
+        return values, self._cost(spent, memory.bytes)
+
+    def _cost(self, milliseconds: float, peak: int) -> dict[str, Any]:
+        device = device_name(self.loaded.device)
+        return {"milliseconds": milliseconds, "peak_bytes": peak, "device": device}
+
+    def prompts(
+        self, batch: _Batch, values: Float[Tensor, "image text grid_h grid_w"]
+    ) -> list[list[Points]]:
+        """Return the points of each picture's map for each class that is scored."""
+        return [
+            [
+                points(values[i, c if self.spec.data.by_class else 0].float().cpu(), *seen.size)
+                for c in classes
+            ]
+            for i, (seen, classes) in enumerate(
+                zip(self.pictures_of(batch), self.asked(batch), strict=True)
+            )
+        ]
+
+    def masks(
+        self, segmenter: Segmenter, batch: _Batch, prompts: dict[str, list[list[Points]]]
+    ) -> dict[str, list[list[Bool[np.ndarray, "height width"]]]]:
+        """Return, by method, the mask of each picture's points for each class that is scored."""
+        found: dict[str, list[list[np.ndarray]]] = {method: [] for method in prompts}
+        for i, seen in enumerate(self.pictures_of(batch)):
+            masks = iter(segmenter(seen, [one for some in prompts.values() for one in some[i]]))
+            for method, some in prompts.items():
+                found[method].append(list(islice(masks, len(some[i]))))
+        return found
+
+    def _segmented(
+        self,
+        segmenter: Segmenter,
+        batch: _Batch,
+        prompts: dict[str, list[list[Points]]],
+        costs: dict[str, dict[str, Any]],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows of the masks by a segmenter; encoding a picture is shared by all methods."""
+        started = time.perf_counter()
+        with PeakMemory(self.loaded.device) as memory:
+            found = self.masks(segmenter, batch, prompts)
+        spent = (time.perf_counter() - started) * 1000 / len(batch.numbers) / len(prompts)
+        for method, masks in found.items():
+            own = costs[method]
+            cost = self._cost(own["milliseconds"] + spent, max(own["peak_bytes"], memory.bytes))
+            for i, classes in enumerate(self.asked(batch)):
+                truth, key = batch.masks[i], self.spec.data.keys[batch.numbers[i]]
+                for c, mask in zip(classes, masks[i], strict=True):
+                    inside = truth == (c + 1 if self.spec.data.by_class else 1)
+                    scores = scoring.score_mask(mask, inside, truth == IGNORE)
+                    named = {"key": key, "method": f"{method}{BY_SAM}", "class": c}
+                    yield named | cost | _picture_row(scores)
+
+    def _score(
+        self,
+        method: str,
+        batch: _Batch,
+        values: Float[Tensor, "image text grid_h grid_w"],
+        cost: dict[str, Any],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield rows of one method on one batch."""
         for i, classes in enumerate(self.asked(batch)):
             mask = batch.masks[i]
             size = (mask.shape[0], mask.shape[1])
@@ -198,7 +269,7 @@ class SegmentWorker:
                 row = {"key": key, "method": method, "class": c, **cost}
                 if self.spec.data.by_class:
                     (one,) = next(_full_size(values[i, [c]], size))
-                    row |= _picture_row(one, mask == c + 1, mask == IGNORE)
+                    row |= _picture_row(scoring.score_picture(one, mask == c + 1, mask == IGNORE))
                     if j == 0:
                         full = _full_size(values[i], size)
                         counts = scoring.semantic_counts(full, mask, self.spec.config.background)
@@ -208,7 +279,7 @@ class SegmentWorker:
                         }
                 else:
                     (one,) = next(_full_size(values[i], size))
-                    row |= _picture_row(one, mask == 1, mask == IGNORE)
+                    row |= _picture_row(scoring.score_picture(one, mask == 1, mask == IGNORE))
                 yield row
 
     def _labels(self, batch: _Batch) -> Iterator[dict[str, Any]]:
@@ -228,12 +299,12 @@ class SegmentWorker:
                 "surgery": by_surgery[i].tolist(),
             }
 
-    def picture_of(self, batch: _Batch, i: int) -> Image.Image:
-        """Return what the model saw of a picture, as a picture."""
+    def pictures_of(self, batch: _Batch) -> list[Image.Image]:
+        """Return what the model saw of each picture, as a picture."""
         record = self.loaded.record.preprocessing
         mean, std = (torch.tensor(x).view(3, 1, 1) for x in (record.mean, record.std))
-        seen = batch.pixels[i].float().cpu() * std + mean
-        return Image.fromarray((seen.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy())
+        seen = (batch.pixels.float().cpu() * std + mean).clamp(0, 1) * 255
+        return [Image.fromarray(one.byte().permute(1, 2, 0).numpy()) for one in seen]
 
 
 def reject_chunk(data: Labelled, task: Chunk, reason: str) -> Path:
@@ -252,8 +323,7 @@ def _full_size(
         yield resize(values[None, start : start + step], size)[0].double().cpu().numpy()
 
 
-def _picture_row(values: np.ndarray, foreground: np.ndarray, ignored: np.ndarray) -> dict[str, Any]:
-    found = scoring.score_picture(values, foreground, ignored)
+def _picture_row(found: scoring.PictureScore) -> dict[str, Any]:
     return {
         "pixels": found.pixels,
         "correct": found.correct,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,11 +22,12 @@ FAINT, STRONG = 0.15, 0.85
 
 @dataclass(frozen=True)
 class Panel:
-    """One map and the words over it."""
+    """One map and the words over it; its points, and the mask made of them, where there are any."""
 
     title: str
     values: Float[np.ndarray, "grid_h grid_w"]
     points: Points | None = None
+    mask: Bool[np.ndarray, "height width"] | None = None
 
 
 def draw_panels(
@@ -67,6 +68,8 @@ def draw_panels(
             interpolation="bilinear",
         )
         ax.set_title(_wrapped(panel.title), fontsize=9)
+        if panel.mask is not None:
+            _outline(ax, panel.mask, box, 1.2)
         if panel.points is not None:
             _mark(ax, panel.points)
     for ax in axes:
@@ -120,10 +123,7 @@ def draw_page(
             axes[row, column].imshow(
                 maps[column], cmap="inferno", interpolation="bilinear", extent=box
             )
-            if mask.min() < mask.max():
-                axes[row, column].contour(
-                    mask, levels=[0.5], colors="cyan", linewidths=0.6, extent=box, origin="upper"
-                )
+            _outline(axes[row, column], mask > 0.5, box, 0.6)
     for row, title in enumerate(["Picture", "Mask", *(title for title, _ in methods)]):
         axes[row, 0].text(
             *(-0.08, 0.5, _wrapped(title, 18)),
@@ -159,6 +159,17 @@ def _mark(ax: Axes, points: Points) -> None:
         if places:
             x, y = zip(*places, strict=True)
             ax.scatter(x, y, c=colour, marker=marker, s=28, linewidths=1.2)
+
+
+def _outline(
+    ax: Axes,
+    mask: Bool[np.ndarray, "height width"],
+    box: tuple[float, float, float, float],
+    width: float,
+) -> None:
+    """Draw the border of a mask; one that is everywhere or nowhere has none."""
+    if mask.any() and not mask.all():
+        ax.contour(mask, levels=[0.5], colors="cyan", linewidths=width, extent=box, origin="upper")
 
 
 def _wrapped(text: str, width: int = 34) -> str:

@@ -49,7 +49,25 @@ def score_picture(
     kept, truth = values[keep], foreground[keep]
     low, high = float(kept.min(initial=np.inf)), float(kept.max(initial=-np.inf))
     s = (kept - low) / (high - low) if high > low else np.zeros_like(kept)
-    predicted = s > s.mean() if len(s) else s > 0
+    return _score(s, s > s.mean() if len(s) else s > 0, truth)
+
+
+def score_mask(
+    mask: Bool[np.ndarray, "height width"],
+    foreground: Bool[np.ndarray, "height width"],
+    ignored: Bool[np.ndarray, "height width"] | None = None,
+) -> PictureScore:
+    """Score a predicted mask: a map of 0 and 1 that is not min-maxed, so that one may be full."""
+    keep = np.ones_like(foreground) if ignored is None else ~ignored
+    return _score(mask[keep].astype(np.float64), mask[keep], foreground[keep])
+
+
+def _score(
+    s: Float[np.ndarray, " pixel"],
+    predicted: Bool[np.ndarray, " pixel"],
+    truth: Bool[np.ndarray, " pixel"],
+) -> PictureScore:
+    """Score the values of the pixels that count, from 0 to 1."""
     both = (truth & predicted).sum()
     neither = (~truth & ~predicted).sum()
     bins = np.searchsorted(THRESHOLDS, s, side="left")

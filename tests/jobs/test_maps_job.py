@@ -13,8 +13,11 @@ from jobs.commands import map as job
 from jobs.commands.map import MapConfig
 from jobs.steps.map_picture import STRONGEST
 from pipeline.maps.picture import grid_for, whole_picture
+from pipeline.maps.segmenter import Segmenter
+from pipeline.maps.shared import points
 from pipeline.towers.models import load_model
 from schemas.errors import SourceError, UnknownName, UsageError
+from tests.tiny_sam import tiny_sam
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,29 @@ def test_a_square_picture_of_the_models_size_is_what_open_clip_makes_of_it() -> 
     square = Image.fromarray(noise)
     ours = whole_picture(square, loaded.record.preprocessing, (8, 8))
     torch.testing.assert_close(ours[0], loaded.transform(square), atol=1e-5, rtol=1e-5)
+
+
+def test_a_segmenter_draws_a_mask_of_each_maps_points(
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sam = tiny_sam(tmp_path / "sam")
+    asked = config(picture, "a cat", "a boat", "a tree", sam=sam)
+    plain = job.run(asked.model_copy(update={"sam": None}))
+    before = np.asarray(Image.open(plain.path))
+    done = job.run(asked)
+    assert plain.masks == () and plain.points == ()
+    with Image.open(picture) as opened:
+        expected = Segmenter(sam, torch.device("cpu"))(
+            opened.convert("RGB"), [points(one, 128, 64) for one in done.values]
+        )
+    for mask, same in zip(done.masks, expected, strict=True):
+        assert mask.shape == (64, 128)
+        np.testing.assert_array_equal(mask, same)
+    assert (np.asarray(Image.open(done.path)) != before).any()
+    job.say(asked, done)
+    assert f"{done.masks[0].mean():.1%}" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no such folder; is it"):
+        job.run(config(picture, "a", sam=tmp_path / "sap", model="no model is loaded first"))
 
 
 @pytest.mark.parametrize(

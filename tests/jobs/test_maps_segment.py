@@ -21,11 +21,14 @@ from jobs.steps.chunks import Chunk
 from jobs.workers.segment import SegmentSpec, SegmentWorker
 from pipeline.maps.registry import METHODS
 from pipeline.maps.scoring import Confusion, mean_iou, score_picture
-from pipeline.maps.shared import resize
+from pipeline.maps.segmenter import Segmenter
+from pipeline.maps.shared import points, resize
 from pipeline.masks.protocol import mask_for_model
 from pipeline.masks.registry import IGNORE, open_data
+from pipeline.texts.class_weights import class_weights
 from pipeline.towers.models import load_model
 from schemas.errors import SourceError, StaleScan, UsageError
+from tests.tiny_sam import tiny_sam
 
 FAST = "contribution,tokens,surgery-features"
 
@@ -226,6 +229,42 @@ def test_a_rerun_goes_on_and_other_options_are_refused(ray_session: None, tmp_pa
         assert page.size[1] > page.size[0]
     with pytest.raises(StaleScan, match="option protocol aligned -> reference"):
         segment.run(options.model_copy(update={"protocol": "reference"}))
+
+
+def test_masks_by_a_segmenter_are_scored_beside_the_maps(
+    world: Path, voc: Path, tmp_path: Path
+) -> None:
+    sam = tiny_sam(tmp_path / "sam")
+    by_sam = {"sam": sam, "methods": "tokens,surgery-features", "workers": 0, "examples": 2}
+    asked = config(world, tmp_path / "out", asked="true", **by_sam)
+    done = segment.run(asked)
+    methods = {s.method: s for s in done.scores}
+    assert set(methods) == {"tokens", "tokens+sam", "surgery-features", "surgery-features+sam"}
+    assert methods["tokens+sam"].milliseconds > methods["tokens"].milliseconds
+    data = open_data(world, "kind")
+    loaded, segmenter = load_model(str(CONFIG), "none"), Segmenter(sam, torch.device("cpu"))
+    labels = torch.from_numpy(
+        class_weights(loaded.encode_text, data.classes, ("a photo of a {}.",))
+    ).float()
+    correct = total = 0
+    for i in range(6):
+        example = data.read(i)
+        pixels = loaded.transform(example.picture)[None]
+        text = labels[[data.classes.index(data.labels[i])]]
+        values = METHODS["tokens"].run(loaded.visual, pixels, text, labels).values[0, 0]
+        (mask,) = segmenter(example.picture, [points(values, 64, 64)])
+        correct += int((mask == (example.mask == 1)).sum())
+        total += mask.size
+    # the pictures have the model's own size: what it saw is the picture, to rounding
+    assert methods["tokens+sam"].pixel_accuracy == pytest.approx(correct / total, abs=0.02)
+    assert segment.run(asked).scores == done.scores
+    with pytest.raises(StaleScan, match="option sam"):
+        segment.run(asked.model_copy(update={"sam": tiny_sam(tmp_path / "sam2", "sam2")}))
+    with pytest.raises(UsageError, match="takes --protocol aligned, not reference"):
+        segment.run(asked.model_copy(update={"protocol": "reference"}))
+    classes = config(voc, tmp_path / "voc", labels=None, **by_sam)
+    done = segment.run(classes)
+    assert {s.method: s.maps for s in done.scores} == dict.fromkeys(methods, 6)
 
 
 def test_nine_hundred_classes_take_no_more_than_their_pixels(voc: Path, tmp_path: Path) -> None:

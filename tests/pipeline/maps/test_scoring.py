@@ -150,6 +150,20 @@ def test_a_perfect_map_and_a_flat_one() -> None:
     assert np.isnan(score_picture(np.eye(4), np.zeros((4, 4), dtype=bool)).contrast)
 
 
+def test_a_mask_is_scored_as_it_is_also_where_it_is_full_or_empty() -> None:
+    (values, *_), (mask, *_), (ignored, *_) = random_case(0)
+    drawn = values > 0.3
+    found, keep = scoring.score_mask(drawn, mask, ignored), ~ignored
+    assert found.pixels == keep.sum() and found.correct == ((drawn == mask) & keep).sum()
+    assert found.intersection[1] == (drawn & mask & keep).sum()
+    assert found.union[1] == ((drawn | mask) & keep).sum()
+    full, empty = (scoring.score_mask(np.full((6, 7), one), mask) for one in (True, False))
+    assert full.correct == mask.sum() and empty.correct == (~mask).sum()
+    assert full.union.tolist() == [(~mask).sum(), 42] and full.contrast == 0
+    np.testing.assert_array_equal(full.at_threshold[0], np.full(19, mask.sum()))
+    np.testing.assert_array_equal(empty.at_threshold[0], np.zeros(19))
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_semantic_segmentation_and_multilabel_are_their_definitions(seed: int) -> None:
