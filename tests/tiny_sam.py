@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from pipeline.maps.shared import Points, points
 
 SIDE, PATCH = 64, 16
-WIDTH, HEIGHT = 60, 40
+WIDTH, HEIGHT = 60, 30
 HALVES = ("left", "right", "top", "bottom")
 DECODER = {
     "hidden_size": 32,
@@ -33,7 +33,7 @@ PROMPTS = {
 }
 
 
-def tiny_sam(folder: Path, kind: str = "sam", *, steps: int = 0, rate: float = 3e-3) -> Path:
+def tiny_sam(folder: Path, kind: str = "sam", *, steps: int = 0, rate: float = 4e-3) -> Path:
     """Save a SAM or SAM 2 that has been taught for so many steps, from random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -47,7 +47,7 @@ def tiny_sam(folder: Path, kind: str = "sam", *, steps: int = 0, rate: float = 3
 
 
 def _begin(model: Any) -> None:
-    """Draw weights by torch's own rules, and places as published: all of the size of 1.
+    """Draw weights by torch's own rules, and coarse places, the same for points and pixels.
 
     The package draws them for wide models, .02 for every weight: what comes out of narrow ones, and
     every gradient, is then 1e-8 or less, which no optimiser moves by. Frequencies of places it
@@ -56,9 +56,10 @@ def _begin(model: Any) -> None:
     for part in model.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
             part.reset_parameters()
-    for name, values in model.named_parameters():
+    frequencies = 0.5 * torch.randn(2, PROMPTS["hidden_size"] // 2)
+    for name, values in (*model.named_parameters(), *model.named_buffers()):
         if name.endswith("positional_embedding"):
-            values.data.normal_()
+            values.data.copy_(frequencies)
 
 
 def _sam() -> tuple[Any, Any]:
@@ -91,16 +92,16 @@ def _sam() -> tuple[Any, Any]:
 def _sam2() -> tuple[Any, Any]:
     import transformers
 
-    widths = [8, 16, 16, 16]
+    widths = [4, 8, 12, 16]
     backbone = transformers.Sam2HieraDetConfig(
         hidden_size=widths[0],
         image_size=[SIDE, SIDE],
         window_positional_embedding_background_size=[4, 4],
-        blocks_per_stage=[1, 1, 1, 1],
+        blocks_per_stage=[1, 1, 2, 1],
         embed_dim_per_stage=widths,
         num_attention_heads_per_stage=[1, 1, 1, 1],
         window_size_per_stage=[8, 4, 4, 2],
-        global_attention_blocks=[2],
+        global_attention_blocks=[3],
     )
     vision = transformers.Sam2VisionConfig(
         backbone_config=backbone,
