@@ -56,6 +56,10 @@ def _begin(model: Any) -> None:
     for part in model.modules():
         if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)):
             part.reset_parameters()
+    # what SAM 2 sees at finer scales is noise here, and drowns what is taught
+    for part in (getattr(model.mask_decoder, name, None) for name in ("conv_s0", "conv_s1")):
+        if part is not None:
+            part.weight.data.zero_()
     frequencies = 0.5 * torch.randn(2, PROMPTS["hidden_size"] // 2)
     for name, values in (*model.named_parameters(), *model.named_buffers()):
         if name.endswith("positional_embedding"):
@@ -158,7 +162,7 @@ def _teach(model: Any, processor: Any, steps: int, rate: float) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate * (1 - step / steps)
         asked = [hot_in(name) for name in HALVES]
-        n = int(torch.randint(1, 1 + min(len(one.positive) for one in asked), ()))
+        n = min(len(one.positive) for one in asked)
         places = torch.tensor([[*one.positive[:n], *one.negative[:n]] for one in asked]) * scale
         found = model(
             image_embeddings=encoded,

@@ -54,7 +54,7 @@ def draw_panels(
     axes[0].imshow(picture)
     axes[0].set_title("picture", fontsize=9)
     grey = np.asarray(picture.convert("L"))
-    box = (0, picture.width, picture.height, 0)
+    box = (0.0, float(picture.width), float(picture.height), 0.0)
     drawn = None
     for ax, panel in zip(axes[1:], panels, strict=False):
         ax.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=box)
@@ -115,7 +115,7 @@ def draw_page(
         },
     )
     for column, (picture, name, mask) in enumerate(zip(pictures, names, masks, strict=True)):
-        box = (0, picture.width, picture.height, 0)
+        box = (0.0, float(picture.width), float(picture.height), 0.0)
         axes[0, column].imshow(picture, extent=box)
         axes[0, column].set_title(_wrapped(name, 18), fontsize=8)
         axes[1, column].imshow(mask, cmap="gray", vmin=0, vmax=1, extent=box)

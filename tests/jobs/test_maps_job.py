@@ -102,7 +102,7 @@ def test_a_segmenter_draws_a_mask_of_each_maps_points(
         np.testing.assert_array_equal(mask, same)
     assert (np.asarray(Image.open(done.path)) != before).any()
     job.say(asked, done)
-    assert f"{done.masks[0].mean():.1%}" in capsys.readouterr().err
+    assert f"{done.masks[0].mean():.1%}" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no such folder; is it"):
         job.run(config(picture, "a", sam=tmp_path / "sap", model="no model is loaded first"))
 

@@ -69,7 +69,7 @@ def test_the_mask_is_the_models_own_best(random: dict[str, Path], kind: str) -> 
 
 @pytest.mark.parametrize("kind", ["sam", "sam2"])
 def test_points_of_a_known_mask_give_it(kind: str, tmp_path: Path) -> None:
-    segmenter = Segmenter(tiny_sam(tmp_path, kind, steps=200), CPU)
+    segmenter = Segmenter(tiny_sam(tmp_path, kind, steps=120), CPU)
     found = segmenter(picture(), [hot_in(name) for name in HALVES])
     for name, mask in zip(HALVES, found, strict=True):
         assert iou(mask, half(name)) > 0.8, name
