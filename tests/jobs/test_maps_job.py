@@ -103,7 +103,7 @@ def test_a_segmenter_draws_a_mask_of_each_maps_points(
     assert (np.asarray(Image.open(done.path)) != before).any()
     job.say(asked, done)
     assert f"{done.masks[0].mean():.1%}" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="no such folder; is it"):
+    with pytest.raises(UsageError, match="no such folder; did you mean"):
         job.run(config(picture, "a", sam=tmp_path / "sap", model="no model is loaded first"))
 
 
