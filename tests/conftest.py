@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 BESIDE_OTHERS = "PYTEST_XDIST_WORKER" in os.environ
@@ -14,6 +15,10 @@ if BESIDE_OTHERS:
     # OMP_THREAD_LIMIT: where a scan in this process has asked for more, MKL waits for them for ever
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
     os.environ["OMP_WAIT_POLICY"] = "passive"
+
+# how long an example takes is the machine's, not ours
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 # where there are shapes: what has none pays for the checks all the same
 _SHAPED = ["pipeline", "warehouse.store", "warehouse.results", "demo.world"]
