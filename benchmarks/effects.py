@@ -1,9 +1,9 @@
 """`effects` of every head of the small CLIP, end to end; and how well AtP stands for the whole.
 
 2,000 pictures of the demo's world and 35 classes, each less the mean of the others, are measured
-exactly by the command (files read, model run, tables written); on some of them both methods are.
-The correlation of both is over heads, targets and pictures, by layer; beside it that of texts as
-they are, and of GradDrop.
+exactly by the command (files read, model run, tables written; components' means were kept by the
+scan); on some of them both methods are. The correlation of both is over heads, targets and
+pictures, by layer; beside it that of texts as they are, and of GradDrop.
 """
 
 import csv
@@ -49,6 +49,7 @@ def run(work: Path) -> list[Row]:
             pretrained=str(WEIGHTS),
             warehouse=root,
             scan="world",
+            store=("means",),
             workers=0,
         )
     )
