@@ -13,6 +13,7 @@ import torch
 from benchmarks import (
     ablation,
     decode,
+    edges,
     effects,
     encode,
     endtoend,
@@ -52,6 +53,7 @@ ALL: dict[str, Callable[[Path], Iterable[Row]]] = {
     "nearest": lambda work: nearest.run(work, 1_000_000),
     "explorer": explorer.run,
     "ablation": ablation.run,
+    "edges": lambda work: edges.run(),
     "effects": effects.run,
     "roles": lambda work: roles.run(),
     "evaluate": evaluation.run,
