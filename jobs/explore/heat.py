@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from jobs.steps.chosen import heads_to_map
+from pipeline.maps.drawing import limits
 from pipeline.maps.method import logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
 from pipeline.maps.picture import picture_for
@@ -53,9 +54,10 @@ def draw(model: "LoadedModel", picture: Image.Image, asked: Asked) -> Image.Imag
 
     values, signed = values_of(model, picture, asked)
     numbers = values.float().cpu().numpy()
+    low, high = limits([numbers], signed)
     scale = SIDE / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    grey = Image.fromarray(np.uint8(255 * _scaled(numbers, signed)))
+    grey = Image.fromarray(np.uint8(255 * (numbers - low) / (high - low)))
     shades = np.asarray(grey.resize(size, Image.Resampling.BICUBIC)) / 255
     coloured = colormaps["RdBu_r" if signed else "viridis"](shades)[..., :3]
     over = Image.fromarray(np.uint8(255 * coloured))
@@ -67,8 +69,8 @@ def values_of(
 ) -> tuple[Float[Tensor, "grid_h grid_w"], bool]:
     """Return the map, and whether its zero has a meaning."""
     method, tower = method_named(asked.method), model.tower
-    if asked.against and not method.by_text:
-        raise UsageError(f"method {method.name} is the same for all texts: nothing to contrast")
+    if asked.against:
+        method.check_contrast()
     said = [text for text in (asked.text, asked.against) if text]
     pixels = picture_for(tower, picture, model.record.preprocessing)
     pixels = pixels.to(model.device, model.dtype)
@@ -84,12 +86,3 @@ def values_of(
         scale = logit_scale_of(model.clip)
         maps = method.run(tower, pixels, texts, labels, logit_scale=scale).values[0]
     return (maps[0] - maps[1], True) if asked.against else (maps[0], method.signed)
-
-
-def _scaled(values: Float[np.ndarray, "grid_h grid_w"], signed: bool) -> np.ndarray:
-    """Return values from 0 to 1; of a signed map, 0 becomes the middle."""
-    low, high = float(values.min()), float(values.max())
-    if signed:
-        high = max(abs(low), abs(high))
-        low = -high
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)

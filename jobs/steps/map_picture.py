@@ -137,8 +137,8 @@ def _check(config: MapConfig, method: MapMethod) -> None:
             f"method {method.name} has no map of single heads or layers; leave out layers, "
             "heads, role and per-head, or take method contribution"
         )
-    if config.contrast and not method.by_text:
-        raise UsageError(f"method {method.name} is the same for all texts: nothing to contrast")
+    if config.contrast:
+        method.check_contrast()
     if config.output.suffix.lower() != ".png":
         raise UsageError(f"cannot write to {config.output.name!r}; expected a name ending in .png")
 

@@ -50,7 +50,7 @@ def draw_panels(
         figsize=(PANEL * columns + 0.9, height * rows + 0.5), layout="constrained", dpi=120
     )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    low, high = _limits(panels, signed)
+    low, high = limits([panel.values for panel in panels], signed)
     axes[0].imshow(picture)
     axes[0].set_title("picture", fontsize=9)
     grey = np.asarray(picture.convert("L"))
@@ -137,9 +137,10 @@ def draw_page(
     return figure
 
 
-def _limits(panels: Sequence[Panel], signed: bool) -> tuple[float, float]:
-    low = min(float(panel.values.min()) for panel in panels)
-    high = max(float(panel.values.max()) for panel in panels)
+def limits(maps: Sequence[Float[np.ndarray, "grid_h grid_w"]], signed: bool) -> tuple[float, float]:
+    """Return the values at the ends of the maps' scale; of signed maps, 0 is its middle."""
+    low = min(float(values.min()) for values in maps)
+    high = max(float(values.max()) for values in maps)
     if signed:
         high = max(abs(low), abs(high)) or 1.0
         return -high, high

@@ -204,6 +204,15 @@ class MapMethod:
         """Whether nothing has to be given."""
         return all(o.default is not None or o.name in self.chosen for o in self.options)
 
+    def check_contrast(self) -> None:
+        """Refuse the difference of two texts' maps where maps do not differ from text to text.
+
+        Raises:
+            UsageError: they do not.
+        """
+        if not self.by_text:
+            raise UsageError(f"method {self.name} is the same for all texts: nothing to contrast")
+
     def choose(self, given: Mapping[str, str]) -> "MapMethod":
         """Return the method with options, as they are written.
 

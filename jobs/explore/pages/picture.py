@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.explore.charts import bars, dumbbells
+from jobs.explore.database import Answer
 from jobs.explore.page import Later, Page, Panel, Route, State
 
 SHOWN = 8
@@ -122,27 +123,27 @@ def _classes(state: State, image_id: int) -> list[Panel]:
         )
     ]
     if one is not None and other is not None:
-        heads = state.ask(
-            "picture_heads",
-            classifier=classifier,
-            image_id=image_id,
-            **{"class": classes[one], "against": classes[other]},
-        )
-        panels.append(
-            Panel(
-                "heads",
-                f"Heads for {one} rather than {other}",
-                "chart",
-                heads,
-                {
-                    "chart": bars(heads.rows, "name", "margin", "added to the margin", ".3f"),
-                    "alt": "; ".join(f"{r['name']} {r['margin']:+.3f}" for r in heads.rows),
-                    "links": [(r["name"], state.url("head", str(r["name"]))) for r in heads.rows],
-                },
-            )
-        )
+        ask = {"classifier": classifier, "image_id": image_id}
+        pair = {"class": classes[one], "against": classes[other]}
+        heads = state.ask("picture_heads", **ask, **pair)
+        panels.append(_heads(state, f"Heads for {one} rather than {other}", heads))
         panels.append(_whatif(state, classifier, image_id, [str(r["name"]) for r in heads.rows]))
     return panels
+
+
+def _heads(state: State, title: str, heads: Answer) -> Panel:
+    """Return what each of some heads adds to the margin of one class over another."""
+    return Panel(
+        "heads",
+        title,
+        "chart",
+        heads,
+        {
+            "chart": bars(heads.rows, "name", "margin", "added to the margin", ".3f"),
+            "alt": "; ".join(f"{r['name']} {r['margin']:+.3f}" for r in heads.rows),
+            "links": [(r["name"], state.url("head", str(r["name"]))) for r in heads.rows],
+        },
+    )
 
 
 def _whatif(state: State, classifier: str, image_id: int, names: list[str]) -> Panel:
