@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 
 from benchmarks import nearest
 from benchmarks.rows import Row
-from jobs.explore.app import Explorer, application
+from jobs.explore.app import application
+from jobs.explore.explorer import Explorer
 from tests.synthetic import Shape, write_basis, write_scan, write_texts
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -177,6 +176,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is absent, not YAML, or not a mapping.
     """
+    import yaml
+
     try:
         document = yaml.safe_load(read_text(path, "a YAML file of options"))
     except yaml.YAMLError as error:

@@ -33,7 +33,8 @@ def run(config: ExploreConfig) -> int | None:
     Raises:
         UsageError: nothing is published, or the port is taken.
     """
-    from jobs.explore.app import Explorer, application, new_token
+    from jobs.explore.app import application, new_token
+    from jobs.explore.explorer import Explorer
     from jobs.explore.serving import LOOPBACK, is_loopback, listen, server
 
     warehouse = Warehouse(config.warehouse.expanduser().absolute())

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from jobs.explore.address import Address, parameters
-from jobs.explore.app import KEPT, STATIC, Explorer, vega_bundle
+from jobs.explore.app import STATIC, vega_bundle
+from jobs.explore.explorer import KEPT, Explorer
 from jobs.explore.page import Later, Page, Route
 from schemas.names import safe_name
 from warehouse.files.atomic import write_bytes, write_text

@@ -13,8 +13,8 @@ from pipeline.maps.drawing import limits
 from pipeline.maps.method import logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
 from pipeline.maps.picture import picture_for
-from pipeline.maps.registry import method_named
-from schemas.errors import UsageError
+from pipeline.maps.registry import METHODS
+from schemas.errors import UnknownName, UsageError
 from schemas.names import parse_head
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def draw(model: "LoadedModel", picture: Image.Image, asked: Asked) -> Image.Imag
     """Return the picture under its map: violet to yellow, or blue over white to red around 0.
 
     Raises:
-        UnknownName: there is no such method.
+        UnknownName: there is no such method that needs nothing besides the model.
         UnsupportedModel: the method does not hold for this image encoder.
         UsageError: there is no such head; the method has no map of one; or it is the same for
             all texts, and another is given.
@@ -68,7 +68,10 @@ def values_of(
     model: "LoadedModel", picture: Image.Image, asked: Asked
 ) -> tuple[Float[Tensor, "grid_h grid_w"], bool]:
     """Return the map, and whether its zero has a meaning."""
-    method, tower = method_named(asked.method), model.tower
+    if asked.method not in METHODS:
+        # by name alone: an option of a method may be a path, and a page reads no path
+        raise UnknownName.among("map method", asked.method, METHODS)
+    method, tower = METHODS[asked.method], model.tower
     if asked.against:
         method.check_contrast()
     said = [text for text in (asked.text, asked.against) if text]

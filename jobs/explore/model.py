@@ -64,7 +64,7 @@ class Model:
             UnsupportedModel: the method does not hold for the scan's image encoder.
         """
         from jobs.explore.heat import Asked, draw
-        from jobs.explore.pictures import Pictures
+        from jobs.explore.originals import original
         from pipeline.pictures.decode import Decoding, Rejected
 
         asked = Asked(
@@ -79,7 +79,7 @@ class Model:
         try:
             record = self._warehouse.scan(query["scan"]).load_record()
             how = Decoding.of(record.model.preprocessing)
-            picture = Pictures(database).original(query["scan"], int(query["image_id"]), how)
+            picture = original(database, query["scan"], int(query["image_id"]), how)
         except Rejected as error:
             raise UsageError(error.reason) from None
         except (KeyError, ValueError):
@@ -93,7 +93,7 @@ class Model:
 
     def _model(self, scan: str) -> Any:
         if scan not in self._loaded:
-            from jobs.steps.models import load_for
+            from jobs.steps.models import load_recorded
 
-            self._loaded[scan] = load_for(self._warehouse.scan(scan).load_record())
+            self._loaded[scan] = load_recorded(self._warehouse.scan(scan).load_record())
         return self._loaded[scan]

@@ -10,7 +10,8 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 
-from jobs.explore.app import Explorer, application
+from jobs.explore.app import application
+from jobs.explore.explorer import Explorer
 from schemas.errors import UsageError
 from warehouse.files.layout import Warehouse
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jobs import console
-from schemas.errors import UsageError
+from schemas.errors import StoreError, UsageError
 from schemas.manifest import ScanRecord
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import EmbeddedBy, Pool, read_embeddings, write_embeddings
@@ -27,21 +27,37 @@ def load_for(
 ) -> "LoadedModel":
     """Load the model that made a scan, from where scan.json says, or from elsewhere.
 
+    For commands with the options --model and --pretrained: an error names them.
+
     Raises:
-        UsageError: it is not there any more; or what is given is another model.
+        UsageError: it is not there any more.
+        StoreError: what is there is another model.
     """
+    where = "if the model's files have moved, say where with --model and --pretrained"
+    return _loaded(record, model or record.model_path, pretrained or record.pretrained_path, where)
+
+
+def load_recorded(record: ScanRecord) -> "LoadedModel":
+    """Load the model that made a scan, from where scan.json says: for what has no such options.
+
+    Raises:
+        UsageError, StoreError: as `load_for`.
+    """
+    model, pretrained = record.model_path, record.pretrained_path
+    where = f"it is looked for where the scan had it, {model} with weights {pretrained}"
+    return _loaded(record, model, pretrained, f"{where}: have these there again")
+
+
+def _loaded(record: ScanRecord, model: str, pretrained: str, where: str) -> "LoadedModel":
+    """Load a model and check that it is the scan's; an error ends with `where` to have it."""
     console.loading(record.model.model)
     from jobs.workers.scan import load_checked
 
     try:
-        return load_checked(
-            model or record.model_path, pretrained or record.pretrained_path, record
-        )
-    except UsageError as error:
-        raise UsageError(
-            f"{error}; if the files of scan {record.scan_id} have moved, say where with --model "
-            "and --pretrained"
-        ) from error
+        return load_checked(model, pretrained, record)
+    except (UsageError, StoreError) as error:
+        said = f"the model of scan {record.scan_id} cannot be loaded: {error}; {where}"
+        raise type(error)(said) from error
 
 
 def pool_embeddings(

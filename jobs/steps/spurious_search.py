@@ -90,14 +90,14 @@ def attention_on_text(
     import torch
     from torch.nn import functional as F
 
-    from jobs.steps.models import load_for
+    from jobs.steps.models import load_recorded
     from pipeline.heads.attention_share import attention_shares
     from pipeline.masks.protocol import mask_for_model
     from pipeline.masks.registry import open_data
 
     assert config.text_data is not None
     data = open_data(config.text_data.absolute(), None, ("text",), class_masks=False)
-    loaded = load_for(scene.opened.record, None, None)
+    loaded = load_recorded(scene.opened.record)
     grid, seen = loaded.tower.grid, loaded.record.preprocessing
     total: np.ndarray | None = None
     area, count = 0.0, 0

@@ -168,8 +168,9 @@ def load_checked(
     loaded = load_model(model, pretrained, precision, device or pick_device())
     if loaded.record.weights_sha256 != record.model.weights_sha256:
         raise StoreError(
-            f"this worker loads {pretrained} with weights {loaded.record.weights_sha256[:8]}, the "
-            f"scan has {record.model.weights_sha256[:8]}; give every worker the same checkpoint"
+            f"{pretrained} has weights {loaded.record.weights_sha256[:8]} on this machine, scan "
+            f"{record.scan_id} was made with {record.model.weights_sha256[:8]}; expected that same "
+            "checkpoint wherever the scan's model is loaded"
         )
     return loaded
 

@@ -222,8 +222,8 @@ def _create(
                 "open_clip's model_configs for what is expected"
             ) from error
         raise UsageError(
-            f"the weights {tag!r} of {model} cannot be had: {type(error).__name__}: {reason}; they "
-            "are neither in Hugging Face's cache nor to be fetched; or give a checkpoint file"
+            f"the weights {tag!r} of {model} cannot be had: {type(error).__name__}: {reason}; "
+            "expected them in Hugging Face's cache, from the network, or as a checkpoint file"
         ) from error
     return clip, transform
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.asking import asker_of
-from jobs.steps.models import load_for
+from jobs.steps.models import load_recorded
 from pipeline.texts.llm import Asker, Counts, Prompt, estimate_tokens
 from pipeline.texts.pool_build import (
     ROUNDS,
@@ -305,7 +305,7 @@ def _cleaned(config: PoolBuildConfig, gathered: Gathered) -> Kept:
         console.note("no scan to take a text encoder from: near-duplicates are not looked for")
         return Kept(tuple(found), gathered.empty, gathered.duplicates)
     scan, _ = snapshots.open_scan(warehouse, config.scan)
-    model = load_for(scan.load_record())
+    model = load_recorded(scan.load_record())
     fits = model.fits([d.text for d in found]).tolist()
     short = [d for d, ok in zip(found, fits, strict=True) if ok]
     too_long = len(found) - len(short)

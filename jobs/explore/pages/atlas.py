@@ -7,7 +7,7 @@ from typing import Any, Final
 from jobs.explore.charts import scatter
 from jobs.explore.database import Answer
 from jobs.explore.grid import Measure, grid_of
-from jobs.explore.page import Page, Panel, Route, State
+from jobs.explore.page import Later, Page, Panel, Route, State
 
 MEASURES: Final = (
     Measure("variance_share", "share of the output's variance", ".1%"),
@@ -24,6 +24,8 @@ MEASURES: Final = (
     Measure("mean_norm", "length of its mean", ".2g"),
 )
 
+SCATTER: Final = "Any two numbers"
+
 
 def make(state: State) -> Page:
     """Return the atlas of a scan."""
@@ -33,18 +35,20 @@ def make(state: State) -> Page:
     measures = (*MEASURES, *attributes)
     there = [m for m in measures if any(row.get(m.column) is not None for row in heads.rows)]
     chosen = _named(there, state.query.get("by"), 0)
-    panels = [
+    panels: tuple[Panel | Later, ...] = (
         _grid(state, heads, there, chosen, (runs, effects)),
-        _scatter(state, heads, there),
+        Later("scatter", SCATTER, lambda s: _scatter(s, heads, there), rows=13, wide=True),
         *_finder(state),
-    ]
-    panels += [_last_run(state), _rejects(state), _stale(state)]
+        _last_run(state),
+        _rejects(state),
+        _stale(state),
+    )
     scan = next((s for s in state.ask("scans").rows if s["scan_id"] == state.scan), None)
     return Page(
         title="Atlas of heads",
         lead="What every attention head of the image encoder writes into the embedding.",
         kind="atlas",
-        panels=tuple(panels),
+        panels=panels,
         header="atlas",
         context={"scan": scan},
     )
@@ -124,7 +128,7 @@ def _scatter(state: State, heads: Answer, there: Sequence[Measure]) -> Panel:
     ]
     return Panel(
         "scatter",
-        "Any two numbers",
+        SCATTER,
         "scatter",
         heads,
         {

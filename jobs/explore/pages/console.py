@@ -5,8 +5,6 @@ from typing import Final
 from jobs.explore.database import Answer
 from jobs.explore.page import Page, Panel, Route, State
 from schemas.errors import HeadAtlasError
-from schemas.macros import MACROS
-from schemas.tables import TABLES
 
 ROWS: Final = 1000
 
@@ -41,6 +39,9 @@ def _asked(state: State, statement: str) -> Panel:
 
 def examples() -> tuple[tuple[str, str], ...]:
     """Return the documentation's own examples: a table's or macro's name, and its statement."""
+    from schemas.macros import MACROS
+    from schemas.tables import TABLES
+
     return (
         *((table.name, table.example) for table in TABLES),
         *((macro.name, macro.example) for macro in MACROS),

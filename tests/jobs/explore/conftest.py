@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 from demo.world import materialise
 from jobs import cli
 from jobs.commands.demo import MODEL, WEIGHTS, write_world_pool
-from jobs.explore.app import Explorer, application
+from jobs.explore.app import application
+from jobs.explore.explorer import Explorer
 from tests.synthetic import write_scan
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse

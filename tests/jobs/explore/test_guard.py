@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from jobs.explore.app import Explorer, application
+from jobs.explore.app import application
+from jobs.explore.explorer import Explorer
 from warehouse.files.layout import Warehouse
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from jobs.explore.app import Explorer, application
+from jobs.explore.app import application
 from jobs.explore.database import Database
+from jobs.explore.explorer import Explorer
 from jobs.explore.pages.atlas import MEASURES
 from jobs.explore.render import say
 from jobs.steps.opened import open_scan
