@@ -22,7 +22,7 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
         | {f"{part}_said": measure.say(row.get(measure.column)) for part, measure in parts.items()}
         for row in rows
     ]
-    near = alt.Scale(zero=False, padding=12)
+    near = alt.Scale(zero=False, padding=12, nice=False)
     if colour.form == "name":
         kind, named = "N", name_colours([str(d["colour"]) for d in data if d["colour"]])
         for one in data:

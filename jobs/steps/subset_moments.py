@@ -21,7 +21,7 @@ def subset_moments(opened: Opened, where: str) -> dict[mo.Key, mo.Moments]:
     scan, shards = opened.scan, opened.shards
     chosen = select_images(scan, shards, where)
     if len(chosen) == 0:
-        raise UsageError(f"--where {where!r}: no picture of scan {scan.name} satisfies it")
+        raise UsageError(f"where {where!r}: no picture of scan {scan.name} satisfies it")
     console.note(f"{len(chosen):,} pictures satisfy {where}")
     found: dict[mo.Key, mo.Moments] = {}
     for shard in shards:

@@ -6,6 +6,7 @@ from jobs.explore.grid import Measure, grid_of
 from jobs.explore.page import Later, Page, Panel, Route, State
 
 CONTROLS = 5
+CONTROL = "The same number of other heads"
 _SHARE = Measure("variance_share", "share of the output's variance", ".1%")
 
 
@@ -34,7 +35,7 @@ def make(state: State) -> Page:
         panels.append(
             Later(
                 "control",
-                "The same number of other heads",
+                CONTROL,
                 lambda s: _control(s, classifier, off, by),
                 6,
             )
@@ -94,31 +95,19 @@ def _groups(state: State, classifier: str, off: list[str], by: str) -> Panel:
 
 def _control(state: State, classifier: str, off: list[str], by: str) -> Panel:
     """Judge random heads of the same layers: a chosen set must differ from these."""
-    answers: list[Answer] = []
-    rows = []
-    for seed in range(CONTROLS):
-        drawn = state.ask("whatif_random", heads=off, seed=seed)
-        heads = list((drawn.first or {}).get("heads") or ())
-        answer = state.ask("whatif_groups", classifier=classifier, heads=heads, by=[by])
-        kinds = {r["kind"]: r for r in answer.rows}
-        answers.append(answer)
-        if "mean" in kinds and "worst" in kinds:
-            rows.append(
-                {
-                    "heads": ", ".join(heads),
-                    "mean": kinds["mean"]["after"],
-                    "worst": kinds["worst"]["after"],
-                }
-            )
-    last = answers[-1]
-    shown = Answer(last.sql, ("heads", "mean", "worst"), tuple(rows), last.complaint)
+    drawn = [state.ask("whatif_random", heads=off, seed=seed) for seed in range(CONTROLS)]
+    # of a layer with few heads, two draws may be one set
+    sets = dict.fromkeys(tuple((one.first or {}).get("heads") or ()) for one in drawn)
+    each = [{"heads": list(heads)} for heads in sets if heads]
     return Panel(
         "control",
-        "The same number of other heads",
+        CONTROL,
         "table",
-        shown,
-        lead=f"{CONTROLS} random sets from the same layers; a set that means something does "
-        "better than these.",
+        state.ask_each("whatif_control", each, classifier=classifier, by=by)
+        if each
+        else Answer(drawn[0].sql),
+        empty="no other heads in these layers",
+        lead="Random sets from the same layers; a set that means something does better than these.",
     )
 
 
@@ -141,7 +130,8 @@ def _found(state: State, classifier: str, by: str) -> Panel:
         found,
         {"links": links},
         empty="no search for spurious heads",
-        command=f"headatlas spurious --classifier {classifier} --attribute COLUMN",
+        command=f"headatlas spurious --classifier {classifier} --attribute COLUMN "
+        f"--select COLUMN=VALUE --test COLUMN=VALUE --scan {state.scan}",
     )
 
 

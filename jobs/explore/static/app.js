@@ -27,8 +27,8 @@ function theme() {
     background: "transparent",
     font: style.fontFamily,
     view: { stroke: null },
-    axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500, labelFontSize: 12, titleFontSize: 12 },
-    legend: { labelColor: ink, titleColor: soft, titleFontWeight: 500, labelFontSize: 12, titleFontSize: 12, labelLimit: 140 },
+    axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, titleFontWeight: 500, labelFontSize: 12, titleFontSize: 12, labelSeparation: 8 },
+    legend: { labelColor: ink, titleColor: soft, titleFontWeight: 500, labelFontSize: 12, titleFontSize: 12, labelLimit: 140, titleLimit: 260 },
   };
 }
 

@@ -3,11 +3,17 @@
 import html
 import json
 import re
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property, partial
 from html.parser import HTMLParser
 from typing import Any
 
+import duckdb
 from starlette.testclient import TestClient
+
+from warehouse.files.layout import Warehouse
 
 _VOID = {"meta", "link", "input", "img", "br", "hr"}
 
@@ -51,10 +57,15 @@ def elements(text: str) -> list[Element]:
 
 @dataclass(frozen=True)
 class Shown:
-    """A panel as it is shown."""
+    """A panel as it is shown; one that is drawn later is fetched when it is looked at."""
 
     key: str
-    html: str
+    fetch: Callable[[], str]
+
+    @cached_property
+    def html(self) -> str:
+        """The panel's HTML."""
+        return self.fetch()
 
     @property
     def sql(self) -> str | None:
@@ -97,17 +108,25 @@ class Shown:
 
 def panels(client: TestClient, address: str) -> dict[str, Shown]:
     """Return a page's panels by key, those drawn later fetched as the browser does."""
-    answer = client.get(address)
-    assert answer.status_code == 200, (address, answer.text[:300])
     found = {}
-    for part in re.split(r'(?=<section class="panel)', answer.text)[1:]:
+    for part in re.split(r'(?=<section class="panel)', _got(client, address))[1:]:
         head = re.search(r'id="([^"]*)"', part)
         rest = re.search(r'data-rest="([^"]*)" aria-busy', part)
         assert head is not None
         key, body = html.unescape(head[1]), part.split("</section>")[0]
-        if rest is not None:
-            fetched = client.get(html.unescape(rest[1]))
-            assert fetched.status_code == 200, (rest[1], fetched.text[:300])
-            body = fetched.text
-        found[key] = Shown(key, body)
+        later = None if rest is None else partial(_got, client, html.unescape(rest[1]))
+        found[key] = Shown(key, later or partial(str, body))
     return found
+
+
+def _got(client: TestClient, address: str) -> str:
+    answer = client.get(address)
+    assert answer.status_code == 200, (address, answer.text[:300])
+    return answer.text
+
+
+def answers(warehouse: Warehouse, sql: str) -> list[dict[str, Any]]:
+    """Return what a client without any code of ours gets for a statement."""
+    with closing(duckdb.connect(str(warehouse.database.resolve()), read_only=True)) as con:
+        found = con.sql(sql)
+        return [] if found is None else found.to_arrow_table().to_pylist()

@@ -85,6 +85,10 @@ FORBIDDEN = (
     "FROM read_blob('/etc/passwd')",
     "FROM glob('/etc/*')",
     "FROM query('COPY heads TO ''/tmp/x.csv''')",
+    "SET VARIABLE headatlas_root = '/etc'; FROM images",
+    "PREPARE p AS FROM read_text('/etc/passwd'); EXECUTE p",
+    "CREATE TEMP VIEW v AS FROM read_text('/etc/passwd'); FROM v",
+    "FROM read_duckdb('/tmp/x.duckdb', table_name = 't')",
     "EXPLAIN ANALYZE COPY heads TO '/tmp/stolen.csv'",
     "",
 )

@@ -112,6 +112,9 @@ def test_what_cannot_be_drawn_is_said(
         ("own", Asked("a cat", head="L9H0"), "no head L9H0: this model has layers 0 to 5"),
         ("own", Asked("a cat", method="gradcam", head="L1H0"), "leave the head out"),
         ("own", Asked("a cat", "a boat", method="attention"), "nothing to contrast"),
+        ("own", Asked("a cat", method="gradients"), "no map method 'gradients'"),
+        # an option that is a path: a page reads no file that a URL names
+        ("own", Asked("a cat", method="eclip:checkpoint=/etc/passwd"), "no map method 'eclip:"),
         ("pooled", Asked("a cat", head="L1H2"), "ask for its heads, L2H0 to L2H3"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -45,6 +45,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return warehouse
 
 
+@pytest.fixture(scope="module")
+def client(hostile: Warehouse, serve: Callable[[Warehouse], TestClient]) -> TestClient:
+    return serve(hostile)
+
+
 def pages() -> list[str]:
     key = quote(f"0 {HOSTILE[0]}", safe="")
     word = quote(HOSTILE[1], safe="")
@@ -67,10 +72,8 @@ def pages() -> list[str]:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_every_text_is_text(
-    hostile: Warehouse, serve: Callable[[Warehouse], TestClient], page: str
-) -> None:
-    answer = serve(hostile).get(page)
+def test_every_text_is_text(client: TestClient, page: str) -> None:
+    answer = client.get(page)
     assert answer.status_code in (200, 400, 404)
     for element in elements(answer.text):
         assert element.name in ALLOWED, element
