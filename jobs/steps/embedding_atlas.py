@@ -1,7 +1,8 @@
 """A head's pictures as a table for the tool `embedding-atlas`: places, neighbours, thumbnails.
 
-Places are the head's first two principal directions; neighbours are by cosine of centred vectors,
-exact, a block of pictures at a time. Rows are numbered as the tool numbers them: from 0, in order.
+Places are along the head's first two principal directions, those of `head_directions`; neighbours
+are by cosine of centred vectors, exact, a block of pictures at a time. Rows are numbered as the
+tool numbers them: from 0, in order.
 """
 
 import io
@@ -16,6 +17,7 @@ from jaxtyping import Float
 
 from jobs import console
 from jobs.steps.opened import Opened
+from pipeline.heads.summary import principal_directions
 from pipeline.pictures.decode import Decoding, Rejected, decode
 from pipeline.sources.reader import Reader
 from schemas.names import head_name
@@ -42,8 +44,10 @@ def write_head(opened: Opened, layer: int, head: int, path: Path) -> int:
     centred = vectors.astype(np.float32) - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
     norm = np.linalg.norm(centred, axis=1)
     unit = centred / np.maximum(norm, 1e-12)[:, None]
-    _, axes = np.linalg.eigh(opened.covariance(layer, head))
-    places = centred @ axes[:, [-1, -2]].astype(np.float32)
+    axes = principal_directions(opened.covariance(layer, head))[1][:2]
+    # a head that varies along one direction alone lies on a line, y = 0
+    places = np.zeros((len(centred), 2), np.float32)
+    places[:, : len(axes)] = centred @ axes.T.astype(np.float32)
     done = 0
     with (
         console.progress(f"Exporting {head_name(layer, head)}", len(unit)) as advance,

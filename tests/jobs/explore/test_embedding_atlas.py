@@ -17,6 +17,7 @@ from playwright.sync_api import sync_playwright
 from jobs.commands.export import ExportConfig, run
 from jobs.steps.opened import open_scan
 from tests.jobs.explore.conftest import PICTURES
+from tests.jobs.explore.reading import answers
 from warehouse.files.layout import Warehouse
 from warehouse.store.reading import read_head
 
@@ -31,8 +32,11 @@ def test_places_neighbours_and_thumbnails_of_a_head(explored: Warehouse, tmp_pat
     centred = vectors.astype(np.float64) - vectors.astype(np.float64).mean(axis=0)
     # the first place is the direction of the largest variance, the second of the next
     spread = np.linalg.svd(centred, compute_uv=False) ** 2
-    for name, expected in zip("xy", spread, strict=False):
-        np.testing.assert_allclose((table[name].to_numpy() ** 2).sum(), expected, rtol=1e-3)
+    axes = answers(explored, "FROM head_directions WHERE layer = 5 AND head = 0 ORDER BY direction")
+    for name, expected, axis in zip("xy", spread, axes, strict=False):
+        places = table[name].to_numpy()
+        np.testing.assert_allclose((places**2).sum(), expected, rtol=1e-3)
+        np.testing.assert_allclose(places, centred @ np.array(axis["vector"]), atol=1e-4)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     for row, found in enumerate(table["neighbors"].to_pylist()):
         cosines = unit @ unit[row]

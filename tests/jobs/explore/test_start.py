@@ -1,0 +1,32 @@
+"""How soon the explorer answers: its first page waits for nothing that it does not show."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from warehouse.files.layout import Warehouse
+
+ROOT = Path(__file__).parents[3]
+FIRST_PAGE = """
+import sys
+from pathlib import Path
+from jobs.commands import explore
+from jobs.explore.app import application
+from jobs.explore.explorer import Explorer
+from warehouse.files.layout import Warehouse
+
+explorer = Explorer.over(Warehouse(Path(sys.argv[1])))
+application(explorer, hosts=(), token=None)
+(atlas,) = (route for route in explorer.routes if route.path == "/")
+assert "Layers and heads" in explorer.page(atlas, {}, {})
+print([name for name in sys.argv[2:] if name in sys.modules])
+"""
+
+
+def test_a_first_page_imports_no_model_no_source_of_pictures_and_no_charts(bare: Warehouse) -> None:
+    later = ("torch", "open_clip", "ray", "matplotlib", "altair", "vl_convert", "PIL", "fsspec")
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_PAGE, str(bare.root), *later],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
