@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from schemas.errors import UnknownName, UsageError
+from schemas.errors import UnknownName, UsageError, near
 from schemas.text import read_text
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -76,7 +76,8 @@ class Config(BaseModel):
             given = first.get("input")
             # all options together are no one's error, and one of them may hold a password
             got = "" if isinstance(given, dict) else f" (got {given!r})"
-            raise UsageError(f"{where}: {first['msg']}{got}") from None
+            choices = re.findall("'([^']+)'", first.get("ctx", {}).get("expected", ""))
+            raise UsageError(f"{where}: {first['msg']}{got}{near(given, choices)}") from None
 
 
 def _at_home(value: Any) -> Any:

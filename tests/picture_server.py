@@ -31,7 +31,8 @@ def serving(files: dict[str, bytes]) -> Iterator[Served]:
 
     Modes: ok; hang (no answer); slow (headers a byte at a time); drip (a body likewise); flaky (503
     twice, then ok); norange; endless (no length, no end); large (says a length of a terabyte); cut
-    (the connection ends early); nohead (HEAD is not allowed); denied (403).
+    (the connection ends early); nohead (HEAD is not allowed); denied (403); loop (redirects to
+    itself); broken (what comes is not HTTP); failing (500); page (a page of text instead).
     """
     served = Served(files)
 
@@ -144,6 +145,19 @@ def serving(files: dict[str, bytes]) -> Iterator[Served]:
 
         def mode_nohead(self, data: bytes | None, body: bool) -> None:
             return self.mode_ok(data, body) if body else self.status(405)
+
+        def mode_loop(self, data: bytes | None, body: bool) -> None:
+            self.status(302, Location=self.path)
+
+        def mode_broken(self, data: bytes | None, body: bool) -> None:
+            self.wfile.write(b"\0\1\2 no HTTP\r\n\r\n")
+            self.close_connection = True
+
+        def mode_failing(self, data: bytes | None, body: bool) -> None:
+            self.status(500)
+
+        def mode_page(self, data: bytes | None, body: bool) -> None:
+            self.mode_ok(b"<!doctype html><html>Please log in</html>", body)
 
         def mode_denied(self, data: bytes | None, body: bool) -> None:
             self.status(403)

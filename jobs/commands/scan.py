@@ -135,7 +135,7 @@ def listed(config: ScanConfig) -> Listing:
         UsageError: a wrong option.
         SourceError: the source cannot be listed.
     """
-    check_model(config.model, config.layers)
+    check_model(config.model, config.layers, config.pretrained)
     weights_given(config.model, config.pretrained)
     console.note(f"listing {config.source}")
     listing = list_members(

@@ -1,5 +1,6 @@
 """What can be said of a model before it is loaded: loading one takes seconds, its name none."""
 
+import ast
 import importlib.util
 import json
 from pathlib import Path
@@ -12,19 +13,26 @@ from schemas.names import NO_WEIGHTS, parse_layers
 SCHEMES = ("local-dir:", "hf-hub:")
 
 
-def check_model(model: str, layers: str | None = None) -> None:
-    """Refuse a model name that nothing is known of, and layers that the model does not have.
+def check_model(model: str, layers: str | None = None, pretrained: str | None = None) -> None:
+    """Refuse a model name or a tag that nothing is known of, and layers that the model lacks.
 
     What cannot be known without loading the model is left to `load_model`.
 
     Raises:
-        UnknownName: open_clip has no such model.
+        UnknownName: open_clip has no such model, or no such weights of it.
         UsageError: no such layers.
     """
     path = _config_file(model)
     depth = None if path is None else _layers(path)
     if depth is not None and layers not in (None, "pool"):
         parse_layers(str(layers), depth)
+    if path is None or model.endswith(".json") or pretrained in (None, NO_WEIGHTS):
+        return
+    tags = known_tags()
+    if tags is not None and not Path(str(pretrained)).exists():
+        own = tags.get(path.stem.removesuffix("-quickgelu"), frozenset())
+        if pretrained not in own:
+            raise UnknownName.among(f"file or weights of {model}", pretrained, {*own, NO_WEIGHTS})
 
 
 def weights_given(model: str, pretrained: str | None) -> str:
@@ -48,15 +56,51 @@ def _config_file(model: str) -> Path | None:
         return None
     if model.endswith(".json"):
         return Path(model)
-    found = importlib.util.find_spec("open_clip")
-    if found is None or not found.submodule_search_locations:
+    folder = _open_clip()
+    if folder is None:
         return None
-    folder = Path(next(iter(found.submodule_search_locations))) / "model_configs"
-    known = {path.stem: path for path in folder.glob("*.json")}
+    known = {path.stem: path for path in (folder / "model_configs").glob("*.json")}
     name = model.replace("/", "-")
     if name not in known:
         raise UnknownName.among("model", model, known)
     return known[name]
+
+
+def _open_clip() -> Path | None:
+    """Return the folder of open_clip, which is not imported: that takes seconds."""
+    found = importlib.util.find_spec("open_clip")
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def known_tags() -> dict[str, frozenset[str]] | None:
+    """Return the tags of each model's weights, as open_clip's source has them; None if unclear.
+
+    Its table `_PRETRAINED` has each model's `dict(tag=...)`, or the name of a variable that is one.
+    The -quickgelu models, which open_clip adds itself, have some of those of the model without.
+    """
+    folder = _open_clip()
+    try:
+        assert folder is not None
+        tree = ast.parse((folder / "pretrained.py").read_text(encoding="utf-8"))
+    except (AssertionError, OSError, SyntaxError):
+        return None
+    held = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    table = held.get("_PRETRAINED")
+    if not isinstance(table, ast.Dict):
+        return None
+    found = {}
+    for key, value in zip(table.keys, table.values, strict=True):
+        weights = held.get(value.id) if isinstance(value, ast.Name) else value
+        if not isinstance(key, ast.Constant) or not isinstance(weights, ast.Call):
+            return None
+        found[str(key.value)] = frozenset(tag.arg for tag in weights.keywords if tag.arg)
+    return found
 
 
 def _layers(path: Path) -> int | None:

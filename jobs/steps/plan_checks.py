@@ -1,8 +1,6 @@
 """What of a refresh's plan can be checked without the model, before any work is done."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -12,11 +10,11 @@ from jobs.commands.roles.build import RolesConfig
 from jobs.commands.scan import ScanConfig, listed
 from jobs.commands.textspan import TextSpanConfig, basis_path
 from jobs.commands.zeroshot import ZeroShotConfig
+from jobs.steps.early import check_model
 from jobs.steps.templates import templates_of
 from pipeline.sources import Listing
 from schemas.errors import UnknownName, UsageError
 from schemas.members import Member
-from schemas.names import parse_layers
 from schemas.results.textspan import TEXTSPAN
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import list_results
@@ -52,7 +50,7 @@ def check_plan(
     _check_bases(warehouse, asked, spans, tests)
     for one in classes:
         zeroshot.check_readable(one)
-    _check_layers(asked)
+    check_model(asked.model, asked.layers, asked.pretrained)
     listing = listed(asked)
     _check_columns(asked, listing, spans, classes)
     return listing
@@ -76,18 +74,6 @@ def _check_bases(
         stored = {p.stem for n in scans for p in list_results(warehouse.scan(n), TEXTSPAN)}
         if test.basis not in stored:
             raise UnknownName.among("TextSpan basis", test.basis, planned | stored)
-
-
-def _check_layers(asked: ScanConfig) -> None:
-    """Check the layers against the model's config, where that says how many it has."""
-    from open_clip import get_model_config
-
-    path = Path(asked.model)
-    found = json.loads(path.read_text()) if path.is_file() else get_model_config(asked.model)
-    vision = (found or {}).get("vision_cfg", {})
-    layers = vision.get("layers")
-    if isinstance(layers, int) and asked.layers not in (None, "pool"):
-        parse_layers(asked.layers, layers + bool(vision.get("attentional_pool")))
 
 
 def _check_columns(

@@ -216,8 +216,11 @@ def _mask(
             # a palette's transparent colour is for looks: its indices are the mask
             alpha = np.full(parts.shape[:2], OPAQUE, np.int32) if plain else parts[..., 3]
             return values, parts[..., :3], alpha
-    except OSError as error:
-        raise SourceError(f"cannot read mask {path}: {error}") from None
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001  Pillow's readers raise almost anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"cannot read mask {path}: {reason}") from None
 
 
 def _upright(stored: Image.Image) -> Image.Image:
@@ -241,9 +244,11 @@ def _whole(
         raise SourceError(
             f"mask {path} holds numbers that are not whole; expected a class each, or 0 and 1"
         )
+    least, most = values.min(initial=0), values.max(initial=0)
+    if least < 0 or most > np.iinfo(np.int32).max:
+        wrong = least if least < 0 else most
+        raise SourceError(f"mask {path} holds {wrong:.0f}; expected a class, 0 or more")
     found: np.ndarray = values.astype(np.int32)
-    if int(found.min(initial=0)) < 0:
-        raise SourceError(f"mask {path} holds {int(found.min())}; expected 0 or more")
     return found
 
 

@@ -22,6 +22,8 @@ from schemas.errors import SourceError
 from schemas.text import decode_text
 
 NAMED = "instances_*.json"
+# Corners further out than any picture reaches: drawing takes memory along a polygon's length.
+FARTHEST = 100_000
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,9 @@ def _instances(root: Path) -> Path:
 def _load(path: Path) -> dict[str, Any]:
     try:
         held = json.loads(decode_text(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"cannot read {path}: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise SourceError(f"cannot read {path}: {reason}") from None
     parts = ("images", "annotations", "categories")
     if not isinstance(held, dict) or not all(isinstance(held.get(p), list) for p in parts):
         raise SourceError(f"{path}: expected COCO's lists images, annotations and categories")
@@ -182,8 +185,10 @@ def instance_mask(segmentation: Any, height: int, width: int) -> Bool[np.ndarray
     for polygon in segmentation:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(f"polygon {str(polygon)[:60]}: expected x, y of three corners or more")
-        if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in polygon):
-            raise ValueError(f"polygon {str(polygon)[:60]}: expected finite numbers")
+        if not all(isinstance(x, (int, float)) and abs(x) <= FARTHEST for x in polygon):
+            raise ValueError(
+                f"polygon {str(polygon)[:60]}: expected finite numbers, at most {FARTHEST:,}"
+            )
     if not segmentation:
         return np.zeros((height, width), dtype=bool)
     drawn = run_lengths.merge(run_lengths.frPyObjects(segmentation, height, width))

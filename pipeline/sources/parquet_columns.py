@@ -78,8 +78,13 @@ def bytes_type(kind: pa.DataType) -> pa.DataType | None:
     if pa.types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return bytes_type(kind.field(index).type) if index >= 0 else None
-    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-    return kind if binary else None
+    return kind if _is_bytes(kind) else None
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Say whether a type is of bytes of any length; Polars writes views of them."""
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return any(test(kind) for test in tests)
 
 
 def rows(file: Found, exclude: str | None = None) -> Iterator[dict[str, Any]]:
@@ -124,8 +129,4 @@ def class_names(schema: pa.Schema, column: str | None) -> list[str] | None:
 def _holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_nested(kind):
         return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-    )
+    return bool(_is_bytes(kind) or pa.types.is_fixed_size_binary(kind))

@@ -29,7 +29,10 @@ GIVEN_UP, REST = 3, 60.0
 MAX_LISTING = 2 << 30
 _CHUNK = 1 << 16
 _WEB = ("http://", "https://")
+_PLAIN = {"Accept-Encoding": "identity"}
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Said of a host rather than of a file.
+_BUSY = _PASSING - {500}
 _EXTRAS = {"http": "remote", "https": "remote", "s3": "remote", "s3a": "remote"}
 
 
@@ -145,7 +148,20 @@ def passing(error: BaseException) -> bool:
     if isinstance(error, Refused):
         return error.status in _PASSING
     lasting = (FileNotFoundError, PermissionError, IsADirectoryError, TooLarge, UsageError)
-    return not isinstance(error, (*lasting, NotImplementedError, Rejected))
+    # a URL that is none, or a redirect to one, is a ValueError
+    return not isinstance(error, (*lasting, ValueError, NotImplementedError, Rejected))
+
+
+def unreachable(error: BaseException) -> bool:
+    """Say whether an error is of the host, not of the one file that was asked of it.
+
+    A host that answers something of no use for one file, as 500 or a redirect in a circle, may have
+    all the others.
+    """
+    if isinstance(error, Refused):
+        return error.status in _BUSY
+    # aiohttp's errors are of the system where there is no answer, and its own where there is one
+    return isinstance(error, OSError) or not type(error).__module__.startswith("aiohttp")
 
 
 def _options(scheme: str) -> dict[str, Any]:
@@ -173,7 +189,7 @@ def _tried(uri: str, work: Callable[[], Any]) -> Any:
                 HOSTS.answered(host)
                 raise
             if attempt == TRIES - 1:
-                HOSTS.failed(host)
+                (HOSTS.failed if unreachable(error) else HOSTS.answered)(host)
                 raise
             asked = error.pause if isinstance(error, Refused) else None
             time.sleep(min(asked or PAUSE * 2**attempt, LONGEST_PAUSE))
@@ -202,7 +218,7 @@ def _read(uri: str, start: int, end: int | None, limit: int) -> bytes:
 async def _get(fs: Any, url: str, start: int, end: int | None, limit: int) -> bytes:
     """Read the answer piece by piece, so that no server decides how much or how long."""
     session = await fs.set_session()
-    headers = {} if end is None else {"Range": f"bytes={start}-{end - 1}"}
+    headers = {**_PLAIN, **({} if end is None else {"Range": f"bytes={start}-{end - 1}"})}
     parts: list[bytes] = []
     got, began = 0, asyncio.get_running_loop().time()
     async with asyncio.timeout_at(began + GRACE) as clock:
@@ -227,11 +243,10 @@ async def _get(fs: Any, url: str, start: int, end: int | None, limit: int) -> by
 async def _head(fs: Any, url: str) -> dict[str, Any]:
     """Ask for the headers; of a server that knows no HEAD, by an answer that is not read."""
     session = await fs.set_session()
-    plain = {"Accept-Encoding": "identity"}
     async with asyncio.timeout(GRACE):
         for method in (session.head, session.get):
             async with method(
-                url, headers=plain, timeout=_timeout(), allow_redirects=True
+                url, headers=_PLAIN, timeout=_timeout(), allow_redirects=True
             ) as answer:
                 if method == session.head and answer.status in (400, 403, 405, 501):
                     continue
@@ -259,4 +274,6 @@ def _said(error: Exception) -> str:
     text = " ".join(str(error).split())[:200]
     if isinstance(error, (TimeoutError, asyncio.TimeoutError)) and not text:
         return "no answer in time, or too slow a one"
-    return text or type(error).__name__
+    # some of aiohttp's say nothing but the URL: of a redirect in a circle, or to no web page
+    bare = text.startswith("0, message=''") or "://" in text.partition(" ")[0]
+    return f"{type(error).__name__}: {text}" if bare else text or type(error).__name__

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schemas.errors import DuplicateKey, UsageError
+from schemas.errors import DuplicateKey, UsageError, near
 from schemas.members import Member
 
 FOLDER = "folder"
@@ -164,7 +164,9 @@ def require_column(name: str, columns: Iterable[str], option: str, where: str) -
     known = list(columns)
     if name not in known:
         listed = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
-        raise UsageError(f"{option} {name}: {where} has the columns {listed or '(none)'}")
+        raise UsageError(
+            f"{option} {name}: {where} has the columns {listed or '(none)'}{near(name, known)}"
+        )
 
 
 def require_unique(members: Sequence[Member], where: Callable[[int], str] | None = None) -> None:

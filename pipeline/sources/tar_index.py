@@ -117,20 +117,22 @@ def _note(
 
 
 def _one_line(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 (byte {error.start}: {error.reason})"
+    return str(error)
 
 
 def _values(suffix: str, data: bytes) -> dict[str, Any]:
     """Return the metadata in a sidecar.
 
     Raises:
-        ValueError, RecursionError: it is JSON that cannot be read, or is nested too deeply.
+        ValueError, RecursionError: it is no text, or JSON that cannot be read or is nested too
+            deeply.
     """
     if suffix != ".json":
-        try:
-            text = decode_text(data).strip()
-        except UnicodeDecodeError:
-            text = data.decode("utf-8", "replace").strip()
+        text = decode_text(data).strip()
         return {CAPTION: clean_text(text)} if suffix == ".txt" else {CLS: text}
     found = json.loads(decode_text(data))
     values = found if isinstance(found, dict) else {"json": found}

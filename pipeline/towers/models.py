@@ -24,7 +24,7 @@ from pipeline.towers.registry import all_families, text_tower_of, tower_of
 from pipeline.towers.text_tower import TextTower
 from pipeline.towers.tower import Tower
 from schemas.config import Precision
-from schemas.errors import UnsupportedModel, UsageError
+from schemas.errors import UnsupportedModel, UsageError, near
 from schemas.manifest import ModelRecord, PoolKind, Preprocessing
 from schemas.names import NO_WEIGHTS
 
@@ -258,10 +258,9 @@ def _register(model: str) -> str:
     if model.startswith("local-dir:"):
         return model
     if "/" not in model and model not in open_clip.list_models():
-        near = [m for m in open_clip.list_models() if m.lower()[:5] == model.lower()[:5]][:12]
         raise UsageError(
-            f"no model {model!r} in open_clip; near it: {', '.join(near) or 'none'}; "
-            "a config of your own is given by its path, ending in .json"
+            f"no model {model!r} in open_clip{near(model, open_clip.list_models())}; headatlas "
+            "models lists them; a config of your own is given by its path, ending in .json"
         )
     return model
 
@@ -279,7 +278,7 @@ def _checkpoint(name: str, pretrained: str) -> str:
     if pretrained not in tags and "/" not in name:
         raise UsageError(
             f"{pretrained!r} is neither a file nor a tag of {name}; "
-            f"tags: {', '.join(tags) or 'none'}; or none for random weights"
+            f"tags: {', '.join(tags) or 'none'}; or none for random weights{near(pretrained, tags)}"
         )
     return pretrained
 

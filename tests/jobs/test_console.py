@@ -127,12 +127,18 @@ def test_version() -> None:
     assert done.returncode == 0 and re.fullmatch(r"headatlas \d+\.\d+\.\d+\S*\n", done.stdout)
 
 
+SCAN = ("scan", "x", "--model", "ViT-B-16", "--pretrained", "none", "--warehouse", ".")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("scam",), "Did you mean 'scan'?"),
         (("pool", "impotr"), "Did you mean 'import'?; see headatlas pool -h"),
         (("scan", "x", "--lable", "y"), "--labels"),
+        ((*SCAN, "--precision", "bf61"), "(got 'bf61'); did you mean bf16?"),
+        ((*SCAN, "--store", "mpl"), "did you mean mlp?"),
+        (("sql", "SELECT 1", "--format", "tabel", "--warehouse", "."), "did you mean table?"),
         ((), None),
     ],
 )
@@ -151,7 +157,11 @@ def test_typos_are_answered_by_the_nearest_name(
 
 HASTY = [
     (("scan", "nowhere", "--model", "ViT-B-16"), "nowhere"),
-    (("scan", "{listing}", "--model", "ViT-B-16", "--labels", "kidn"), "kind"),
+    (("scan", "{listing}", "--model", "ViT-B-16", "--labels", "kidn"), "did you mean kind?"),
+    (
+        ("scan", "{listing}", "--model", "ViT-B-16", "--pretrained", "laion2b_s34b_b88"),
+        "did you mean laion2b_s34b_b88k?",
+    ),
     (("scan", "{listing}", "--model", "ViT-B-16", "--layers", "3-99"), "layers 0 to 11"),
     (("scan", "{listing}", "--model", "ViT-B-61"), "did you mean ViT-B-16"),
 ]
@@ -164,7 +174,8 @@ def test_what_needs_no_model_is_refused_before_any_is_imported(
     listing = tmp_path / "list.csv"
     listing.write_text("path,kind\na.png,cat\n")
     given = [a.replace("{listing}", str(listing)) for a in arguments]
-    given += ["--pretrained", "none", "--warehouse", str(tmp_path / "w")]
+    given += ["--warehouse", str(tmp_path / "w")]
+    given += [] if "--pretrained" in given else ["--pretrained", "none"]
     code = (
         "import sys\nfrom jobs.cli import main\n"
         "try: main(sys.argv[1:])\n"

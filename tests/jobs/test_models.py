@@ -1,8 +1,10 @@
 """`headatlas models`: what can be scanned, told from the meta device."""
 
+import open_clip
 import pytest
 
 from jobs.commands.models import ModelsConfig, run, say
+from jobs.steps.early import known_tags
 from schemas.errors import UnknownName
 
 
@@ -53,3 +55,13 @@ def test_texts_are_decomposed_or_it_is_said_why_not(capsys: pytest.CaptureFixtur
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(UnknownName, match="ViT-B-99"):
         run(ModelsConfig(names=("ViT-B-99",)))
+
+
+def test_tags_are_known_without_the_library() -> None:
+    """As in open_clip's source; of those with another activation, all of the model without it."""
+    known = known_tags()
+    assert known is not None
+    for name in open_clip.list_models():
+        there = set(open_clip.list_pretrained_tags_by_model(name))
+        own = known.get(name.removesuffix("-quickgelu"), frozenset())
+        assert there <= own and (there == own or name.endswith("-quickgelu")), name

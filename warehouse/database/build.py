@@ -96,6 +96,7 @@ def build(
         roles = create_roles(con, layers, _no_rows(ROLE_VIEW.columns))
         literals |= {
             "layers": layers,
+            "scan_names": [source.scan.name for source in sources],
             "roles": [f"{scan}/{role}" for scan, role in roles],
             "materialised": [head.label for head in heads],
         }

@@ -1,6 +1,8 @@
 """Masks as people save them: lossy, with alpha, coloured, 16 bits; and annotations gone wrong."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +60,13 @@ def test_lossless_masks_are_what_was_drawn(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(0.5, "not whole"), (np.nan, "not whole"), (np.inf, "not whole"), (-2, "-2")],
+    [
+        (0.5, "not whole"),
+        (np.nan, "not whole"),
+        (np.inf, "not whole"),
+        (-2, "-2"),
+        (1e30, "holds 1000"),
+    ],
 )
 def test_numbers_that_are_no_class_are_refused(tmp_path: Path, value: float, words: str) -> None:
     path = saved(tmp_path / "m.tif", Image.fromarray(np.where(DISC, value, 0).astype(np.float32)))
@@ -67,6 +75,35 @@ def test_numbers_that_are_no_class_are_refused(tmp_path: Path, value: float, wor
             read(path)
     path = saved(tmp_path / "m.tif", Image.fromarray(np.where(DISC, 7, 0).astype(np.float32)))
     np.testing.assert_array_equal(read_indices(path), DISC * 7)
+
+
+def test_a_mask_that_is_damaged_anywhere_raises_nothing_but_a_source_error(tmp_path: Path) -> None:
+    """Pillow raises SyntaxError, ValueError and errors of its own, which ended a whole run."""
+    rng = np.random.default_rng(0)
+    palette = Image.fromarray((DISC * 3).astype(np.uint8)).convert("P")
+    wide = Image.fromarray((DISC * 300).astype(np.uint16))
+    bases = [
+        saved(tmp_path / f"{i}.png", one).read_bytes() for i, one in enumerate((palette, wide))
+    ]
+    path, raised = tmp_path / "m.png", set()
+    for _ in range(400):
+        data = bytearray(bases[int(rng.integers(len(bases)))])
+        for _ in range(int(rng.integers(1, 4))):
+            at = int(rng.integers(len(data)))
+            data[at : at + 4] = rng.integers(0, 256, 4, np.uint8).tobytes()
+        path.write_bytes(bytes(data))
+        for read in (read_foreground, read_indices):
+            try:
+                read(path)
+            except SourceError as error:
+                raised.add(str(error).partition(": ")[2][:20])
+    assert len(raised) > 3
+    lies = bytearray(bases[0])
+    struct.pack_into(">II", lies, 16, 30_000, 30_000)
+    struct.pack_into(">I", lies, 29, zlib.crc32(lies[12:29]))
+    path.write_bytes(bytes(lies))
+    with pytest.raises(SourceError, match="exceeds limit"):
+        read_foreground(path)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -193,6 +230,10 @@ def test_a_null_area_is_counted_and_other_bad_annotations_are_one_reject_each(
         ({"category_id": 3}, "no segmentation"),
         ({"category_id": 3, "segmentation": [[1, 2, 3]]}, "three corners"),
         ({"category_id": 3, "segmentation": [["a"] * 6]}, "finite numbers"),
+        # drawing these ends the process, or takes all memory
+        ({"category_id": 3, "segmentation": [[0, 0, 1e9, 0, 1e9, 1e9]]}, "finite numbers"),
+        ({"category_id": 3, "segmentation": [[-1e300, 0, 5, 5, 5, 0]]}, "finite numbers"),
+        ({"category_id": 3, "segmentation": [[0, 0, float("nan"), 0, 5, 5]]}, "finite numbers"),
         ({"category_id": 3, "segmentation": "text"}, "expected polygons"),
         ({"category_id": 3, "segmentation": {"counts": "zz"}}, "run lengths"),
         ({"category_id": 3, "segmentation": {"counts": None}}, "run lengths"),
@@ -202,6 +243,14 @@ def test_a_null_area_is_counted_and_other_bad_annotations_are_one_reject_each(
         with pytest.raises(SourceError, match=said):
             data.read(1)
         assert data.read(2).present == {2}
+
+
+def test_annotations_that_are_nested_deeply_are_one_line(coco: tuple[Path, dict]) -> None:
+    root, _ = coco
+    deep = "[" * 100_000 + "]" * 100_000
+    (root / "annotations" / "instances_val2017.json").write_text(deep)
+    with pytest.raises(SourceError, match="nested too deeply"):
+        open_data(root)
 
 
 def test_two_layouts_at_once_are_refused_naming_both(coco: tuple[Path, dict]) -> None:

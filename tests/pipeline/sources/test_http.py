@@ -133,6 +133,32 @@ def test_one_slow_host_does_not_stop_the_others(server: Served) -> None:
         assert any("is left alone for now" in reason for reason in reasons)
 
 
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("loop", "TooManyRedirects"),
+        ("broken", "Bad status line"),
+        ("failing", "500"),
+        ("cut", "payload"),
+    ],
+)
+def test_a_host_that_answers_badly_for_some_files_gives_all_others(
+    server: Served, mode: str, reason: str
+) -> None:
+    """It was left alone after three such files, and its good ones were rejected beside them."""
+    bad = [f"{mode}/{i}-{NAMES[0]}" for i in range(2 * remote.GIVEN_UP)]
+    server.files |= {f"{i}-{NAMES[0]}": FILES[NAMES[0]] for i in range(len(bad))}
+    found = fates(listing_of(server, *bad, *(f"ok/{name}" for name in NAMES)))
+    assert {name: found.pop(f"ok/{name}") for name in NAMES} == FILES
+    assert found.keys() == set(bad) and all(reason in str(said) for said in found.values())
+
+
+def test_a_page_in_place_of_a_picture_is_read_and_no_picture(server: Served) -> None:
+    found = fates(listing_of(server, f"page/{NAMES[0]}", f"ok/{NAMES[1]}"))
+    assert b"<html>" in bytes(found[f"page/{NAMES[0]}"])
+    assert found[f"ok/{NAMES[1]}"] == FILES[NAMES[1]]
+
+
 def test_a_host_that_does_not_answer_changes_no_fingerprint(server: Served) -> None:
     source = listing_of(server, f"hang/{NAMES[0]}", f"ok/{NAMES[1]}", "ok/none.jpg")
     marks = [m.fingerprint for m in list_members(source).members]

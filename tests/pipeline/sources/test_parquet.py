@@ -34,6 +34,29 @@ def test_parquet_rows_are_read_in_any_order(tmp_path, struct):
             assert all(reader.read(listing.members[i]) == wanted[i] for i in order)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.binary_view(),
+        pa.large_binary(),
+        pa.struct([("bytes", pa.binary_view()), ("path", pa.string_view())]),
+    ],
+    ids=str,
+)
+def test_pictures_are_found_in_every_type_of_bytes(tmp_path, kind):
+    """Polars writes views, which were taken for a listing of paths."""
+    data = [encoded(scene(seed=i), "JPEG") for i in range(2)]
+    cells = [{"bytes": d, "path": "x"} for d in data] if pa.types.is_struct(kind) else data
+    table = pa.table(
+        {"image": pa.array(cells, kind), "kind": pa.array(["é", "b"], pa.string_view())}
+    )
+    pq.write_table(table, tmp_path / "x.parquet")
+    members = list_members(str(tmp_path / "x.parquet"), labels="kind").members
+    with Reader() as reader:
+        assert [reader.read(m) for m in members] == data
+    assert [m.label for m in members] == ["é", "b"]
+
+
 def test_parquet_streams_a_row_group_larger_than_its_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.sources.parquet_bytes._BATCH_BYTES", 1 << 12)
     pq.write_table(image_table(0, 60), tmp_path / "x.parquet")

@@ -206,6 +206,18 @@ def test_a_sidecar_that_cannot_be_read_is_one_reject(tmp_path, data):
     assert metadata["x.tar!c1/0001.jpg"]["n"] == 1
 
 
+@pytest.mark.parametrize("suffix", ["cls", "txt"])
+def test_a_label_or_caption_that_is_no_text_is_one_reject_and_no_other_text(tmp_path, suffix):
+    """Bytes of another encoding became a sign of replacement, and two labels one."""
+    files = frames("0.jpg", "1.jpg") | {f"0.{suffix}": "fée".encode("latin-1")}
+    write_tar(tmp_path / "x.tar", files | {f"1.{suffix}": "\ufefffée\r\n".encode()})
+    members = {m.key: m for m in list_members(str(tmp_path)).members}
+    with pytest.raises(Rejected, match=rf"0\.{suffix} cannot be read: it is not UTF-8 \(byte 1"):
+        Reader().read(members[f"x.tar!0.{suffix}"])
+    assert members["x.tar!0.jpg"].metadata == "{}"
+    assert list(json.loads(members["x.tar!1.jpg"].metadata).values()) == ["fée"]
+
+
 def write_linked(path: Path, links: dict[str, tuple[bytes, str]]) -> Path:
     """Write a tar with one picture, data/a.jpg, and links: by name, type and target."""
     with tarfile.open(path, "w") as tar:

@@ -42,6 +42,7 @@ WRONG = {
     "ablate": {
         "ablate('kinds', ['L1H2', 'L9H9'])": "no head 'L9H9'",
         "ablate('types', ['L1H2'])": "there is kinds",
+        "ablate('knids', ['L1H2'])": "there is kinds; did you mean kinds?",
         "ablate('kinds', ['L1H2'], scan := 'nope')": "no scan 'nope'",
         "ablate('kinds', NULL)": "no list of heads",
         "ablate('kinds', [NULL, 'L1H2'])": "no head NULL",
@@ -49,6 +50,7 @@ WRONG = {
     },
     "ablate_role": {
         "ablate_role('kinds', 'hue')": "there is kind, place",
+        "ablate_role('kinds', 'plcae')": "did you mean place?",
         "ablate_role('types', 'place')": "there is kinds",
         "ablate_role('kinds', 'place', basis := 'x')": "basis 'x'",
         "ablate_role('kinds', NULL)": "no head with role 'NULL'",
@@ -56,6 +58,7 @@ WRONG = {
     "group_accuracy": {
         "group_accuracy('kinds', ['L1H2'], by := ['label', 'hue'])": "column 'hue'",
         "group_accuracy('kinds', ['L1H2'], by := 'hue')": "column 'hue'",
+        "group_accuracy('kinds', ['L1H2'], by := 'plaec')": "did you mean place?",
         "group_accuracy('kinds', ['L1H2'], by := NULL)": "has a column 'NULL'",
         "group_accuracy('kinds', ['L1H2', 'L99H0'])": "no head 'L99H0'",
         "group_accuracy('types', ['L1H2'])": "there is kinds",
@@ -63,6 +66,7 @@ WRONG = {
     "explain_head": {
         "explain_head('L9H0')": "no head L9H0",
         "explain_head('L1H2', scan := 'nope')": "no scan 'nope'",
+        "explain_head('L1H2', scan := 'brids')": "lists them; did you mean birds?",
     },
     "head_feeders": {
         "head_feeders('L9H0')": "no head L9H0",
@@ -89,6 +93,7 @@ WRONG = {
     },
     "concept_heads": {
         "concept_heads('hue')": "no property 'hue' in pool 'words'; there is colour, place",
+        "concept_heads('Colours')": "did you mean colour?",
         "concept_heads('colour', k := -1)": "k is -1",
         "concept_heads('colour', pool := 'x')": "of pool 'x' in scan 'birds'; run headatlas",
         "concept_heads('colour', scan := 'nope')": "no scan 'nope'",
@@ -123,6 +128,7 @@ WRONG = {
         "head_texts(9, 0)": "no head 9, 0",
         "head_texts('colour')": "no head colour",
         "head_texts('L1H2', basis := 'x')": "no TextSpan basis 'x' in scan 'birds'; there is words",
+        "head_texts('L1H2', basis := 'wrods')": "there is words; did you mean words?",
         "head_texts('l1h2', 5)": "'l1h2' is layer and head, so 5 cannot be the head",
         "head_texts(NULL)": "no head NULL",
     },
@@ -223,6 +229,7 @@ SCALAR = {
     "heads_complaint": None,
     "role_complaint": None,
     "search_complaint": None,
+    "near_name": None,
     "contribution_file": None,
     "image_file": None,
     "head_names": None,

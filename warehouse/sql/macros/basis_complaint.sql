@@ -11,7 +11,9 @@
                 || given.scan || '''; there is '
                 || coalesce(
                     (
-                        SELECT string_agg(r.name, ', ' ORDER BY r.name) FROM results AS r
+                        SELECT string_agg(r.name, ', ' ORDER BY r.name)
+                            || near_name(given.basis, list(DISTINCT r.name))
+                        FROM results AS r
                         WHERE r.scan_id = given.scan AND r.kind = 'textspan'
                     ),
                     'none yet: headatlas textspan makes one'

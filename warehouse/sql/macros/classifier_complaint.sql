@@ -6,6 +6,7 @@
             )
             THEN 'no scan ''' || coalesce(given.scan, 'NULL')
                 || '''; SELECT scan_id FROM scans lists them'
+                || near_name(given.scan, :scan_names)
             WHEN NOT EXISTS (
                 SELECT 1 FROM classifiers AS c
                 WHERE c.scan_id = given.scan AND c.classifier = given.classifier
@@ -15,6 +16,7 @@
                 || coalesce(
                     (
                         SELECT string_agg(DISTINCT c.classifier, ', ' ORDER BY c.classifier)
+                            || near_name(given.classifier, list(DISTINCT c.classifier))
                         FROM classifiers AS c WHERE c.scan_id = given.scan
                     ),
                     'none: headatlas zeroshot makes one'

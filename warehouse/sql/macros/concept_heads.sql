@@ -39,6 +39,7 @@ complaint AS (
         THEN 'no property ''' || coalesce(given.property, 'NULL') || ''' in pool ''' || given.pool
             || '''; there is ' || (
                 SELECT string_agg(DISTINCT c.property, ', ' ORDER BY c.property)
+                    || near_name(given.property, list(DISTINCT c.property))
                 FROM concept_shares AS c WHERE c.scan_id = given.scan AND c.pool = given.pool
             )
     END AS text

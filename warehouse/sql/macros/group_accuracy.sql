@@ -70,8 +70,12 @@ complaint AS (
             THEN 'no picture of scan ''' || a.scan || ''' has a column '''
                 || (SELECT u.name FROM unknown AS u) || '''; there is label, '
                 || (
-                    SELECT array_to_string(json_keys(i.metadata), ', ') FROM images AS i
-                    WHERE i.scan_id = a.scan LIMIT 1
+                    SELECT array_to_string(f.names, ', ') || near_name(u.name, f.names)
+                    FROM (
+                        SELECT json_keys(i.metadata) AS names FROM images AS i
+                        WHERE i.scan_id = a.scan LIMIT 1
+                    ) AS f
+                    CROSS JOIN unknown AS u
                 )
         END
     ) AS text

@@ -14,6 +14,7 @@ coalesce(
                     || coalesce(
                         (
                             SELECT string_agg(DISTINCT p.pairing, ', ' ORDER BY p.pairing)
+                                || near_name(given.pairing, list(DISTINCT p.pairing))
                             FROM head_pairs AS p
                             WHERE p.scan_id = given.scan
                         ),

@@ -13,6 +13,7 @@
                 || coalesce(
                     (
                         SELECT string_agg(DISTINCT r.role, ', ' ORDER BY r.role)
+                            || near_name(given.role, list(DISTINCT r.role))
                         FROM head_roles AS r
                         WHERE r.scan_id = given.scan
                             AND (given.basis IS NULL OR r.basis = given.basis)

@@ -14,6 +14,7 @@
                 || coalesce(
                     (
                         SELECT string_agg(DISTINCT h.pool, ', ' ORDER BY h.pool)
+                            || near_name(given.pool, list(DISTINCT h.pool))
                         FROM text_heads AS h
                         WHERE h.scan_id = given.scan
                     ),
