@@ -194,6 +194,11 @@ def work(scan: ScanDir, task: ScanTask, bad: Collection[str] = ()) -> ShardManif
     )
 
 
+def changes_nothing(todo: Plan) -> bool:
+    """Whether the stored shards are those of the newest snapshot already."""
+    return not (todo.copies or todo.scans or todo.adopted or todo.dropped)
+
+
 def refresh(
     scan: ScanDir, listing: Sequence[Member], bad: Collection[str] = (), shard_size: int = 5
 ) -> tuple[Plan, Snapshot]:
@@ -204,7 +209,7 @@ def refresh(
     manifests += copy_shards(scan, todo.copies, fingerprint=fingerprint, moments_of=moments_of)
     manifests += [work(scan, task, bad) for task in todo.scans]
     newest = snapshots.latest(scan)
-    if newest is not None and todo.changes_nothing:
+    if newest is not None and changes_nothing(todo):
         return todo, newest
     snapshot = snapshots.commit(
         scan,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,13 +25,6 @@ def resize(
 ) -> Float[Tensor, "image text height width"]:
     """Return the maps at another size, bilinear, cell centres kept."""
     return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
-
-
-def above_mean(
-    values: Float[Tensor, "*axes height width"],
-) -> Bool[Tensor, "*axes height width"]:
-    """Return where a map is above its own mean: the foreground of the published evaluations."""
-    return values > values.mean(dim=(-2, -1), keepdim=True)
 
 
 @dataclass(frozen=True)

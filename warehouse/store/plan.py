@@ -130,11 +130,6 @@ class Plan:
     base_snapshot: int
     dropped: int
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether the stored shards are those of the newest snapshot already."""
-        return not (self.copies or self.scans or self.adopted or self.dropped)
-
 
 def live_members(scan: ScanDir | None, fingerprint: str) -> Live:
     """Read what is stored: keys, fingerprints, labels and ids; no vector is read.

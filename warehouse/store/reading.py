@@ -19,7 +19,6 @@ from schemas.files import (
     MOMENTS,
     REJECTS,
     images_schema,
-    moments_schema,
     rejects_schema,
 )
 from warehouse.files.layout import ScanDir
@@ -135,17 +134,11 @@ def read_images(
     return empty if wanted is None else empty.select(wanted)
 
 
-def read_moments(scan: ScanDir, shards: Sequence[str]) -> pa.Table:
-    """Read the moments of some shards, unmerged: one row per shard and component.
-
-    13 MB a shard for 384 heads of width 64; use `iterate_moments` over many.
-    """
-    tables = list(iterate_moments(scan, shards))
-    return pa.concat_tables(tables) if tables else moments_schema().empty_table()
-
-
 def iterate_moments(scan: ScanDir, shards: Sequence[str]) -> Iterator[pa.Table]:
-    """Yield each shard's moments, one table in memory at a time."""
+    """Yield each shard's moments, one table in memory at a time.
+
+    13 MB a shard for 384 heads of width 64.
+    """
     for shard in shards:
         yield read_file(scan.shard(shard) / MOMENTS)
 

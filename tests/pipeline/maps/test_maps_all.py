@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.maps.base import Maps
 from pipeline.maps.registry import METHODS, method_named, methods_named
-from pipeline.maps.shared import above_mean, min_max, points, resize
+from pipeline.maps.shared import min_max, points, resize
 from schemas.errors import UnknownName, UsageError
 from tests.maps_literal import embedding, random_texts
 from tests.towers import pixels, small_clip
@@ -73,7 +73,7 @@ def test_names() -> None:
         methods_named(" , ")
 
 
-def test_min_max_resize_and_threshold() -> None:
+def test_min_max_and_resize() -> None:
     values = torch.tensor([[[[0.0, 2.0], [4.0, 8.0]], [[3.0, 3.0], [3.0, 3.0]]]])
     scaled = min_max(values)
     torch.testing.assert_close(scaled[0, 0], torch.tensor([[0.0, 0.25], [0.5, 1.0]]))
@@ -81,7 +81,6 @@ def test_min_max_resize_and_threshold() -> None:
     # cell centres of the small map are at a quarter and three quarters of each side
     wide = resize(values, (2, 4))[0, 0]
     torch.testing.assert_close(wide, torch.tensor([[0, 0.5, 1.5, 2], [4, 5, 7, 8]]))
-    assert above_mean(values)[0, 0].tolist() == [[False, False], [True, True]]
 
 
 def test_points_are_the_strongest_and_weakest_cells_in_pixels_of_the_picture() -> None:

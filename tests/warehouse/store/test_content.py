@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import CorruptStore, NewerFormat
 from schemas.manifest import Snapshot
-from tests.store import member, merge_moments, new_scan, refresh
+from tests.store import changes_nothing, member, merge_moments, new_scan, refresh
 from warehouse.files.layout import ScanDir
 from warehouse.store import snapshots
 from warehouse.store.content import NOTHING, Content, content, content_of, total
@@ -139,7 +139,7 @@ def test_format_1_is_read_and_its_digests_are_stored_by_the_next_commit(tmp_path
     old = snapshots.load(scan, first.number)
     assert (old.format, old.pictures_digest) == (1, None)
     assert content(scan, old) == said(first)
-    assert refresh(scan, members)[0].changes_nothing
+    assert changes_nothing(refresh(scan, members)[0])
 
     grown = refresh(scan, [*members, member(9)])[1]
     assert grown.format == 2 and said(grown) == held(scan, grown)

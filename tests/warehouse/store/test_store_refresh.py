@@ -14,6 +14,7 @@ from schemas.members import Member
 from tests.store import (
     LAYERS,
     N_HEADS,
+    changes_nothing,
     member,
     merge_moments,
     moments_of,
@@ -27,7 +28,7 @@ from warehouse.files.layout import ScanDir
 from warehouse.files.lock import scan_lock
 from warehouse.results.files import read_result
 from warehouse.store import snapshots
-from warehouse.store.reading import read_head, read_images, read_mlp, read_moments, read_rejects
+from warehouse.store.reading import iterate_moments, read_head, read_images, read_mlp, read_rejects
 from warehouse.store.rewrite import compact
 from warehouse.store.shards import contributions_path
 from warehouse.store.verify import verify
@@ -83,7 +84,7 @@ def assert_holds(scan: ScanDir, listing: list[Member], bad: set[str] = frozenset
             np.concatenate([read_mlp(scan, s, layer) for s in filled]), mlp[layer]
         )
     whole = moments_of(contributions, embedding, mlp).to_pylist()
-    merged = merge_moments([read_moments(scan, shards)]).to_pylist()
+    merged = merge_moments(iterate_moments(scan, shards)).to_pylist()
     for got, expected in zip(merged, whole, strict=True):
         assert got["n"] == expected["n"]
         assert np.allclose(got["mean"], expected["mean"])
@@ -125,7 +126,7 @@ def test_any_history_ends_with_files_that_hold_the_listing(tmp_path_factory, his
             k: i for k, i in now.items() if k in before
         }
         before = now
-        assert refresh(scan, listing, refused, size)[0].changes_nothing
+        assert changes_nothing(refresh(scan, listing, refused, size)[0])
 
 
 def test_new_labels_alone_link_the_contributions(scan: ScanDir) -> None:
