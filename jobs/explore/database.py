@@ -1,7 +1,7 @@
 """The published database as the pages read it: newest version, one cursor a request."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,11 +54,6 @@ class Cursor:
     def ask(self, name: str, **values: Value) -> Answer:
         """Run `sql/NAME.sql` with its `:placeholders` written out as literals."""
         return self.run(render(statement(name), **values))
-
-    def ask_each(self, name: str, each: Sequence[Mapping[str, Value]]) -> Answer:
-        """Run `sql/NAME.sql` for each of some values, as one statement: their rows in order."""
-        parts = (render(statement(name), **values).strip() for values in each)
-        return self.run("\nUNION ALL\n".join(parts))
 
     def console(self, statement: str, rows: int | None) -> Answer:
         """Return the first `rows` of the answer to what a person wrote; all, when None.

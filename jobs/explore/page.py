@@ -1,6 +1,6 @@
 """What a page is made of: panels, each one statement's answer and how it is drawn."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,11 +91,6 @@ class State:
     def ask(self, name: str, **values: Any) -> Answer:
         """Run a page's statement; `scan` and `basis` are given to those that name them."""
         return self.cursor.ask(name, **{"scan": self.scan, "basis": self.basis, **values})
-
-    def ask_each(self, name: str, each: Sequence[Mapping[str, Any]], **values: Any) -> Answer:
-        """Run a page's statement for each of some values, as one statement with all their rows."""
-        common = {"scan": self.scan, "basis": self.basis, **values}
-        return self.cursor.ask_each(name, [{**common, **one} for one in each])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """`/what-if/CLASSIFIER`: heads as switches, and every group's accuracy before and after."""
 
 from jobs.explore.charts import dumbbells
-from jobs.explore.database import Answer
 from jobs.explore.grid import Measure, grid_of
 from jobs.explore.page import Later, Page, Panel, Route, State
 
@@ -95,17 +94,11 @@ def _groups(state: State, classifier: str, off: list[str], by: str) -> Panel:
 
 def _control(state: State, classifier: str, off: list[str], by: str) -> Panel:
     """Judge random heads of the same layers: a chosen set must differ from these."""
-    drawn = [state.ask("whatif_random", heads=off, seed=seed) for seed in range(CONTROLS)]
-    # of a layer with few heads, two draws may be one set
-    sets = dict.fromkeys(tuple((one.first or {}).get("heads") or ()) for one in drawn)
-    each = [{"heads": list(heads)} for heads in sets if heads]
     return Panel(
         "control",
         CONTROL,
         "table",
-        state.ask_each("whatif_control", each, classifier=classifier, by=by)
-        if each
-        else Answer(drawn[0].sql),
+        state.ask("whatif_control", classifier=classifier, heads=off, by=by, controls=CONTROLS),
         empty="no other heads in these layers",
         lead="Random sets from the same layers; a set that means something does better than these.",
     )

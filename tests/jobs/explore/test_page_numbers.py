@@ -183,4 +183,4 @@ def test_the_control_is_judged_as_the_set_is(client: TestClient, explored: Wareh
                 explored, f"FROM group_accuracy('kinds', {heads}, by := ['background'])"
             )
         }
-        assert (row["mean"], row["worst"]) == (kinds["mean"], kinds["worst"])
+        assert (row["mean"], row["worst"]) == pytest.approx((kinds["mean"], kinds["worst"]))
