@@ -451,10 +451,13 @@ def test_a_flipped_bit_in_what_is_loaded_stops_publishing(world: World, tmp_path
     w = Warehouse(made.warehouse)
     folder = w.scan("s")
     shard = sorted(folder.shards.iterdir())[0]
-    pool = w.pools / "mine" / "pool.parquet"
+    pool = sorted((w.pools / "mine").glob("*.parquet"))
+    assert [path.name.partition("-")[0] for path in pool][:1] == ["embeddings"]
     results = [path for place in (folder, w) for _, path in stored(place)]
-    for path in (shard / "images.parquet", shard / "rejects.parquet", pool, *results):
+    for path in (shard / "images.parquet", shard / "rejects.parquet", *pool, *results):
         whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        assert verify.check(verify.VerifyConfig(warehouse=w.root, quick=True)).problems, path
         for at in (len(whole) // 3, len(whole) - 40):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
             with pytest.raises((CorruptStore, StoreError)):

@@ -16,6 +16,9 @@ from schemas.names import check_name
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_provenance, read_result, sha256_table, write_result
 
+EMBEDDINGS = "embeddings-*.parquet"
+"""Files beside a pool that keep its texts as a model embeds them."""
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -50,7 +53,7 @@ def write_pool(
     table = pa.Table.from_arrays(arrays, schema=pool_schema())
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "pool.parquet"
-    for stale in folder.glob("embeddings-*.parquet"):
+    for stale in folder.glob(EMBEDDINGS):
         stale.unlink()
     write_result(path, table, provenance)
     return path
@@ -83,7 +86,7 @@ def pool_digest(warehouse: Warehouse, name: str) -> str | None:
     held: list[object] = [pool.texts, pool.properties]
     if "weights_sha256" in pool.provenance:
         held.append(pool.provenance["weights_sha256"])
-        for file in sorted(path.parent.glob("embeddings-*.parquet")):
+        for file in sorted(path.parent.glob(EMBEDDINGS)):
             held.append([file.name, sha256_table(read_result(file)[0])])
     return digest(held)
 

@@ -26,7 +26,7 @@ from warehouse.results.files import (
 )
 from warehouse.results.registry import stored
 from warehouse.store import snapshots
-from warehouse.store.pools import pools
+from warehouse.store.pools import EMBEDDINGS, pools
 from warehouse.store.reading import matrix, single_value
 from warehouse.store.shards import MANIFEST, contributions_path, finite, load_manifest, mlp_path
 
@@ -146,18 +146,19 @@ def _result_problems(place: ScanDir | Warehouse, root: Path, deep: bool) -> Iter
 
 
 def verify_shared(warehouse: Warehouse, *, deep: bool = True) -> list[Problem]:
-    """Check what belongs to no scan: description pools, and the runs of segment."""
+    """Check what belongs to no scan: description pools, their embeddings, and runs of segment."""
     found = list(_result_problems(warehouse, warehouse.root, deep))
     for name in pools(warehouse):
-        path = warehouse.pools / name / "pool.parquet"
-        try:
-            if deep:
-                check_seal(path)
-            table = read_result(path)[0]
-            if not table.schema.equals(pool_schema()):
-                raise CorruptStore(f"{path} has not the columns of a description pool")
-        except CorruptStore as error:
-            found.append(Problem("", str(path.relative_to(warehouse.root)), str(error)))
+        pool = warehouse.pools / name / "pool.parquet"
+        for path in (pool, *sorted(pool.parent.glob(EMBEDDINGS))):
+            try:
+                if deep:
+                    check_seal(path)
+                table = read_result(path)[0]
+                if path == pool and not table.schema.equals(pool_schema()):
+                    raise CorruptStore(f"{path} has not the columns of a description pool")
+            except CorruptStore as error:
+                found.append(Problem("", str(path.relative_to(warehouse.root)), str(error)))
     return found
 
 
