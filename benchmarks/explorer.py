@@ -38,8 +38,12 @@ def run(work: Path, pictures: int = 1_000_000) -> list[Row]:
         Row("explorer, head page to the first byte", seconds, "s", 0.5, size),
         Row("explorer, head page before pictures", data / 1e6, "MB", 1.0, size),
     ]
-    for panel in ("strip0", "nearest"):
-        seconds, _ = _page(large, f"/head/{HEAD}?panel={panel}")
+    for panel, page in (
+        ("strip0", f"/head/{HEAD}"),
+        ("nearest", f"/head/{HEAD}"),
+        ("scatter", "/"),
+    ):
+        seconds, _ = _page(large, f"{page}?panel={panel}")
         rows.append(Row(f"explorer, panel {panel}", seconds, "s", None, size))
     rows.append(Row("explorer, start to first page", _start(large), "s", 1.5, size))
     for layers, heads in ((24, 16), (48, 25)):

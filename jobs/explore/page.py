@@ -88,6 +88,10 @@ class State:
         """The command that finds roles in the basis; where there is none, one stands for it."""
         return f"headatlas roles build --basis {self.basis or 'BASIS'} --scan {self.scan}"
 
+    def shows(self, *panels: str) -> bool:
+        """Whether any of these panels is asked for: by the whole page, or as the one wanted."""
+        return self.query.get("panel", panels[0]) in panels
+
     def ask(self, name: str, **values: Any) -> Answer:
         """Run a page's statement; `scan` and `basis` are given to those that name them."""
         return self.cursor.ask(name, **{"scan": self.scan, "basis": self.basis, **values})

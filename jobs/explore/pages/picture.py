@@ -24,7 +24,11 @@ def make(state: State) -> Page:
         Panel(
             "metadata", "What the listing says", "record", state.ask("picture_metadata", key=key)
         ),
-        *_classes(state, int(picture["image_id"])),
+        *(
+            _classes(state, int(picture["image_id"]))
+            if state.shows("classes", "heads", "whatif")
+            else ()
+        ),
         Panel("maps", "Where it looks for a text", "maps", context={"picture": picture}),
         Later(
             "embedding",

@@ -26,10 +26,9 @@ def make(state: State) -> Page:
         return Page(title="What if", kind="what-if", panels=(none,))
     off = [name.strip().upper() for name in state.query.get("heads", "").split(",") if name.strip()]
     by = state.query.get("by", "label")
-    panels: list[Panel | Later] = [
-        _switches(state, classifier, off, by),
-        _groups(state, classifier, off, by),
-    ]
+    panels: list[Panel | Later] = []
+    if state.shows("switches", "groups"):
+        panels += [_switches(state, classifier, off, by), _groups(state, classifier, off, by)]
     if off:
         panels.append(
             Later(
