@@ -1,5 +1,7 @@
 """After a scan's commit: each head's merged moments, summarised: heads and head_directions."""
 
+from threadpoolctl import threadpool_limits
+
 from jobs.steps.opened import Opened, opened
 from pipeline.heads.summary import component_shares, directions_table, heads_table
 from schemas.manifest import Snapshot
@@ -21,8 +23,10 @@ def store_heads(scan: ScanDir, snapshot: Snapshot) -> None:
         return
     found = opened(scan, snapshot)
     now = Now.opened(found)
-    _store_summary(found, now)
-    _store_directions(found, now)
+    # a head's matrix is small: threads of BLAS would wait for each other longer than they work
+    with threadpool_limits(1, "blas"):
+        _store_summary(found, now)
+        _store_directions(found, now)
 
 
 def _store_summary(found: Opened, now: Now) -> None:

@@ -23,7 +23,8 @@ class Decided(Pursuit):
     """Some heads of one width, each with the projections of its own.
 
     Attributes:
-        slack: of each head, the bound of a score's error per `weight`; grows with every step.
+        slack: of each head, bounds of a score's error per `weight`: that of sums, which grows with
+            every step, and that of the texts' projections, which falls with what is left of Σ.
     """
 
     def __init__(
@@ -46,21 +47,25 @@ class Decided(Pursuit):
         """
         self.sigma, self.pool = sigma, pool
         # one direction a row: read twice as fast for one text
-        self._frames = [np.ascontiguousarray(q.T, np.float64) for q in frames_q]
+        self._frames = np.stack([np.ascontiguousarray(q.T, np.float64) for q in frames_q])
         self.renormalise = renormalise
         self.width = sigma.shape[1]
         self.total = np.trace(sigma, axis1=1, axis2=2)
-        stacked = np.concatenate([frame.astype(np.float32) for frame in self._frames])
+        stacked = self._frames.astype(np.float32).reshape(-1, pool.shape[1])
         self.r = (stacked @ single).reshape(len(sigma), self.width, -1)
+        self._products = np.empty((2, len(sigma), 1, self.r.shape[2]), np.float32)
         length = np.sqrt([(r * r).sum(axis=0) for r in self.r])
         here = np.where(length > 0, length, 1)
         if renormalise:
             self.r /= here[:, None]
-        # ‖r‖² times how much larger the text is than its projection: so rounding grows
-        self.weight = np.sqrt((single * single).sum(axis=0)) / here
-        self.weight *= 1 if renormalise else length * length
-        self.slack = _ROUNDING * np.linalg.norm(sigma, axis=(1, 2))
-        self._heaviest = self.weight.max(axis=1, initial=0)
+        # ‖r‖², and that times how much larger the text is than its projection
+        squares = np.ones_like(length) if renormalise else length * length
+        larger = np.sqrt((single * single).sum(axis=0)) / here
+        self.weight = np.stack([squares, squares * larger], axis=1)
+        self._heaviest = self.weight.max(axis=2, initial=0)
+        self._size = np.linalg.norm(sigma, axis=(1, 2))
+        self._left = self._size**2
+        self.slack = _ROUNDING * np.stack([self._size, self._size], axis=1)
 
     def first_scores(self) -> Float32[np.ndarray, "head text"]:
         """Return rᵀ Σ r of every text."""
@@ -76,11 +81,13 @@ class Decided(Pursuit):
 
     def project(self, head: int, texts: int | Int[np.ndarray, " k"]) -> Float[np.ndarray, "*k d"]:
         """Return a text's projection in float64, or those of some."""
-        found: np.ndarray = self.pool[texts] @ self._frames[head].T
+        return self._scaled(self.pool[texts] @ self._frames[head].T)
+
+    def _scaled(self, projected: Float[np.ndarray, "*k d"]) -> Float[np.ndarray, "*k d"]:
         if self.renormalise:
-            norm = np.linalg.norm(found, axis=-1, keepdims=True)
-            found /= np.where(norm > 0, norm, 1)
-        return found
+            norm = np.linalg.norm(projected, axis=-1, keepdims=True)
+            projected /= np.where(norm > 0, norm, 1)
+        return projected
 
     def best(
         self,
@@ -92,9 +99,7 @@ class Decided(Pursuit):
         best, residual = np.full(len(score), -1), np.zeros((len(score), self.width))
         top, alone = self._lead(score)
         certain = going & alone
-        whole = np.zeros((len(score), self.width))
-        for head in np.flatnonzero(certain).tolist():
-            whole[head] = self.project(head, int(top[head]))
+        whole = self._scaled(np.matmul(self._frames, self.pool[top][:, :, None])[:, :, 0])
         left = deflate_each(whole, basis)
         certain &= ~_spanned(left, whole)
         best[certain], residual[certain] = top[certain], left[certain]
@@ -113,7 +118,7 @@ class Decided(Pursuit):
         second = score.max(axis=1)
         score[heads, top] = highest
         # no text's bound is larger than the heaviest's
-        bound = self.slack * (self.weight[heads, top] + self._heaviest)
+        bound = (self.slack * (self.weight[heads, :, top] + self._heaviest)).sum(axis=1)
         return top, second < highest - bound
 
     def _decide(
@@ -144,7 +149,7 @@ class Decided(Pursuit):
         top = score.argmax()
         if score[top] == -np.inf:
             return np.empty(0, np.int64)
-        bound = self.slack[head] * self.weight[head]
+        bound = self.slack[head] @ self.weight[head]
         return np.flatnonzero(score + bound >= score[top] - bound[top])
 
     def _refresh(
@@ -156,7 +161,9 @@ class Decided(Pursuit):
         """Make the scores anew of what is left of Σ, by whose norm their error is then bounded."""
         left = deflate(deflate(self.sigma[head], basis).T, basis)
         score[score > -np.inf] = self._scores_of(head, left)[score > -np.inf]
-        self.slack[head] = _ROUNDING * float(np.linalg.norm(left))
+        size = float(np.linalg.norm(left))
+        self._left[head] = size * size
+        self.slack[head] = _ROUNDING * size
 
     def apply(self, u: Float[np.ndarray, "head d"]) -> Float[np.ndarray, "head d"]:
         """Return Σ u."""
@@ -170,13 +177,16 @@ class Decided(Pursuit):
         v: Float[np.ndarray, "head d"],
     ) -> None:
         """Add (u·r)(v·r) to every score, in place, and count its rounding."""
-        for mine, r, along, across in zip(
-            score, self.r, u.astype(np.float32), v.astype(np.float32), strict=True
-        ):
-            change = along @ r
-            change *= across @ r
-            mine += change
-        self.slack += _ROUNDING * np.linalg.norm(v, axis=1)
+        # few calls, each of all heads: threads that go side by side take turns between calls
+        along = np.matmul(u.astype(np.float32)[:, None], self.r, out=self._products[0])
+        along *= np.matmul(v.astype(np.float32)[:, None], self.r, out=self._products[1])
+        score += along[:, 0]
+        self.slack[:, 0] += _ROUNDING * np.linalg.norm(v, axis=1)
+        # ‖P Σ P‖² = ‖Σ‖² − 2 ‖Σ u‖² + (uᵀ Σ u)², as far as float64 tells it from nothing
+        gone = -(u * v).sum(axis=1, keepdims=True)
+        w = (gone * u - v) / 2
+        self._left += (gone * gone)[:, 0] - 2 * (w * w).sum(axis=1)
+        self.slack[:, 1] = _ROUNDING * (np.sqrt(np.maximum(self._left, 0)) + 1e-7 * self._size)
 
 
 def _spanned(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,9 +135,10 @@ def load_frames(path: Path, expected_sha256: str) -> Frames:
     """
     if not path.is_file():
         raise CorruptStore(f"{path} is missing; run the scan with --restart")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    frames = Frames.from_named(load_file(path))
+    with ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(_sha256, path)
+        frames = Frames.from_named(load_file(path))
+        found = digest.result()
     # what another version of safetensors has written may have another header
     if found != expected_sha256 and frames.digest() != expected_sha256:
         raise CorruptStore(
@@ -144,3 +146,8 @@ def load_frames(path: Path, expected_sha256: str) -> Frames:
             "restore the file or run the scan with --restart"
         )
     return frames
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

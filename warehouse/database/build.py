@@ -144,6 +144,7 @@ def _view(table: Table, sources: Sequence[Source]) -> Sql:
 def _create_default_scan(con: duckdb.DuckDBPyConnection, default: str | None) -> None:
     """Create schema default_scan: each table that has scans, as a view of the default one alone."""
     con.execute("CREATE SCHEMA default_scan")
+    said: list[Sql] = []
     for table in TABLES:
         if any(c.name == "scan_id" for c in table.columns):
             view = Sql(f"default_scan.{identifier(table.name)}")
@@ -151,7 +152,8 @@ def _create_default_scan(con: duckdb.DuckDBPyConnection, default: str | None) ->
                 load("default_scan/view", view=view, table=identifier(table.name), scan=default)
             )
             comment = f"{table.comment} Of the default scan alone."
-            _describe(con, view, replace(table, kind="view", comment=comment))
+            said += _described(view, replace(table, kind="view", comment=comment))
+    con.execute(";\n".join(said))
 
 
 def _no_rows(columns: Sequence[Column]) -> Sql:
@@ -280,26 +282,25 @@ def _comment(
     con: duckdb.DuckDBPyConnection, layers: Sequence[str], roles: Sequence[tuple[str, str]]
 ) -> None:
     """Say on every table, view, column and macro what it is."""
-    for table in TABLES:
-        _describe(con, identifier(table.name), table)
+    said = [one for table in TABLES for one in _described(identifier(table.name), table)]
     for name in ("none", *layers):
-        _describe(con, Sql(f"by_layer.{identifier(name)}"), LAYER_VIEW)
-    _describe(con, Sql("by_role.none"), ROLE_VIEW)
+        said += _described(Sql(f"by_layer.{identifier(name)}"), LAYER_VIEW)
+    said += _described(Sql("by_role.none"), ROLE_VIEW)
     for number, (scan, role) in enumerate(roles, 1):
         named = replace(ROLE_VIEW, comment=f"All heads of scan {scan!r} that carry role {role!r}.")
-        _describe(con, Sql(f"by_role.{identifier(view_name(number))}"), named)
+        said += _described(Sql(f"by_role.{identifier(view_name(number))}"), named)
     for macro in MACROS:
         kind = "MACRO TABLE" if macro.kind == "table" else "MACRO"
-        _say(con, kind, identifier(macro.name), macro.comment)
+        said.append(_said(kind, identifier(macro.name), macro.comment))
+    # all at once: each statement by itself costs as much again
+    con.execute(";\n".join(said))
 
 
-def _describe(con: duckdb.DuckDBPyConnection, name: Sql, table: Table) -> None:
-    _say(con, table.kind.upper(), name, table.comment)
-    for column in table.columns:
-        _say(con, "COLUMN", Sql(f"{name}.{identifier(column.name)}"), column.comment)
+def _described(name: Sql, table: Table) -> list[Sql]:
+    """Return the comments on a table or view and on its columns."""
+    columns = (("COLUMN", Sql(f"{name}.{identifier(c.name)}"), c.comment) for c in table.columns)
+    return [_said(*one) for one in ((table.kind.upper(), name, table.comment), *columns)]
 
 
-def _say(con: duckdb.DuckDBPyConnection, kind: str, name: Sql, comment: str) -> None:
-    con.execute(
-        render("COMMENT ON :kind :name IS :comment", kind=Sql(kind), name=name, comment=comment)
-    )
+def _said(kind: str, name: Sql, comment: str) -> Sql:
+    return render("COMMENT ON :kind :name IS :comment", kind=Sql(kind), name=name, comment=comment)

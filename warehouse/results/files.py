@@ -127,7 +127,13 @@ def read_result(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     Raises:
         CorruptStore: the file is absent or no result of this program.
     """
-    return _opened(path, lambda: pq.read_table(path, partitioning=None)), read_provenance(path)
+    return _opened(path, lambda: _read(path)), read_provenance(path)
+
+
+def _read(path: Path) -> pa.Table:
+    # `pq.read_table` would import what reads whole folders
+    with pq.ParquetFile(path) as file:
+        return file.read()
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -150,6 +150,7 @@ def _stored(path: Path) -> pa.Table:
         CorruptStore: it is absent, or not what was written.
     """
     try:
-        return pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read()
     except (pa.ArrowException, OSError) as error:
         raise CorruptStore(f"{path} cannot be read: {error}") from None

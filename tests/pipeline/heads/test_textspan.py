@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.heads.decided import Decided
 from pipeline.heads.span import Rotated, span
 from pipeline.heads.textspan import textspan
 
@@ -228,6 +229,37 @@ def test_picks_equal_the_literal_algorithm_down_to_the_last_of_a_steep_spectrum(
     picks, removed = algorithm_1(vectors @ q.T, pool @ q @ q.T, 15)
     assert basis.picks[0].tolist() == picks
     np.testing.assert_allclose(basis.variance[0], removed, rtol=1e-5)
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_scores_are_off_float64_by_no_more_than_their_bounds(seed: int, renormalise: bool) -> None:
+    rng = np.random.default_rng(seed)
+    _, q, pool = case(seed, texts=300, d_joint=40, d_head=16)
+    turn = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    sigma = turn * 10.0 ** (-np.arange(16) / 3) @ turn.T
+    single = pool.T.astype(np.float32)
+    decided = Decided(sigma[None], [q], pool, single, renormalise=renormalise)
+    r = pool @ q
+    if renormalise:
+        r /= np.linalg.norm(r, axis=1, keepdims=True)
+    score, basis = decided.first_scores(), np.zeros((1, 15, 16))
+    of_texts = []
+    for step in range(15):
+        left = np.eye(16) - basis[0].T @ basis[0]
+        left = left @ sigma @ left
+        exact = ((r @ left) * r).sum(axis=1)
+        there = score[0] > -np.inf
+        bound = decided.slack[0] @ decided.weight[0]
+        assert (np.abs(score[0] - exact) <= bound)[there].all()
+        of_texts.append(decided.slack[0, 1])
+        best, residual = decided.best(score, basis[:, :step], np.ones(1, bool))
+        u = residual / np.linalg.norm(residual)
+        w = u @ left
+        decided.update(score, u, (u * w).sum() * u - 2 * w)
+        score[0, best] = -np.inf
+        basis[0, step] = u
+    assert of_texts[-1] < 0.1 * of_texts[0]
 
 
 def test_heads_of_different_widths_are_each_spanned_alone() -> None:

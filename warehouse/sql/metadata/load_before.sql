@@ -2,7 +2,8 @@
 INSERT INTO image_metadata
 SELECT m.*
 FROM before.image_metadata AS m
-WHERE m.scan_id = $scan AND m.image_id IN (
-    SELECT i.image_id FROM before.image_index AS i
-    WHERE i.scan_id = $scan AND i.shard IN (SELECT unnest($shards))
-)
+ANTI JOIN (
+    SELECT image_id FROM before.image_index
+    WHERE scan_id = $scan AND shard NOT IN (SELECT unnest($shards))
+) AS gone USING (image_id)
+WHERE m.scan_id = $scan
