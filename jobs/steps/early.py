@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from jobs import console
+from pipeline.towers.configs import check_config
 from schemas.errors import UnknownName, UsageError
 from schemas.names import NO_WEIGHTS, parse_layers
 
@@ -20,9 +21,11 @@ def check_model(model: str, layers: str | None = None, pretrained: str | None = 
 
     Raises:
         UnknownName: open_clip has no such model, or no such weights of it.
-        UsageError: no such layers.
+        UsageError: no such layers, or a config of one's own with sizes that are none.
     """
     path = _config_file(model)
+    if model.endswith(".json") and path is not None and path.is_file():
+        check_config(path)
     depth = None if path is None else _layers(path)
     if depth is not None and layers not in (None, "pool"):
         parse_layers(str(layers), depth)
@@ -108,7 +111,7 @@ def _layers(path: Path) -> int | None:
     try:
         vision = json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]
         depth = vision["layers"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(depth, int) or depth <= 0:
         return None

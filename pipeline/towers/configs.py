@@ -6,7 +6,10 @@ from typing import Any
 
 from schemas.errors import UsageError
 
-_SIZES = ("width", "layers", "heads", "head_width", "patch_size", "image_size")
+_SIZES = (
+    *("width", "layers", "heads", "head_width", "patch_size", "image_size"),
+    *("context_length", "vocab_size"),
+)
 
 
 def check_config(path: Path) -> None:
@@ -17,8 +20,10 @@ def check_config(path: Path) -> None:
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no JSON: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else " ".join(str(error).split())
+        raise UsageError(f"{path} is no JSON: {reason}") from None
     vision = config.get("vision_cfg") if isinstance(config, dict) else None
     if not isinstance(vision, dict) or not isinstance(config.get("text_cfg"), dict):
         raise UsageError(f"{path}: expected embed_dim, vision_cfg and text_cfg, as open_clip has")

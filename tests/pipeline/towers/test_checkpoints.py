@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from jobs.steps.early import check_model
 from pipeline.towers.configs import check_config
 from pipeline.towers.models import LoadedModel, Tokenizer, load_model
 from schemas.errors import UsageError
@@ -199,6 +200,21 @@ def test_a_config_with_wrong_sizes_is_one_line(
         load_model(str(path), "none")
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_config_is_refused_without_the_model_by_its_text_tower_and_by_its_depth(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.json"
+    for name in ("context_length", "vocab_size"):
+        config = json.loads(tiny_config.read_text())
+        config["text_cfg"][name] = 0
+        path.write_text(json.dumps(config))
+        with pytest.raises(UsageError, match=f"text_cfg.{name} is 0"):
+            check_model(str(path))
+    path.write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(UsageError, match="is no JSON: nested too deeply"):
+        check_model(str(path))
 
 
 RESNET = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 16, "image_size": 64}
