@@ -1,6 +1,7 @@
 """Class prompts for zero-shot classification, descriptions for TextSpan pools, and all words."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import product
 from typing import Final
 
@@ -116,6 +117,7 @@ def descriptions() -> list[tuple[str, str]]:
     return list(found.items())
 
 
+@cache
 def vocabulary() -> tuple[str, ...]:
     """All words that captions, prompts and descriptions can contain, sorted."""
     texts = [text for text, _ in descriptions()]

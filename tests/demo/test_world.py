@@ -1,5 +1,6 @@
 import csv
 import itertools
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +52,15 @@ splits = st.sampled_from(list(SPLITS))
 indices = st.integers(0, 10**9)
 
 
+@cache
+def drawn(split: str, index: int) -> dict[str, int]:
+    """Factors alone, as `scene` draws them, without drawing the picture."""
+    return draw_factors(SPLITS[split], np.random.default_rng([7, SPLITS[split].code, index]))
+
+
 def drawn_factors(split: str, count: int) -> dict[str, np.ndarray]:
-    """Factors alone, as `scene` draws them, without drawing the pictures."""
-    rows = [
-        draw_factors(SPLITS[split], np.random.default_rng([7, SPLITS[split].code, index]))
-        for index in range(count)
-    ]
+    """The factors of a split's first pictures."""
+    rows = [drawn(split, index) for index in range(count)]
     return {name: np.array([row[name] for row in rows]) for name in FACTORS}
 
 
