@@ -9,13 +9,14 @@ import pytest
 
 from jobs import cli
 from jobs.command import commands
+from tests import warm
 
 ALL = commands()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from jobs.cli import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return warm.run(command, text=True)
 
 
 def call(*arguments: str) -> int:

@@ -32,6 +32,7 @@ from pipeline.heads.effects import (
 from pipeline.heads.position_means import Layers, PositionSums, token_parts
 from pipeline.towers.models import load_model
 from schemas.errors import UnknownName, UsageError
+from tests import warm
 from tests.conftest import scan_config
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
@@ -283,7 +284,7 @@ def test_after_sigkill_the_same_command_goes_on(warehouse: Path) -> None:
     options |= {"--shard-size": "1", "--check": "3", "--batch-size": "5", "--workers": "0"}
     program_ = "from jobs.cli import main; main()"
     command = [sys.executable, "-c", program_, "effects", *chain(*options.items())]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = warm.Program(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def parts() -> list[Path]:
         return [p for p in folder.glob("*/part-*.parquet") if "means" not in p.parent.name]

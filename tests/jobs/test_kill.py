@@ -13,6 +13,7 @@ import pytest
 from jobs import cli
 from jobs.commands import scan
 from jobs.commands.scan import ScanConfig
+from tests import warm
 from tests.jobs.test_scan import assert_equal, everything
 from warehouse.files.layout import Warehouse
 from warehouse.store.verify import verify
@@ -45,15 +46,15 @@ def scan_here(world: Path, tiny_config: Path, warehouse: Path) -> None:
     scan.run(ScanConfig.checked({**options(world, tiny_config, warehouse), "workers": 0}))
 
 
-def start(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def start(command: list[str]) -> warm.Program:
+    return warm.Program(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def finished_shards(warehouse: Path) -> int:
     return len(list(warehouse.glob("scans/s/shards/s*/manifest.json")))
 
 
-def kill_when(process: subprocess.Popen[bytes], warehouse: Path, shards: int, wait: float) -> bool:
+def kill_when(process: warm.Program, warehouse: Path, shards: int, wait: float) -> bool:
     """Kill the driver `wait` seconds after so many shards are there; False when it was faster."""
     while process.poll() is None and finished_shards(warehouse) < shards:
         time.sleep(0.01)
@@ -102,7 +103,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_way(
     world: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
     command = arguments(world, tiny_config, tmp_path / "w")
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = warm.Program(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     while process.poll() is None and finished_shards(tmp_path / "w") < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

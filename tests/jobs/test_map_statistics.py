@@ -24,6 +24,7 @@ from jobs.commands.verify import VerifyConfig
 from jobs.steps import map_statistics as measuring
 from pipeline.towers.models import load_model
 from schemas.errors import RunFailed, UsageError
+from tests import warm
 from tests.maps_literal import gain, layers_of
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
@@ -239,7 +240,7 @@ def test_the_command_publishes_what_sql_can_ask(pairs: Path, warehouse: Path) ->
     assert problem.file == f"head_map_statistics/{path.name}"
 
 
-def start(pairs: Path, warehouse: Path) -> subprocess.Popen[bytes]:
+def start(pairs: Path, warehouse: Path) -> warm.Program:
     command = [
         *(sys.executable, "-c", "from jobs.cli import main; main()", "map-statistics"),
         *(str(pairs), "--warehouse", str(warehouse), "--name", "n", "--no-publish"),
@@ -247,7 +248,7 @@ def start(pairs: Path, warehouse: Path) -> subprocess.Popen[bytes]:
         *("--workers", "0"),
         *(t for text in TEXTS for t in ("--text", text)),
     ]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return warm.Program(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.timeout(600)

@@ -21,6 +21,7 @@ from pipeline.texts.pool_build import (
     random_directions,
 )
 from schemas.errors import LanguageModelError, UsageError
+from tests import warm
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import read_pool
 
@@ -65,8 +66,8 @@ def test_a_build_killed_twice_pays_once_and_equals_an_undisturbed_one(tmp_path: 
     with serving(script) as url:
         kept = 0
         for _ in range(2):
-            process = subprocess.Popen(
-                [sys.executable, "-c", code, str(root), url], cwd=ROOT, stderr=subprocess.DEVNULL
+            process = warm.Program(
+                [sys.executable, "-c", code, root, url], cwd=ROOT, stderr=subprocess.DEVNULL
             )
             _wait_for(root, kept + 15, process)
             process.send_signal(signal.SIGKILL)
@@ -86,7 +87,7 @@ def _replies(root: Path) -> int:
     return len(list((root / "pools" / ".replies").glob("*/*.json")))
 
 
-def _wait_for(root: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(root: Path, count: int, process: warm.Program) -> None:
     limit = time.monotonic() + 120
     while _replies(root) < count:
         assert process.poll() is None, "the build ended before it was killed"

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from jobs.commands import refresh
 from jobs.commands.pool import import_
 from jobs.commands.pool.import_ import PoolImportConfig
 from jobs.commands.refresh import RefreshConfig, RefreshResult
+from tests import warm
 from tests.jobs.test_runs import record
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
@@ -151,7 +151,7 @@ def test_a_night_killed_while_tidying_is_repeated_by_the_next(
         "import os, sys\ndef die(*a, **k): os.kill(os.getpid(), 9)\n"
         f"{DEATHS[death]}\nfrom jobs.cli import main\nmain(['refresh', sys.argv[1]])"
     )
-    killed = subprocess.run([sys.executable, "-c", program, path], capture_output=True, check=False)
+    killed = warm.run([sys.executable, "-c", program, path])
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert [r.outcome for r in read_runs(warehouse)] == ["unfinished"]
     assert contributions(warehouse) == before  # a reader does not notice

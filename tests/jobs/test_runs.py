@@ -19,6 +19,7 @@ from jobs import cli
 from jobs.command import commands
 from jobs.recording import configuration_digest
 from schemas.runs import RUNS, RunRecord
+from tests import warm
 from tests.store import new_scan
 from tests.synthetic import write_scan
 from warehouse.database.query import query
@@ -133,7 +134,7 @@ def test_a_run_that_is_stopped_shows_as_such(
     with (root / "atlas" / "publish.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         command = [sys.executable, "-m", "headatlas", "publish", "--warehouse", str(root)]
-        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        running = warm.Program(command, stderr=subprocess.DEVNULL)
         while not read_runs(Warehouse(root)):
             time.sleep(0.05)
             assert running.poll() is None

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli, console
+from tests import warm
 from tests.synthetic import Shape, write_basis, write_scan, write_texts
 from warehouse.database.publish import publish
 from warehouse.files.layout import Warehouse
@@ -87,9 +88,7 @@ def test_on_a_terminal_it_is_drawn_and_lines_where_too_wide(
 
 def test_parquet_may_be_piped_and_files_are_written(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from jobs.cli import main; main()", "sql", TEXTS, *GIVEN]
-    done = subprocess.run(
-        [*command, "--format", "parquet", "--warehouse", str(root)], capture_output=True, check=True
-    )
+    done = warm.run([*command, "--format", "parquet", "--warehouse", root], check=True)
     assert [tuple(r.values()) for r in pq.read_table(io.BytesIO(done.stdout)).to_pylist()] == ANSWER
     for suffix in (".parquet", ".csv", ".tsv", ".json", ".md", ".arrow"):
         assert sql(root, TEXTS, *GIVEN, "-o", str(tmp_path / f"a{suffix}")) == 0
@@ -100,7 +99,7 @@ def test_parquet_may_be_piped_and_files_are_written(root: Path, tmp_path: Path) 
 def test_whoever_has_read_enough_may_go(root: Path) -> None:
     program = [sys.executable, "-c", "from jobs.cli import main; main()"]
     asked = "SELECT range, repeat('x', 1000) AS x FROM range(100000)"
-    with subprocess.Popen(
+    with warm.Program(
         [*program, "sql", asked, "--warehouse", str(root)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

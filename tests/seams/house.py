@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import warm
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "pipeline", "warehouse", "jobs", "headatlas", "demo")
 
@@ -30,14 +32,11 @@ class House:
 
     def run(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run `headatlas ARGUMENTS` as a process of its own, from the copy."""
-        return subprocess.run(
+        return warm.run(
             [sys.executable, "-c", "from jobs.cli import main; main()", *map(str, arguments)],
             cwd=self.root,
             env={**os.environ, "PYTHONPATH": str(self.root), "COLUMNS": "200"},
-            capture_output=True,
             text=True,
-            timeout=300,
-            check=False,
         )
 
 

@@ -2,12 +2,12 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.seams.house import ROOT, House, build
 
 
@@ -58,8 +58,5 @@ def test_it_is_a_function_too(house: House, folder: Path) -> None:
         "import headatlas as ha, sys; done = ha.count(sys.argv[1], suffix='.txt');"
         "print(done.files, 'count' in dir(ha), 'suffix' in ha.count.__doc__)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)],
-        cwd=house.root, capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+    done = warm.run([sys.executable, "-c", code, folder], cwd=house.root, text=True, check=True)
     assert done.stdout.split() == ["2", "True", "True"]

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests import warm
 from tests.hostile import encoded, scene
 from tests.seams.house import ROOT, House, build
 
@@ -109,13 +109,11 @@ def test_a_container_is_read_and_read_again(house: House, tmp_path: Path) -> Non
     with zipfile.ZipFile(source, "w") as out:
         for name, data in FILES.items():
             out.writestr(name, data)
-    done = subprocess.run(
-        [sys.executable, "-c", REREAD, str(source)],
+    done = warm.run(
+        [sys.executable, "-c", REREAD, source],
         cwd=house.root,
         env={**os.environ, "PYTHONPATH": str(house.root)},
-        capture_output=True,
         text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in FILES.items()}

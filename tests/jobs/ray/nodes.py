@@ -15,6 +15,8 @@ from typing import Any
 
 import psutil
 
+from tests import warm
+
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {"RAY_AUTH_MODE": "disabled"}
 
@@ -148,10 +150,10 @@ def _tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def program(code: str, *arguments: str, folder: Path) -> subprocess.Popen[str]:
+def program(code: str, *arguments: str, folder: Path) -> warm.Program:
     """Start a driver in a process of its own, in a folder where none of our packages is."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    return warm.Program(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
         env=environment,

@@ -1,0 +1,262 @@
+"""Programs of their own that start at once: forked from a process that has the libraries loaded.
+
+To start Python with torch and open_clip takes seconds of a core, and the tests start many programs
+to kill, to interrupt, or to run from elsewhere. `Program` is `subprocess.Popen` for
+`[sys.executable, "-c" or "-m", ...]`: a process with its own folder, environment, streams and exit
+status. None of our packages is loaded before the fork, nor Ray: a copy of ours, or a changed one,
+is what runs.
+"""
+
+import atexit
+import importlib
+import io
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+LIBRARIES = (
+    "torch",
+    "open_clip",
+    "pyarrow.parquet",
+    "duckdb",
+    "typer",
+    "pydantic",
+    "rich.progress",
+    "scipy.stats",
+    "PIL.Image",
+    "jinja2",
+)
+_LONGEST = 1 << 17
+
+
+class Program:
+    """A running program; what it has of `subprocess.Popen` means the same.
+
+    Raises:
+        ValueError: the command is not Python with `-c` or `-m`.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        text: bool = False,
+    ) -> None:
+        executable, how, *rest = map(str, command)
+        if executable != sys.executable or how not in ("-c", "-m"):
+            raise ValueError(f"{executable} {how}: only {sys.executable} with -c or -m")
+        self.stdout: IO[Any] | None = None
+        self.stderr: IO[Any] | None = None
+        self.returncode: int | None = None
+        self._ended, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        given = [nothing, nothing, nothing]
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            wanted = {"stdout": stdout, "stderr": stderr}[name]
+            if wanted == subprocess.PIPE:
+                read, given[number] = os.pipe()
+                setattr(self, name, os.fdopen(read, "r" if text else "rb"))
+            elif wanted is None:
+                given[number] = os.dup(number)
+        asked = {
+            "how": how,
+            "words": rest,
+            "cwd": str(cwd or Path.cwd()),
+            "env": dict(os.environ if env is None else env),
+        }
+        server = _server()
+        said = json.dumps(asked).encode()
+        socket.send_fds(server, [said], [*given, theirs.fileno()])
+        for descriptor in {nothing, *given}:
+            os.close(descriptor)
+        theirs.close()
+        self.pid = int(self._ended.recv(16))
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while the program runs."""
+        if self.returncode is None and select.select([self._ended], [], [], 0)[0]:
+            self._take()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; return the exit status."""
+        if self.returncode is None:
+            if not select.select([self._ended], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("a program", timeout or 0)
+            self._take()
+        assert self.returncode is not None
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
+        """Read both streams to their ends and wait."""
+        buffers: dict[Any, list[bytes]] = {s: [] for s in (self.stdout, self.stderr) if s}
+        left = list(buffers)
+        while left:
+            ready, _, _ = select.select(left, [], [], timeout)
+            if not ready:
+                raise subprocess.TimeoutExpired("a program", timeout or 0)
+            for stream in ready:
+                part = os.read(stream.fileno(), 1 << 16)
+                buffers[stream].append(part)
+                if not part:
+                    left.remove(stream)
+        self.wait(timeout)
+        return self._told(self.stdout, buffers), self._told(self.stderr, buffers)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless the program has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Send SIGKILL, unless the program has ended."""
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in (self.stdout, self.stderr):
+            if stream is not None:
+                stream.close()
+        self.wait()
+
+    @staticmethod
+    def _told(stream: IO[Any] | None, buffers: Mapping[Any, list[bytes]]) -> str | bytes | None:
+        if stream is None:
+            return None
+        found = b"".join(buffers[stream])
+        stream.close()
+        return found.decode() if isinstance(stream, io.TextIOBase) else found
+
+    def _take(self) -> None:
+        said = self._ended.recv(16)
+        self._ended.close()
+        if not said:
+            raise ChildProcessError("what the programs are forked from has ended")
+        self.returncode = int(said)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    text: bool = False,
+    timeout: float = 300,
+    check: bool = False,
+) -> subprocess.CompletedProcess[Any]:
+    """Run a program to its end, as `subprocess.run` with `capture_output` does."""
+    pipe = subprocess.PIPE
+    program = Program(command, cwd=cwd, env=env, stdout=pipe, stderr=pipe, text=text)
+    try:
+        out, err = program.communicate(timeout)
+    finally:
+        program.kill()
+    assert program.returncode is not None
+    done = subprocess.CompletedProcess([*map(str, command)], program.returncode, out, err)
+    if check:
+        done.check_returncode()
+    return done
+
+
+_SERVERS: list[socket.socket] = []
+
+
+def _server() -> socket.socket:
+    """Return the connection to the process that forks, started at its first use."""
+    if not _SERVERS:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__)), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        _SERVERS.append(ours)
+
+        def end() -> None:
+            ours.close()
+            process.wait()
+
+        atexit.register(end)
+    return _SERVERS[0]
+
+
+def _serve(connection: socket.socket) -> dict[str, Any] | None:
+    """Fork a program for each request: return it in the child, and None when no more will come."""
+    running: dict[int, tuple[int, socket.socket]] = {}
+    while True:
+        ready, _, _ = select.select([connection, *running], [], [])
+        for descriptor in ready:
+            if descriptor in running:
+                pid, told = running.pop(descriptor)
+                os.close(descriptor)
+                _, status = os.waitpid(pid, 0)
+                told.send(str(os.waitstatus_to_exitcode(status)).encode())
+                told.close()
+        if connection not in ready:
+            continue
+        said, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 4)
+        if not said:
+            return None
+        pid = os.fork()
+        if pid == 0:
+            connection.close()
+            for descriptor, (_, told) in running.items():
+                os.close(descriptor)
+                told.close()
+            for number in range(3):
+                os.dup2(descriptors[number], number)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return dict(json.loads(said))
+        told = socket.socket(fileno=descriptors[3])
+        for descriptor in descriptors[:3]:
+            os.close(descriptor)
+        told.send(str(pid).encode())
+        running[os.pidfd_open(pid)] = pid, told
+
+
+def _become(request: Mapping[str, Any]) -> None:
+    """Run what was asked for as Python does: module __main__, path, arguments, environment."""
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    ours = str(Path(__file__).parent)
+    paths = [p for p in request["env"].get("PYTHONPATH", "").split(os.pathsep) if p]
+    first = request["cwd"] if request["how"] == "-m" else ""
+    sys.path[:] = [first, *paths, *(p for p in sys.path if p != ours)]
+    for name in [n for n in sys.modules if n == "tests" or n.startswith("tests.")]:
+        del sys.modules[name]
+    what, *words = request["words"]
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    if request["how"] == "-m":
+        sys.argv = ["-m", *words]
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = ["-c", *words]
+        exec(compile(what, "<string>", "exec"), vars(main))
+
+
+if __name__ == "__main__":
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    found = _serve(socket.socket(fileno=int(sys.argv[1])))
+    if found is None:
+        # without DuckDB's word on what it has not freed
+        os._exit(0)
+    _become(found)
