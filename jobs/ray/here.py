@@ -18,7 +18,7 @@ class Here:
 
     def __init__(self) -> None:
         """Count the cores that this process may use."""
-        self.cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self.cpus = cores()
         self.described = f"one worker in this process, {self.cpus} cores"
         self.gpus = True
 
@@ -35,6 +35,16 @@ class Here:
                 else:
                     work.finished(result)
         return failures
+
+
+def cores() -> int:
+    """Return the number of cores for this process: those it may run on, or fewer if so told.
+
+    OMP_NUM_THREADS is how whoever shares a machine tells a program; torch itself heeds it.
+    """
+    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(able, int(told)) if told.isdecimal() and int(told) else able
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ray import cloudpickle
 
 from jobs.ray import pool as pools
 from jobs.ray.cluster import Session
-from jobs.ray.here import Here
+from jobs.ray.here import Here, cores
 from jobs.ray.pool import RayPool
 from jobs.ray.tasks import Cut, Failure, Work
 from schemas.errors import DecompositionError, RunFailed, StoreError
@@ -202,3 +202,14 @@ def test_this_process_does_the_same(tmp_path: Path) -> None:
     )
     assert found == [0, 2, 4, 8, 10, 12]
     assert [(f.task, f.reason) for f in failures] == [(3, "ValueError: three is too many")]
+
+
+@pytest.mark.parametrize(("told", "most"), [("1", 1), ("1,4", 1), ("0", None), ("many", None)])
+def test_this_process_takes_no_more_cores_than_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, told: str, most: int | None
+) -> None:
+    able = len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert cores() == Here().cpus == (most or able)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(able + 3))
+    assert cores() == able
