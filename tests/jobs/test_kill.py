@@ -102,7 +102,7 @@ def test_many_random_kills(world: Path, tiny_config: Path, tmp_path: Path) -> No
 def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_way(
     world: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
-    command = arguments(world, tiny_config, tmp_path / "w")
+    command = arguments(world, tiny_config, tmp_path / "w", "--workers", "1")
     process = warm.Program(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     while process.poll() is None and finished_shards(tmp_path / "w") < 2:
         time.sleep(0.01)

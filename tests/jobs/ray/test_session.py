@@ -97,7 +97,7 @@ def test_a_dead_address_is_one_line_that_names_where_it_came_from(
 def test_this_process_scans_as_a_worker_of_ray_does_and_ray_is_not_imported(
     ray_session: None, world: Path, tiny_config: Path, tmp_path: Path, scanned: Path
 ) -> None:
-    scan.run(scan_config(world, tiny_config, tmp_path / "there", workers=None))
+    scan.run(scan_config(world, tiny_config, tmp_path / "there", workers=1))
     assert_equal(everything(scanned), everything(tmp_path / "there"))
     code = "import sys; from jobs.cli import main\n"
     code += "try: main()\nfinally: assert 'ray' not in sys.modules"

@@ -45,14 +45,13 @@ def resume(visual: VisionTransformer, layer: Layer, index: int, o: torch.Tensor)
 
 
 def slope(score, at: torch.Tensor) -> torch.Tensor:
-    """Return d score / d at by central differences, an entry at a time; `at` is one picture's."""
-    out = torch.zeros_like(at)
-    for index in np.ndindex(*at.shape):
-        up, down = at.clone(), at.clone()
-        up[index] += STEP
-        down[index] -= STEP
-        out[index] = (score(up) - score(down)) / (2 * STEP)
-    return out
+    """Return d score / d at by central differences in each entry; `at` is one picture's, [1, ...].
+
+    `score` takes pictures side by side: each is the one with another entry moved.
+    """
+    moved = STEP * torch.eye(at.numel(), dtype=at.dtype).unflatten(-1, at.shape[1:])
+    rises = [score(at + step) - score(at - step) for step in moved.split(256)]
+    return torch.cat(rises).view_as(at) / (2 * STEP)
 
 
 def attention_slope(visual, layer: Layer, index: int, text: torch.Tensor) -> torch.Tensor:
@@ -60,7 +59,7 @@ def attention_slope(visual, layer: Layer, index: int, text: torch.Tensor) -> tor
 
     def score(a: torch.Tensor) -> torch.Tensor:
         x = resume(visual, layer, index, a @ layer.v)
-        return joint(visual, x[:, 0])[0] @ text
+        return joint(visual, x[:, 0]) @ text
 
     return slope(score, layer.a)[0]
 
@@ -107,7 +106,7 @@ def test_activation_gradcam(options: dict[str, object]) -> None:
             qkv = y @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
             q, k, v = qkv.unflatten(-1, (3, 3, -1)).permute(2, 0, 3, 1, 4)
             o = (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) @ v
-            return joint(visual, resume(visual, last, 2, o)[:, 0])[0] @ text
+            return joint(visual, resume(visual, last, 2, o)[:, 0]) @ text
 
         s = slope(score, last.y)[0]
         weight = s[1:].mean(0)
@@ -204,8 +203,9 @@ def test_grad_eclip(options: dict[str, object]) -> None:
         last = ls[-1]
 
         def score(cls: torch.Tensor) -> torch.Tensor:
-            o = torch.cat([cls, last.o[:, :, 1:]], dim=2)
-            return joint(visual, resume(visual, last, 2, o)[:, 0])[0] @ text
+            rest = last.o[:, :, 1:].expand(len(cls), -1, -1, -1)
+            o = torch.cat([cls, rest], dim=2)
+            return joint(visual, resume(visual, last, 2, o)[:, 0]) @ text
 
         g = slope(score, last.o[:, :, :1])[0, :, 0].flatten()
         q = last.q[0, :, 0].flatten()
@@ -234,7 +234,7 @@ def test_legrad(options: dict[str, object], layers: int | None) -> None:
             def score(a: torch.Tensor, block=block, layer=layer) -> torch.Tensor:
                 x = layer.x + attend_out(block, a @ layer.v)
                 x = x + block.mlp(block.ln_2(x)) * gain(block.ls_2)
-                return joint(visual, x.mean(1))[0] @ text
+                return joint(visual, x.mean(1)) @ text
 
             s = slope(score, layer.a)[0].clamp(min=0)
             n = s.shape[-1]
