@@ -29,14 +29,13 @@ def slow_linear(r: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch
 
 
 def slow_product(r: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> tuple:
+    """Share r[i, j] over the products a[i, c] b[c, j], halves to either factor, one c at a time."""
     r_a, r_b = torch.zeros_like(a), torch.zeros_like(b)
     z = a @ b
-    for i in range(a.shape[0]):
-        for j in range(b.shape[1]):
-            for c in range(a.shape[1]):
-                part = r[i, j] * a[i, c] * b[c, j] / z[i, j] if z[i, j] != 0 else 0.0
-                r_a[i, c] += part / 2
-                r_b[c, j] += part / 2
+    for c in range(a.shape[1]):
+        part = torch.where(z != 0, r * a[:, c : c + 1] * b[c : c + 1] / z, 0) / 2
+        r_a[:, c] += part.sum(1)
+        r_b[c] += part.sum(0)
     return r_a, r_b
 
 

@@ -33,8 +33,8 @@ def finish(block, x: torch.Tensor, o: torch.Tensor) -> torch.Tensor:
 
 
 def cosine(clip, x: torch.Tensor, end: int, image: torch.Tensor) -> torch.Tensor:
-    e = clip.ln_final(x)[0, end] @ clip.text_projection
-    return e @ image / e.norm()
+    e = clip.ln_final(x)[:, end] @ clip.text_projection
+    return e @ image / e.norm(dim=-1)
 
 
 @pytest.fixture
