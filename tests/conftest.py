@@ -1,5 +1,6 @@
 """Shared fixtures; shapes in signatures are checked in every test by jaxtyping and beartype."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,10 @@ if BESIDE_OTHERS:
 # how long an example takes is the machine's, not ours
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# what a checked module imports is looked for among modules compiled with checks, and so compiled
+# anew: the large libraries are here before
+importlib.import_module("open_clip")
 
 # where there are shapes: what has none pays for the checks all the same
 _SHAPED = ["pipeline", "warehouse.store", "warehouse.results", "demo.world"]
