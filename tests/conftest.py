@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ if BESIDE_OTHERS:
     # OMP_THREAD_LIMIT: where a scan in this process has asked for more, MKL waits for them for ever
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
     os.environ["OMP_WAIT_POLICY"] = "passive"
+
+# a program's modules are compiled at its first start, not at each
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # how long an example takes is the machine's, not ours
 settings.register_profile("any machine", deadline=None)
