@@ -32,6 +32,7 @@ from benchmarks import (
     reading,
     roles,
     scheduling,
+    searches,
     spans,
     towers,
     world,
@@ -63,6 +64,7 @@ ALL: dict[str, Callable[[Path], Iterable[Row]]] = {
     "maps": lambda work: maps.run(),
     "match": match.run,
     "scheduling": scheduling.run,
+    "searches": searches.run,
     "world": lambda work: world.run(),
 }
 
