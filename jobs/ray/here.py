@@ -1,10 +1,10 @@
 """The same worker in this process: no Ray is started, or even imported."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from jobs.ray.cores import cores
 from jobs.ray.tasks import Failure, R, T, Work, Worker, reason_of
 
 POLL_SECONDS = 0.5
@@ -35,16 +35,6 @@ class Here:
                 else:
                     work.finished(result)
         return failures
-
-
-def cores() -> int:
-    """Return the number of cores for this process: those it may run on, or fewer if so told.
-
-    OMP_NUM_THREADS is how whoever shares a machine tells a program; torch itself heeds it.
-    """
-    able = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(able, int(told)) if told.isdecimal() and int(told) else able
 
 
 @contextmanager

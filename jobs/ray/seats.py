@@ -10,6 +10,7 @@ from typing import Any, Generic
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from jobs.ray.cores import cores
 from jobs.ray.nodes import Place
 from jobs.ray.tasks import R, T, Worker
 
@@ -24,8 +25,8 @@ class Actor(Generic[T, R]):
             os.chdir(folder)
 
     def start(self, make: Callable[[int], Worker[T, R]], cpus: int) -> None:
-        """Make the worker: its errors are those of the start."""
-        self._worker = make(cpus)
+        """Make the worker, with its share or fewer cores: its errors are those of the start."""
+        self._worker = make(min(cpus, cores()))
 
     def run(self, task: T) -> R:
         """Do one task."""

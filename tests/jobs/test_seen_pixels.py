@@ -16,7 +16,7 @@ from jobs.commands import map_statistics, scan, segment
 from jobs.commands.map import MapConfig
 from jobs.commands.map_statistics import MapStatisticsConfig
 from jobs.commands.segment import SegmentConfig
-from jobs.explore.pictures import Pictures
+from jobs.explore.originals import SHOWN
 from jobs.steps.models import load_for
 from jobs.workers.segment import SegmentSpec, SegmentWorker
 from pipeline.masks.registry import open_data
@@ -136,7 +136,7 @@ def test_segment_by_a_named_model_decodes_as_a_new_scan_would(
 
 def test_what_is_shown_lies_on_white(pairs: Path) -> None:
     data = (pairs / "images" / NAMES[1]).read_bytes()
-    picture = decode(data, Pictures.original.__defaults__[0])
+    picture = decode(data, SHOWN)
     assert picture.getpixel((24, 24)) == (255, 255, 255) != decode(data, EXACT).getpixel((24, 24))
 
 

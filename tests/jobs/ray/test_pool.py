@@ -13,7 +13,8 @@ from ray import cloudpickle
 
 from jobs.ray import pool as pools
 from jobs.ray.cluster import Session
-from jobs.ray.here import Here, cores
+from jobs.ray.cores import cores
+from jobs.ray.here import Here
 from jobs.ray.pool import RayPool
 from jobs.ray.tasks import Cut, Failure, Work
 from schemas.errors import DecompositionError, RunFailed, StoreError
@@ -213,3 +214,20 @@ def test_this_process_takes_no_more_cores_than_it_is_told(
     assert cores() == Here().cpus == (most or able)
     monkeypatch.setenv("OMP_NUM_THREADS", str(able + 3))
     assert cores() == able
+
+
+class Counting:
+    """A worker that says how many cores it was given, and how many its process is told of."""
+
+    def __init__(self, cpus: int) -> None:
+        self.cpus, self.done = cpus, 0
+
+    def __call__(self, task: int) -> tuple[int, int]:
+        return self.cpus, cores()
+
+
+def test_a_worker_of_ray_takes_no_more_than_its_process_is_told() -> None:
+    found: list[tuple[int, int]] = []
+    one_worker(1).run(Work(Counting, [0], finished=found.append, advanced=lambda done: None))
+    ((given, told),) = found
+    assert given == told >= 1
