@@ -176,9 +176,7 @@ class Decomposer:
         vectors = {n: self._heads(n, parts.heads[n], reading) for n in self.trunk}
         vectors = {n: v * scale[:, None, None] for n, v in vectors.items()}
         others = {
-            ("bias", n): self._varying_bias(n, parts, reading) * scale[:, None]
-            for n in range(self.tower.n_layers)
-            if ("bias", n) not in self.bias_keys
+            key: bias * scale[:, None] for key, bias in self._varying_biases(parts, reading).items()
         }
         if reading.pooled is not None:
             vectors |= self._pool_heads(reading, scale)
@@ -253,17 +251,23 @@ class Decomposer:
                 found[name, layer] = self.through.end(wide, reading)
         return {key: part * scale[:, None] for key, part in found.items() if part is not None}
 
-    def _varying_bias(
-        self, layer: int, parts: Parts, reading: Reading
-    ) -> Float[Tensor, "image d_joint"]:
-        """Return a layer's bias where it is not one direction: Σ_i w_i (fixed + s_i scaled) A."""
-        fixed, scaled = (None if b is None else self._here(b) for b in self.biases[layer])
-        assert fixed is not None
+    def _varying_biases(
+        self, parts: Parts, reading: Reading
+    ) -> dict[Component, Float[Tensor, "image d_joint"]]:
+        """Return the biases that are not one direction: Σ_i w_i (fixed + s_i scaled) A."""
+        layers = [n for n in range(self.tower.n_layers) if ("bias", n) not in self.bias_keys]
+        if not layers:
+            return {}
         ones = torch.ones(parts.init.shape[:2], dtype=self.dtype, device=parts.init.device)
-        weighed = self._weigh(ones[..., None], reading) * fixed
-        if scaled is not None:
-            weighed = weighed + self._weigh(parts.bias[layer][..., None], reading) * scaled
-        return self.through.joint(weighed, reading)
+        fixed = torch.stack([self._here(self.biases[n].fixed) for n in layers])
+        weighed = self._weigh(ones[..., None], reading)[..., None] * fixed
+        for at, layer in enumerate(layers):
+            scaled = self.biases[layer].scaled
+            if scaled is not None:
+                by_token = self._weigh(parts.bias[layer][..., None], reading)
+                weighed[:, :, at] += by_token * self._here(scaled)
+        joint = self.through.joint(weighed, reading)
+        return {("bias", layer): joint[:, at] for at, layer in enumerate(layers)}
 
     def rest(self, parts: Parts, found: Decomposition) -> Float[Tensor, "image d_joint"]:
         """Return the sum of the contributions of all trunk heads whose layers are not stored."""

@@ -127,18 +127,20 @@ class Attention:
         """Read embeddings; with `weigh`, also how much each token counts for each pool head."""
         pre = self.readout.pre
         y = residual if pre is None else pre(residual)
-        pooled = self.pool(y)
+        weights = None
+        if weigh:
+            attended = self.pool.attended(y)
+            pooled, weights = self.pool.write(attended.o), attended.alpha.to(self.dtype)
+            if pre is not None:
+                weights = weights / norms.sigma_of(pre, residual).to(self.dtype)[:, None]
+        else:
+            pooled = self.pool(y)
         total = pooled.total.to(self.dtype)
         if pooled.mlp is not None:
             total = total + pooled.mlp
         post = self.readout.post
         sigma = torch.ones_like(total[:, 0]) if post is None else norms.sigma_of(post, total)
         raw = total @ self.last / sigma[:, None] + self.const
-        weights = None
-        if weigh:
-            weights = self.pool.alpha(y).to(self.dtype)
-            if pre is not None:
-                weights = weights / norms.sigma_of(pre, residual).to(self.dtype)[:, None]
         return Reading(raw, sigma, weights, sigma, pooled)
 
     def joint(

@@ -39,6 +39,20 @@ class Pooled(NamedTuple):
     mlp: Float[Tensor, "image d_pool"] | None
 
 
+class PoolAttended(NamedTuple):
+    """A pool's attention, its keys and values made once.
+
+    Attributes:
+        alpha: attention probabilities.
+        v: values of each head.
+        o: outputs of each head, Σ_i α_i v_i.
+    """
+
+    alpha: Float[Tensor, "image pool_head token"]
+    v: Float[Tensor, "image pool_head token pool_width"]
+    o: Float[Tensor, "image pool_head pool_width"]
+
+
 @dataclass(frozen=True, eq=False)
 class AttentionPool:
     """Attention from one query over the tokens read (SigLIP, PE, CoCa, CLIP's ResNets).
@@ -79,12 +93,11 @@ class AttentionPool:
         total = linear_in_wider(norms.wide(o.flatten(1)), self.out.weight, self.out.bias)
         return Pooled(o, total, None if self.mlp is None else self.mlp(total))
 
-    def alpha(
-        self, y: Float[Tensor, "image token d_model"]
-    ) -> Float[Tensor, "image pool_head token"]:
-        """Return the pool's attention probabilities."""
-        q, k, _ = self.project(y)
-        return (q * self.d_head**-0.5 @ k.mT)[:, :, 0].softmax(dim=-1)
+    def attended(self, y: Float[Tensor, "image token d_model"]) -> PoolAttended:
+        """Return how the pool attends to normalised tokens, and what its heads put out."""
+        q, k, v = self.project(y)
+        alpha = (q * self.d_head**-0.5 @ k.mT).softmax(dim=-1)
+        return PoolAttended(alpha[:, :, 0], v, (alpha @ v)[:, :, 0])
 
     def value_maps(self) -> Float[Tensor, "pool_head d_model pool_width"]:
         """Return W_V of each head in float64."""

@@ -31,15 +31,13 @@ def trunk_of(visual: Any, kind: type) -> Any:
 
 
 def grid_of_trunk(visual: Any) -> tuple[int, int]:
-    """Return rows and columns of image tokens at the size of picture that the model takes.
+    """Return rows and columns of image tokens at the size of picture that the model's config says.
 
-    A trunk made for any size is resized, positions and all, to that of the model's config.
+    A trunk made for any size is resized, positions and all; one without positions takes any.
     """
-    trunk, size = visual.trunk, visual.image_size
-    rows, columns = trunk.patch_embed.grid_size
-    if trunk.dynamic_img_size:
-        both = (size, size) if isinstance(size, int) else tuple(size)
-        rows, columns = trunk.patch_embed.dynamic_feat_size(both)
+    size = visual.image_size
+    both = (size, size) if isinstance(size, int) else tuple(size)
+    rows, columns = visual.trunk.patch_embed.dynamic_feat_size(both)
     return int(rows), int(columns)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.commands import publish, textspan, verify
+from jobs.commands import nearest, publish, textspan, verify, zeroshot
 from jobs.commands.pool import import_ as pool_import
 from jobs.commands.scan import ScanConfig, run
 from jobs.steps.opened import open_scan
@@ -16,6 +16,7 @@ from pipeline.heads.summary import component_shares
 from schemas.errors import UsageError
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
+from warehouse.results.classifiers import read_classifier
 from warehouse.store import snapshots
 from warehouse.store.reading import read_images, read_layer
 
@@ -117,6 +118,47 @@ def test_texts_span_the_pools_heads_and_a_trunk_alone_is_refused(made: Path) -> 
     assert textspan.run(textspan.TextSpanConfig(scan="all", **options)).heads == 4
     with pytest.raises(UsageError, match="scan the pool's layer"):
         textspan.run(textspan.TextSpanConfig(scan="trunk", **options))
+
+
+def test_heads_of_a_pool_are_ablated_and_searched_like_any_other(made: Path) -> None:
+    """By SQL and by the command, against what is stored, in layers of two widths."""
+    house = Warehouse(made / "atlas")
+    given = {"classes": "r=red,b=blue,g=green", "templates": "none", "classifier": "colours"}
+    zeroshot.run(zeroshot.ZeroShotConfig(warehouse=house.root, scan="all", **given))
+    named = ("L2H1", "L1H0")
+    publish.run(publish.PublishConfig(warehouse=house.root, materialize=named))
+    opened = open_scan(house, "all")
+    images = read_images(opened.scan, opened.shards)
+    parts = {layer: stored(made, "all", layer) for layer in (0, 1, 2)}
+
+    without = [(2, 1), (2, 3)], [(2, 0), (0, 2)]
+    weights = read_classifier(house, opened.scan, "colours").weights
+    embeddings = np.array(images["embedding"].to_pylist())
+    for heads in without:
+        left = embeddings.copy()
+        for layer, head in heads:
+            left -= parts[layer][:, head] - parts[layer][:, head].mean(axis=0)
+        logits = left @ weights.T
+        names = ", ".join(f"'L{layer}H{head}'" for layer, head in heads)
+        sql = f"SELECT after, logit_after AS logit FROM ablate('colours', [{names}], scan := 'all')"
+        rows = query(house, f"{sql} ORDER BY image_id").to_pylist()
+        np.testing.assert_allclose([r["logit"] for r in rows], logits.max(axis=1), atol=1e-4)
+        clear = np.diff(np.sort(logits, axis=1)[:, -2:]).ravel() > 2e-4
+        found = np.array([["red", "blue", "green"].index(r["after"]) for r in rows])
+        np.testing.assert_array_equal(found[clear], logits.argmax(axis=1)[clear])
+
+    keys = images["key"].to_pylist()
+    for name in (*named, "L2H0"):
+        rows = parts[int(name[1])][:, int(name[3])]
+        rows = rows - rows.mean(axis=0)
+        rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        cosines = np.sort(rows[1:] @ rows[0])[::-1][:5]
+        sql = f"SELECT key, score FROM nearest_by_head('{keys[0]}', '{name}', k := 5, scan := 'all')"
+        by_sql = query(house, sql).to_pylist()
+        options = {"query": keys[0], "head": (name,), "k": 5, "scan": "all"}
+        asked = nearest.run(nearest.NearestConfig(warehouse=house.root, **options)).neighbours
+        np.testing.assert_allclose([r["score"] for r in by_sql], cosines, atol=1e-3)
+        np.testing.assert_allclose([n.score for n in asked], cosines, atol=1e-3)
 
 
 def test_a_rerun_scans_nothing(made: Path) -> None:

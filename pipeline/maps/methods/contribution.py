@@ -223,12 +223,12 @@ def _walk_pool(
     assert pool is not None and tower.pool_layer is not None
     z = _states(tower, pixels)[:, readout.tokens]
     y = z if readout.pre is None else readout.pre(z)
-    _, _, v = pool.project(y)
-    spread = pool.alpha(y)[..., None] * v
+    attended = pool.attended(y)
+    spread = attended.alpha[..., None] * attended.v
     skipped = tower.prefix - (readout.tokens.start or 0)
     through = through_pool(tower, asked).unflatten(-2, (pool.n_heads, -1))
     visit(tower.pool_layer, spread[:, :, skipped:], through)
-    made = pool(y)
+    made = pool.write(attended.o)
     total = made.total if made.mlp is None else made.total + made.mlp
     joint = wide(readout.finish(total))
     scale = 1 / joint.norm(dim=-1)

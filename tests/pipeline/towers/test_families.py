@@ -5,6 +5,7 @@ import torch
 
 from pipeline.heads.decompose import Decomposer
 from pipeline.heads.frames import head_frames
+from pipeline.towers.listing import bare_visual
 from pipeline.towers.registry import tower_of
 from pipeline.towers.tower import Tower
 from tests.timm_towers import FAMILIES, pictures, small_visual
@@ -103,6 +104,11 @@ def test_a_batch_that_is_kept_in_parts_gives_the_same(monkeypatch: pytest.Monkey
     torch.testing.assert_close(parts.mlp, whole.mlp)
     for layer in all_layers(tower):
         torch.testing.assert_close(parts.vectors[layer], whole.vectors[layer])
+
+
+def test_the_grid_is_that_of_the_pictures_that_a_config_names() -> None:
+    """The trunk's name says 384, the config 256 pixels: without positions it takes any."""
+    assert tower_of(bare_visual("ViTamin-XL-384")).grid == (16, 16)
 
 
 @pytest.mark.parametrize(("made", "name"), TOWERS)
