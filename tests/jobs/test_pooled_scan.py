@@ -21,6 +21,10 @@ from warehouse.store import snapshots
 from warehouse.store.reading import read_images, read_layer
 
 PICTURES = 20
+ABLATED = """
+SELECT after, logit_after AS logit FROM ablate('colours', ?, scan := 'all') ORDER BY image_id
+"""
+NEAREST = "SELECT key, score FROM nearest_by_head(?, ?, k := 5, scan := 'all')"
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +143,8 @@ def test_heads_of_a_pool_are_ablated_and_searched_like_any_other(made: Path) -> 
         for layer, head in heads:
             left -= parts[layer][:, head] - parts[layer][:, head].mean(axis=0)
         logits = left @ weights.T
-        names = ", ".join(f"'L{layer}H{head}'" for layer, head in heads)
-        sql = f"SELECT after, logit_after AS logit FROM ablate('colours', [{names}], scan := 'all')"
-        rows = query(house, f"{sql} ORDER BY image_id").to_pylist()
+        names = [f"L{layer}H{head}" for layer, head in heads]
+        rows = query(house, ABLATED, [names]).to_pylist()
         np.testing.assert_allclose([r["logit"] for r in rows], logits.max(axis=1), atol=1e-4)
         clear = np.diff(np.sort(logits, axis=1)[:, -2:]).ravel() > 2e-4
         found = np.array([["red", "blue", "green"].index(r["after"]) for r in rows])
@@ -153,8 +156,7 @@ def test_heads_of_a_pool_are_ablated_and_searched_like_any_other(made: Path) -> 
         rows = rows - rows.mean(axis=0)
         rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         cosines = np.sort(rows[1:] @ rows[0])[::-1][:5]
-        sql = f"SELECT key, score FROM nearest_by_head('{keys[0]}', '{name}', k := 5, scan := 'all')"
-        by_sql = query(house, sql).to_pylist()
+        by_sql = query(house, NEAREST, [keys[0], name]).to_pylist()
         options = {"query": keys[0], "head": (name,), "k": 5, "scan": "all"}
         asked = nearest.run(nearest.NearestConfig(warehouse=house.root, **options)).neighbours
         np.testing.assert_allclose([r["score"] for r in by_sql], cosines, atol=1e-3)
