@@ -10,6 +10,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 # What stands for random weights, where weights are named.
 NO_WEIGHTS = "none"
+# The kind of result that is of no scan, and its folder in the warehouse.
+SEGMENTATION = "segmentation"
 
 
 def head_name(layer: int, head: int) -> str:

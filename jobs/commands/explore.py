@@ -5,7 +5,9 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.map_options import Eclip
 from schemas.config import Config
+from schemas.errors import UsageError, near_path
 from warehouse.files.layout import Warehouse
 
 
@@ -19,6 +21,7 @@ class ExploreConfig(Config):
         "printed once.",
     )
     port: int = Field(default=8765, ge=0, le=65535, description="Port; 0 takes any free one.")
+    eclip: Eclip = None
     export: Path | None = Field(
         default=None, description="Write the pages as static files into this folder instead."
     )
@@ -31,14 +34,19 @@ def run(config: ExploreConfig) -> int | None:
     """Serve the pages until interrupted, or write them as files and return their number.
 
     Raises:
-        UsageError: nothing is published, or the port is taken.
+        UsageError: nothing is published, the port is taken, or there is no file of projections.
     """
     from jobs.explore.app import application, new_token
     from jobs.explore.explorer import Explorer
     from jobs.explore.serving import LOOPBACK, is_loopback, listen, server
 
     warehouse = Warehouse(config.warehouse.expanduser().absolute())
-    explorer = Explorer.over(warehouse)
+    if config.eclip is not None and not config.eclip.is_file():
+        raise UsageError(
+            f"--eclip {config.eclip} is no file{near_path(config.eclip)}; expected a checkpoint of "
+            "ECLIP's two projections"
+        )
+    explorer = Explorer.over(warehouse, config.eclip)
     with explorer.database.cursor():
         pass
     if config.export is not None:

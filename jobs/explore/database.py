@@ -1,15 +1,15 @@
 """The published database as the pages read it: newest version, one cursor a request."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
-import pyarrow as pa
 
 from schemas.errors import StoreError, UsageError
 from warehouse.database import query
@@ -17,8 +17,12 @@ from warehouse.database.query import Limits
 from warehouse.database.sqltext import Value, render
 from warehouse.files.layout import Warehouse
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 SQL: Final = Path(__file__).parent / "sql"
 SECONDS: Final = 30.0
+KEPT_ROWS: Final = 50_000
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,43 @@ class Answer:
         return self.rows[0] if self.rows else None
 
 
+class Kept:
+    """Answers of one version, which never change: the latest asked, up to a number of rows.
+
+    The panels of a page ask for what the page has asked, and a page's next state for most of it.
+    """
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+        self._rows = 0
+        self._lock = threading.Lock()
+
+    def get(self, sql: str) -> Answer | None:
+        """Return the answer to a statement, if it is kept."""
+        with self._lock:
+            if sql in self._answers:
+                self._answers.move_to_end(sql)
+            return self._answers.get(sql)
+
+    def add(self, answer: Answer) -> None:
+        """Keep an answer; those that were not asked for longest go."""
+        with self._lock:
+            if answer.sql not in self._answers:
+                self._answers[answer.sql] = answer
+                self._rows += 1 + len(answer.rows)
+            while self._rows > KEPT_ROWS:
+                _, gone = self._answers.popitem(last=False)
+                self._rows -= 1 + len(gone.rows)
+
+
 class Cursor:
     """One request's reader: a cursor on one version of the database."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, version: int) -> None:
-        """Read through `con`, which shows `version`."""
+    def __init__(self, con: duckdb.DuckDBPyConnection, version: int, kept: Kept) -> None:
+        """Read through `con`, which shows `version`; `kept` holds answers of that version."""
         self._con = con
+        self._kept = kept
         self.version = version
 
     def ask(self, name: str, **values: Value) -> Answer:
@@ -64,7 +99,7 @@ class Cursor:
         found = self.table(statement, rows)
         return Answer(statement, tuple(found.column_names), tuple(found.to_pylist()))
 
-    def table(self, statement: str, rows: int | None = None) -> pa.Table:
+    def table(self, statement: str, rows: int | None = None) -> "pa.Table":
         """Return an answer as Arrow, at most `rows` of it.
 
         Raises:
@@ -74,13 +109,18 @@ class Cursor:
         return query.ask(self._con, statement, limits=Limits(SECONDS, rows)).table
 
     def run(self, sql: str) -> Answer:
-        """Run a statement; its complaint is part of the answer, since a page shows it."""
+        """Run a page's statement; its complaint is part of the answer, since a page shows it."""
         text = sql.strip()
+        kept = self._kept.get(text)
+        if kept is not None:
+            return kept
         try:
-            found = self.table(text)
+            columns, rows = query.rows(self._con, text, seconds=SECONDS)
         except (UsageError, StoreError) as error:
             return Answer(text, complaint=str(error))
-        return Answer(text, tuple(found.column_names), tuple(found.to_pylist()))
+        found = Answer(text, columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
+        self._kept.add(found)
+        return found
 
 
 @lru_cache(maxsize=256)
@@ -102,6 +142,7 @@ class Database:
         self._path: Path | None = None
         self._con: duckdb.DuckDBPyConnection | None = None
         self._version = 0
+        self._kept = Kept()
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
@@ -112,10 +153,10 @@ class Database:
             StoreError: the database cannot be read.
         """
         with self._lock:
-            con, version = self._newest(), self._version
+            con, version, kept = self._newest(), self._version, self._kept
             cursor = query.cursor(con, self.warehouse)
         try:
-            yield Cursor(cursor, version)
+            yield Cursor(cursor, version, kept)
         finally:
             cursor.close()
 
@@ -127,7 +168,7 @@ class Database:
         path = self.warehouse.database.resolve()
         if self._con is None or path != self._path:
             self._con = query.connect_restricted(self.warehouse)
-            self._path, self._version = path, _number(path)
+            self._path, self._version, self._kept = path, _number(path), Kept()
         return self._con
 
 

@@ -3,8 +3,6 @@
 import io
 from typing import Final
 
-import pyarrow.csv as pc
-import pyarrow.parquet as pq
 from starlette.responses import Response
 
 from jobs.explore.database import Database
@@ -20,6 +18,9 @@ def download(database: Database, statement: str, kind: str) -> Response:
         UnknownName: no such kind of file.
         UsageError: the statement is not one that reads, or is wrong.
     """
+    import pyarrow.csv as pc
+    import pyarrow.parquet as pq
+
     if kind not in MEDIA:
         raise UnknownName.among("kind of file", kind, MEDIA)
     with database.cursor() as cursor:

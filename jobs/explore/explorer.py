@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 from jobs.explore import pages
@@ -39,15 +40,18 @@ class Explorer:
     routes: tuple[Route, ...]
 
     @classmethod
-    def over(cls, warehouse: Warehouse) -> "Explorer":
-        """Return an explorer of a warehouse; nothing is opened yet."""
+    def over(cls, warehouse: Warehouse, eclip: Path | None = None) -> "Explorer":
+        """Return an explorer of a warehouse, with projections for maps by ECLIP if there are any.
+
+        Nothing is opened yet.
+        """
         database = Database(warehouse)
         routes = page_routes()
         menu = [r for r in sorted(routes, key=lambda r: r.order) if r.menu is not None]
         return cls(
             database,
             Pictures(database),
-            Model(warehouse),
+            Model(warehouse, eclip),
             Renderer([(r.menu or "", r.name, r.path) for r in menu]),
             routes,
         )

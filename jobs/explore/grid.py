@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from jobs.explore.scales import Cell, name_colours, shade
+
+LONGEST: Final = 12
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ class Grid:
     low: str | None
     high: str | None
     names: Mapping[str, Cell]
+
+    @property
+    def letters(self) -> int:
+        """How many letters the longest text in a cell has, of those shown."""
+        said = (len(square.said) for _, row in self.rows for square in row if square is not None)
+        return min(max(said, default=1), LONGEST)
 
 
 def grid_of(rows: Sequence[Mapping[str, Any]], by: Measure) -> Grid:

@@ -13,7 +13,7 @@ from pipeline.maps.drawing import limits
 from pipeline.maps.method import logit_scale_of
 from pipeline.maps.methods.contribution import head_contributions
 from pipeline.maps.picture import picture_for
-from pipeline.maps.registry import METHODS
+from pipeline.maps.registry import DECLARED, Given, method_named
 from schemas.errors import UnknownName, UsageError
 from schemas.names import parse_head
 
@@ -41,18 +41,26 @@ class Asked:
     head: str = ""
 
 
-def draw(model: "LoadedModel", picture: Image.Image, asked: Asked) -> Image.Image:
+def draw(
+    model: "LoadedModel", picture: Image.Image, asked: Asked, given: Given | None = None
+) -> Image.Image:
     """Return the picture under its map: violet to yellow, or blue over white to red around 0.
 
+    Args:
+        model: of the scan.
+        picture: as the model is to see it.
+        asked: by a reader.
+        given: options of methods by whoever started the explorer: what they need beside the model.
+
     Raises:
-        UnknownName: there is no such method that needs nothing besides the model.
+        UnknownName: there is no such method.
         UnsupportedModel: the method does not hold for this image encoder.
-        UsageError: there is no such head; the method has no map of one; or it is the same for
-            all texts, and another is given.
+        UsageError: there is no such head; the method has no map of one; it is the same for all
+            texts, and another is given; or it needs what has not been given.
     """
     from matplotlib import colormaps
 
-    values, signed = values_of(model, picture, asked)
+    values, signed = values_of(model, picture, asked, given)
     numbers = values.float().cpu().numpy()
     low, high = limits([numbers], signed)
     scale = SIDE / max(picture.size)
@@ -65,13 +73,13 @@ def draw(model: "LoadedModel", picture: Image.Image, asked: Asked) -> Image.Imag
 
 
 def values_of(
-    model: "LoadedModel", picture: Image.Image, asked: Asked
+    model: "LoadedModel", picture: Image.Image, asked: Asked, given: Given | None = None
 ) -> tuple[Float[Tensor, "grid_h grid_w"], bool]:
     """Return the map, and whether its zero has a meaning."""
-    if asked.method not in METHODS:
+    if asked.method not in DECLARED:
         # by name alone: an option of a method may be a path, and a page reads no path
-        raise UnknownName.among("map method", asked.method, METHODS)
-    method, tower = METHODS[asked.method], model.tower
+        raise UnknownName.among("map method", asked.method, DECLARED)
+    method, tower = method_named(asked.method, given), model.tower
     if asked.against:
         method.check_contrast()
     said = [text for text in (asked.text, asked.against) if text]

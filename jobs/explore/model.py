@@ -7,6 +7,7 @@ never loads it.
 import io
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.explore.database import Database
@@ -23,9 +24,9 @@ _ASKED = ("text", "against", "method", "head")
 class Model:
     """Models by scan, each loaded once; one question at a time reaches them."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
-        """Load models of the scans of `warehouse`."""
-        self._warehouse = warehouse
+    def __init__(self, warehouse: Warehouse, eclip: Path | None = None) -> None:
+        """Load models of the scans of `warehouse`; `eclip` holds projections for that method."""
+        self._warehouse, self._eclip = warehouse, eclip
         self._lock = threading.Lock()
         self._loaded: dict[str, LoadedModel] = {}
 
@@ -47,10 +48,10 @@ class Model:
         return vector
 
     def methods(self) -> list[str]:
-        """Return the names of the map methods."""
-        from pipeline.maps.registry import METHODS
+        """Return the names of all map methods; one that needs more than the model says so."""
+        from pipeline.maps.registry import DECLARED
 
-        return list(METHODS)
+        return list(DECLARED)
 
     def heat_map(self, database: Database, query: Mapping[str, str]) -> bytes:
         """Return a picture with the map of a text over it, as PNG.
@@ -60,11 +61,13 @@ class Model:
             query: scan, image_id, text, and method or head, and a text to compare with (against).
 
         Raises:
-            UsageError: no text, no such method or head, or the picture is gone.
+            UsageError: no text, no such method or head, the picture is gone, or the method needs
+                what has not been given.
             UnsupportedModel: the method does not hold for the scan's image encoder.
         """
         from jobs.explore.heat import Asked, draw
         from jobs.explore.originals import original
+        from pipeline.maps.registry import given_by
         from pipeline.pictures.decode import Decoding, Rejected
 
         asked = Asked(
@@ -86,7 +89,7 @@ class Model:
             raise UsageError("expected scan, image_id and text") from None
         with self._lock:
             model = self._model(query["scan"])
-            drawn = draw(model, picture, asked)
+            drawn = draw(model, picture, asked, given_by(self._eclip))
         stream = io.BytesIO()
         drawn.save(stream, "PNG")
         return stream.getvalue()

@@ -6,9 +6,8 @@ import pyarrow as pa
 
 from schemas.files import field
 from schemas.kinds import Kind, Part
+from schemas.names import SEGMENTATION
 from schemas.relations import STALE, Column, Table, columns_of
-
-SEGMENTATION: Final = "segmentation"
 
 
 def segmentation_scores_schema() -> pa.Schema:

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
-import pyarrow as pa
 
 from schemas.errors import StoreError, UsageError
 from warehouse.database.sqltext import literal, render
 from warehouse.database.statements import require_reading, split
 from warehouse.files.layout import Warehouse
 
-Answer = TypeVar("Answer")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 Parameters = Mapping[str, Any] | Sequence[Any] | None
 _KIND: Final = re.compile(r"^(?:[A-Z][A-Za-z]* )+Error: ")
 
@@ -39,7 +40,7 @@ class Limits:
 class Found:
     """An answer, and whether it was cut at the limit of rows."""
 
-    table: pa.Table
+    table: "pa.Table"
     cut: bool
 
 
@@ -137,6 +138,8 @@ def ask(
         UsageError: as `query`; a statement that may not be run; or it takes too long.
         StoreError: as `query`.
     """
+    import pyarrow as pa
+
     limits = limits or Limits()
     with answering(con, sql, parameters, seconds=limits.seconds) as reader:
         batches, rows = [], 0
@@ -157,36 +160,59 @@ def answering(
     *,
     seconds: float | None = None,
     unrestricted: bool = False,
-) -> Iterator[pa.RecordBatchReader]:
+) -> Iterator["pa.RecordBatchReader"]:
     """Give the answer as `ask` does, batch by batch, so that a large one needs little memory.
 
     Raises:
         UsageError, StoreError: as `ask`, also while it is read. `unrestricted` lets any statement
             through.
     """
+    import pyarrow as pa
+
+    with _interrupted_after(con, seconds), _errors_said(seconds):
+        statements = split(con, sql)
+        if not unrestricted:
+            require_reading(con, statements)
+        *before, last = statements
+        for statement in before:
+            con.execute(statement.query, _named(statement, parameters)).fetchall()
+        _require_known(statements, parameters)
+        relation: duckdb.DuckDBPyRelation | None = con.sql(
+            last.query, params=_named(last, parameters)
+        )
+        nothing = pa.RecordBatchReader.from_batches(pa.schema([]), [])
+        try:
+            yield nothing if relation is None else relation.to_arrow_reader()
+        except pa.ArrowException as error:
+            raise UsageError(one_line(error)) from None
+
+
+def rows(
+    con: duckdb.DuckDBPyConnection, sql: str, *, seconds: float
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return the columns and rows of the answer to one statement of our own, as Python's values.
+
+    Without Arrow: its import takes longer than most answers. A statement that anybody else wrote
+    is for `ask`.
+
+    Raises:
+        UsageError, StoreError: as `query`; or it takes longer than `seconds`.
+    """
+    with _interrupted_after(con, seconds), _errors_said(seconds):
+        found = con.execute(sql)
+        return tuple(str(column[0]) for column in found.description), found.fetchall()
+
+
+@contextmanager
+def _interrupted_after(con: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
     timer = threading.Timer(seconds, con.interrupt) if seconds is not None else None
     if timer:
         timer.start()
     try:
-        with _errors_said(seconds):
-            statements = split(con, sql)
-            if not unrestricted:
-                require_reading(con, statements)
-            *before, last = statements
-            for statement in before:
-                con.execute(statement.query, _named(statement, parameters)).fetchall()
-            _require_known(statements, parameters)
-            relation: duckdb.DuckDBPyRelation | None = con.sql(
-                last.query, params=_named(last, parameters)
-            )
-            yield _nothing() if relation is None else relation.to_arrow_reader()
+        yield
     finally:
         if timer:
             timer.cancel()
-
-
-def _nothing() -> pa.RecordBatchReader:
-    return pa.RecordBatchReader.from_batches(pa.schema([]), [])
 
 
 def _named(statement: duckdb.Statement, parameters: Parameters) -> Parameters:
@@ -209,7 +235,7 @@ def _require_known(statements: Sequence[duckdb.Statement], parameters: Parameter
         raise UsageError(f"the SQL names ${missing[0]}, which is not given")
 
 
-def query(warehouse: Warehouse, sql: str, parameters: Parameters = None) -> pa.Table:
+def query(warehouse: Warehouse, sql: str, parameters: Parameters = None) -> "pa.Table":
     """Return the answer to some statements of our own, as `ask`, without restriction.
 
     Raises:
@@ -243,7 +269,7 @@ def _errors_said(seconds: float | None) -> Iterator[None]:
             f"{one_line(error)}: only the warehouse can be read here; headatlas sql --unrestricted "
             "reads anything"
         ) from None
-    except (duckdb.Error, pa.ArrowException) as error:
+    except duckdb.Error as error:
         raise UsageError(one_line(error)) from None
 
 

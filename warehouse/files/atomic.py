@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TEMPORARY: Final = ".tmp-"
 PROBE: Final = ".probe-"
@@ -50,7 +50,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         aside.write_bytes(data)
 
 
-def write_table(path: Path, table: pa.Table, **options: Any) -> None:
+def write_table(path: Path, table: "pa.Table", **options: Any) -> None:
     """Write `table` as one Parquet file, atomically and durably, replacing what is there.
 
     Args:
@@ -58,6 +58,8 @@ def write_table(path: Path, table: pa.Table, **options: Any) -> None:
         table: its rows, schema metadata included.
         options: of `pyarrow.parquet.write_table`, over the house's zstd level 1, no dictionary.
     """
+    import pyarrow.parquet as pq
+
     with replacing(path) as aside:
         pq.write_table(table, aside, **{**PARQUET, **options})
 

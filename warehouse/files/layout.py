@@ -6,8 +6,7 @@ from pathlib import Path
 
 from schemas.errors import StaleScan, StoreError, UnknownName
 from schemas.manifest import ScanRecord
-from schemas.names import check_name
-from schemas.results.segmentation_scores import SEGMENTATION
+from schemas.names import SEGMENTATION, check_name
 from warehouse.files.atomic import PROBE, write_text
 from warehouse.files.documents import read_document
 

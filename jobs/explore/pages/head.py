@@ -19,8 +19,7 @@ def make(state: State) -> Page:
     first = role.first
     firsts = [str(row["text"]) for row in spans.rows[:STRIPS]]
     panels: list[Panel | Later] = [
-        _role(state, role),
-        _texts(state, spans),
+        *((_role(state, role), _texts(state, spans)) if state.shows("role", "texts") else ()),
         Later("attributes", ATTRIBUTES, lambda s: _attributes(s, name), rows=9),
         *(_strip(state, i, text, name) for i, text in enumerate(firsts)),
         Later("nearest", "Alike by this head", lambda s: _nearest(s, name), rows=8, wide=True),

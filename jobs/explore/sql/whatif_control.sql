@@ -39,13 +39,20 @@ predicted AS (
     WHERE p.scan_id = :scan AND p.classifier = :classifier
     GROUP BY c.names, p.image_id
 ),
+-- a picture's group is read once, not for each set
+keyed AS MATERIALIZED (
+    SELECT i.image_id,
+        CASE WHEN :by = 'label' THEN plain_value(i.label) ELSE metadata_value(i.metadata, :by) END
+            AS value
+    FROM images AS i
+    WHERE i.scan_id = :scan
+),
 grouped AS (
     SELECT p.names, count(*) AS n, avg((p.after = p.truth)::INTEGER) AS after
     FROM predicted AS p
-    JOIN images AS i ON i.scan_id = :scan AND i.image_id = p.image_id
+    JOIN keyed AS k ON k.image_id = p.image_id
     WHERE p.truth IS NOT NULL
-    GROUP BY p.names,
-        CASE WHEN :by = 'label' THEN plain_value(i.label) ELSE metadata_value(i.metadata, :by) END
+    GROUP BY p.names, k.value
 )
 SELECT array_to_string(names, ', ') AS heads, sum(n * after) / sum(n) AS mean, min(after) AS worst
 FROM grouped

@@ -90,7 +90,8 @@ def load_projections(path: Path) -> Projections:
             lambda path: load_projections(Path(path)),
             f"a file with {LAYOUT}",
             "eclip needs two projections that were trained for the model; give their file with "
-            "--eclip, or take rclip, the same paper's method without training",
+            "--eclip (of headatlas map, segment or explore), or take rclip, the same paper's "
+            "method without training",
         ),
     ),
 )

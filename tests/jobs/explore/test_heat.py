@@ -7,14 +7,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
+from starlette.testclient import TestClient
 
 from demo.model import CONFIG
+from jobs.commands import explore
 from jobs.commands import map as job
+from jobs.commands.explore import ExploreConfig
 from jobs.commands.map import MapConfig
+from jobs.explore.app import application
+from jobs.explore.explorer import Explorer
 from jobs.explore.heat import SIDE, Asked, draw, values_of
-from pipeline.maps.registry import METHODS
+from pipeline.maps.registry import DECLARED, given_by
 from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import HeadAtlasError, UsageError
+from warehouse.files.layout import Warehouse
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 POOLED = {"image_size": 16, "patch_size": 4, "width": 24, "head_width": 8, "layers": 2}
@@ -43,7 +50,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Loa
     return {name: (path, load_model(path, "none")) for name, path in paths.items()}
 
 
-def asked_of_the_command(picture: Path, model: str, asked: Asked) -> torch.Tensor:
+@pytest.fixture(scope="module")
+def projections(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a checkpoint for `eclip` by tower: for the joint width that each has."""
+    folder = tmp_path_factory.mktemp("projections")
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for tower, d_joint in (("own", 128), ("timm", 64), ("pooled", 64)):
+        found[tower] = folder / f"{tower}.safetensors"
+        weights = ("image.weight", "text.weight")
+        held = {name: torch.randn(7, d_joint, generator=generator) for name in weights}
+        save_file(held, found[tower])
+    return found
+
+
+def asked_of_the_command(
+    picture: Path, model: str, asked: Asked, eclip: Path | None = None
+) -> torch.Tensor:
     """Return the map that `headatlas map` draws."""
     config = MapConfig.checked(
         {
@@ -54,6 +77,7 @@ def asked_of_the_command(picture: Path, model: str, asked: Asked) -> torch.Tenso
             "heads": (asked.head,) if asked.head else (),
             "model": model,
             "pretrained": "none",
+            "eclip": eclip,
             "output": picture.with_suffix(".map.png"),
         }
     )
@@ -62,27 +86,31 @@ def asked_of_the_command(picture: Path, model: str, asked: Asked) -> torch.Tenso
 
 @pytest.mark.parametrize(
     ("method", "tower"),
-    [*((name, "own") for name in METHODS), *((name, "timm") for name in ("contribution", "gem"))]
+    [*((name, "own") for name in DECLARED), *((name, "timm") for name in ("contribution", "gem"))]
     + [(name, "pooled") for name in ("contribution", "lrp")],
 )
 def test_a_map_is_the_commands_by_every_method(
-    models: dict[str, tuple[str, LoadedModel]], picture: Path, method: str, tower: str
+    models: dict[str, tuple[str, LoadedModel]],
+    picture: Path,
+    projections: dict[str, Path],
+    method: str,
+    tower: str,
 ) -> None:
     path, model = models[tower]
-    asked = Asked("a cat", method=method)
+    asked, given = Asked("a cat", method=method), given_by(projections[tower])
     with Image.open(picture) as opened:
         rgb = opened.convert("RGB")
     torch.manual_seed(0)
     try:
-        expected = asked_of_the_command(picture, path, asked)
+        expected = asked_of_the_command(picture, path, asked, projections[tower])
     except HeadAtlasError as refusal:
         with pytest.raises(type(refusal)) as said:
-            values_of(model, rgb, asked)
+            values_of(model, rgb, asked, given)
         assert str(said.value) == str(refusal)
         return
-    found, _ = values_of(model, rgb, asked)
+    found, _ = values_of(model, rgb, asked, given)
     torch.testing.assert_close(found.float(), expected.float(), atol=1e-5, rtol=1e-4)
-    assert draw(model, rgb, asked).size == (SIDE, SIDE // 2)
+    assert draw(model, rgb, asked, given).size == (SIDE, SIDE // 2)
 
 
 @pytest.mark.parametrize(("tower", "head"), [("own", "L1H2"), ("pooled", "L2H1")])
@@ -115,7 +143,33 @@ def test_what_cannot_be_drawn_is_said(
         ("own", Asked("a cat", method="gradients"), "no map method 'gradients'"),
         # an option that is a path: a page reads no file that a URL names
         ("own", Asked("a cat", method="eclip:checkpoint=/etc/passwd"), "no map method 'eclip:"),
+        ("own", Asked("a cat", method="eclip"), "give their file with --eclip .*explore"),
         ("pooled", Asked("a cat", head="L1H2"), "ask for its heads, L2H0 to L2H3"),
     ):
         with pytest.raises(UsageError, match=words):
             values_of(models[tower][1], rgb, asked)
+
+
+def test_all_methods_are_offered_and_what_one_needs_is_said(
+    explored: Warehouse, projections: dict[str, Path]
+) -> None:
+    query = {"scan": "world", "image_id": "1", "text": "an octopus", "method": "eclip"}
+    client = TestClient(application(Explorer.over(explored), hosts=(), token=None))
+    assert client.get("/methods").json() == list(DECLARED)
+    refused = client.get("/heat.png", params=query)
+    assert refused.status_code == 400
+    assert refused.text.startswith("eclip needs two projections that were trained for the model")
+    given = Explorer.over(explored, projections["own"])
+    client = TestClient(application(given, hosts=(), token=None))
+    drawn = client.get("/heat.png", params=query)
+    assert drawn.headers["content-type"] == "image/png", drawn.text
+    # whoever starts the explorer names a file; an address never does
+    path = projections["own"]
+    named = client.get("/heat.png", params={**query, "method": f"eclip:checkpoint={path}"})
+    assert (named.status_code, "no map method" in named.text) == (404, True)
+
+
+def test_projections_that_are_not_there_are_missed_at_the_start(explored: Warehouse) -> None:
+    config = ExploreConfig(warehouse=explored.root, eclip=explored.root / "no.safetensors")
+    with pytest.raises(UsageError, match=r"no\.safetensors is no file"):
+        explore.run(config)

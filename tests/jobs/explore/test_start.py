@@ -25,6 +25,7 @@ print([name for name in sys.argv[2:] if name in sys.modules])
 
 def test_a_first_page_imports_no_model_no_source_of_pictures_and_no_charts(bare: Warehouse) -> None:
     later = ("torch", "open_clip", "ray", "matplotlib", "altair", "vl_convert", "PIL", "fsspec")
+    later += ("pyarrow", "numpy", "pandas")
     done = subprocess.run(
         [sys.executable, "-c", FIRST_PAGE, str(bare.root), *later],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
