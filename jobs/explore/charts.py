@@ -1,5 +1,6 @@
 """Charts: pure functions from rows to Altair specifications, drawn in the browser by vega-embed."""
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ Spec = dict[str, Any]
 
 def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) -> Spec:
     """Return one point a head; a click opens its page."""
-    import altair as alt
+    alt = _altair()
 
     # by their part in the chart: a column's own name may hold what a field's may not
     parts = {"x": x, "y": y, "colour": colour, "size": size}
@@ -58,7 +59,7 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
 
 def texts(rows: Rows) -> Spec:
     """Return a head's texts as bars of what they explain together, with the ceiling of PCA."""
-    import altair as alt
+    alt = _altair()
 
     data = [
         {
@@ -91,7 +92,7 @@ def texts(rows: Rows) -> Spec:
 
 def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Spec:
     """Return one bar a row, in the order given; negative values to the left."""
-    import altair as alt
+    alt = _altair()
 
     data = [{"name": str(row[name]), "value": row[value]} for row in rows]
     chart = (
@@ -110,7 +111,7 @@ def bars(rows: Rows, name: str, value: str, title: str, form: str = ".0%") -> Sp
 
 def dumbbells(rows: Rows, title: str = "accuracy", form: str = ".1~%") -> Spec:
     """Return a number of each group before and after, joined by a line."""
-    import altair as alt
+    alt = _altair()
 
     data = [
         {"group": row["members"], "before": row["before"], "after": row["after"], "n": row["n"]}
@@ -137,7 +138,7 @@ def dumbbells(rows: Rows, title: str = "accuracy", form: str = ".1~%") -> Spec:
 
 def against(rows: Rows) -> Spec:
     """Return one point a target: mean |direct| across, mean |total| up, and where both are one."""
-    import altair as alt
+    alt = _altair()
 
     most = max(max(row["abs_direct"] or 0, row["abs_total"] or 0) for row in rows)
     data: list[dict[str, Any]] = [
@@ -175,14 +176,23 @@ def against(rows: Rows) -> Spec:
 
 
 def _chart() -> Any:
-    import altair as alt
+    alt = _altair()
 
-    return alt.Chart(alt.Data(values=[]))  # type: ignore[no-untyped-call]
+    return alt.Chart(alt.Data(values=[]))
+
+
+def _altair() -> Any:
+    """Return Altair, after NumPy.
+
+    Altair asks whether NumPy is there, and would use what another thread is still importing, for a
+    picture: importing it here waits for that.
+    """
+    importlib.import_module("numpy")
+    return importlib.import_module("altair")
 
 
 def _axis(measure: Measure) -> Any:
-    import altair as alt
-
+    alt = _altair()
     form = measure.form if measure.form.endswith(("%", "f")) else "~g"
     return alt.Axis(format=form, tickCount=8)
 

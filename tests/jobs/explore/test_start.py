@@ -31,3 +31,38 @@ def test_a_first_page_imports_no_model_no_source_of_pictures_and_no_charts(bare:
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+CHART_AND_PICTURE = """
+import importlib
+import sys
+import threading
+
+from jobs.explore import charts
+
+began = threading.Event()
+
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy.linalg":  # within NumPy's own import
+            began.set()
+            threading.Event().wait(1.0)
+
+
+sys.meta_path.insert(0, Slow())
+picture = threading.Thread(target=importlib.import_module, args=("numpy",))
+picture.start()
+began.wait(60)
+assert not hasattr(sys.modules["numpy"], "linalg")
+print(charts.bars([{"name": "a", "value": 1.0}], "name", "value", "of")["data"])
+picture.join()
+"""
+
+
+def test_a_chart_waits_for_a_picture_that_imports_numpy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CHART_AND_PICTURE],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.stdout == "{'values': [{'name': 'a', 'value': 1.0}]}\n", done.stderr
