@@ -40,8 +40,10 @@ TOLERANCE = {
 }
 # The same of half-precision products on a single-precision residual stream, against its own end.
 MIXED = 1e-4
-# Bytes of tokens' parts that are kept at a time.
-KEPT = 2**29
+# Bytes of tokens' parts that are kept at a time: on a CPU few, since what is kept beyond them is
+# given back to the system and asked for again at each layer; and tokens, below which products slow.
+KEPT = {"cpu": 2**26, "cuda": 2**29}
+TOKENS = 784
 Component = tuple[str, int]
 
 
@@ -163,7 +165,8 @@ class Decomposer:
         numbers = heads + (self.tower.n_layers + 2) * self.tower.d_model
         tokens = self.tower.prefix + self.tower.grid[0] * self.tower.grid[1]
         size = torch.empty(0, dtype=self.dtype).element_size()
-        return max(1, int(KEPT // (numbers * tokens * size)))
+        most = KEPT.get(self.tower.device.type, KEPT["cuda"])
+        return max(1, most // (numbers * tokens * size), TOKENS // tokens)
 
     def assemble(self, parts: Parts) -> Decomposition:
         """Turn residual-stream parts into components of the unit-norm embedding."""

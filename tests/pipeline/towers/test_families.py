@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.heads.decompose import Decomposer
+from pipeline.heads.decompose import KEPT, Decomposer
 from pipeline.heads.frames import head_frames
 from pipeline.towers.listing import bare_visual
 from pipeline.towers.registry import tower_of
@@ -98,7 +98,8 @@ def test_a_batch_that_is_kept_in_parts_gives_the_same(monkeypatch: pytest.Monkey
     tower, images = other_tower("timm map (SigLIP)")
     decomposer = Decomposer(tower, head_frames(tower, all_layers(tower)))
     whole = decomposer(images)
-    monkeypatch.setattr("pipeline.heads.decompose.KEPT", 1)
+    monkeypatch.setitem(KEPT, "cpu", 1)
+    monkeypatch.setattr("pipeline.heads.decompose.TOKENS", 1)
     parts = decomposer(images)
     torch.testing.assert_close(parts.embedding, whole.embedding)
     torch.testing.assert_close(parts.mlp, whole.mlp)
