@@ -3,7 +3,7 @@
 2,000 pictures of the demo's world and 35 classes, each less the mean of the others, are measured
 exactly by the command (files read, model run, tables written; components' means were kept by the
 scan); on some of them both methods are. The correlation of both is over heads, targets and
-pictures, by layer; beside it that of texts as they are, and of GradDrop.
+pictures, by layer; beside it that of texts as they are, of GradDrop, and of integrated gradients.
 """
 
 import csv
@@ -25,6 +25,7 @@ from jobs.commands.effects import EffectsConfig
 from jobs.commands.scan import ScanConfig
 from jobs.commands.zeroshot import ZeroShotConfig
 from pipeline.heads.effects import all_heads, attributed_effects, passes, total_effects
+from pipeline.heads.integrated import integrated_effects
 from pipeline.heads.position_means import Layers, PositionSums, decomposer_for, parts_of
 from pipeline.towers.models import LoadedModel, load_model
 
@@ -110,16 +111,20 @@ def _sums(loaded: LoadedModel, pixels: Float[Tensor, "image 3 height width"]) ->
 
 
 def _texts(loaded: LoadedModel, pixels: Float[Tensor, "image 3 height width"]) -> list[Row]:
-    """Return the correlations for texts as they are, by AtP and with GradDrop."""
+    """Return the correlations for texts as they are, by AtP and by what is to better it."""
     tower, targets = loaded.tower, loaded.encode_text(list(TEXTS)).clone()
     heads, sums = all_heads(tower), _sums(loaded, pixels)
-    found: dict[str, list[np.ndarray]] = {"exact": [], "texts": [], "texts, GradDrop": []}
+    integrated = "texts, integrated gradients"
+    found: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("exact", "texts", "texts, GradDrop", integrated)
+    }
     for batch in pixels.split(TIMED):
         ends = total_effects(tower, batch, sums, heads)
         found["exact"].append((ends @ targets.T).numpy())
         for what, dropout in (("texts", False), ("texts, GradDrop", True)):
             first = attributed_effects(tower, batch, sums, heads, targets, gradient_dropout=dropout)
             found[what].append(first.numpy())
+        found[integrated].append(integrated_effects(tower, batch, sums, heads, targets).numpy())
     exact, *others = (np.concatenate(parts) for parts in found.values())
     rows = []
     for what, first in zip(list(found)[1:], others, strict=True):

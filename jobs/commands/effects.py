@@ -51,6 +51,11 @@ class EffectsConfig(PassConfig):
     gradient_dropout: bool = Field(
         default=False, description="Atp as the mean over layers that pass no gradient (GradDrop)."
     )
+    integrated_gradients: bool = Field(
+        default=False,
+        description="Atp from gradients at both ends of the way to the means: nearer to the total, "
+        "for as many passes again from each layer on.",
+    )
     seed: int = Field(default=0, ge=0, description="Of the sample.")
     name: str | None = Field(
         default=None, description="Name of the result; default, the classifier's or the file's."

@@ -28,6 +28,7 @@ from jobs.steps.templates import read_lines
 from jobs.workers.effects import PART, EffectsSpec, EffectsWorker
 from jobs.workers.stored_pictures import SOURCE, reject_stored
 from pipeline.heads.effects import passes
+from pipeline.heads.integrated import integrated_passes
 from pipeline.heads.position_means import Layers
 from schemas.errors import UsageError
 from schemas.kinds import Part
@@ -132,6 +133,8 @@ def _asked(config: EffectsConfig, opened: OpenedScan) -> Asked:
             f"targets: got {given} of --classifier and --texts; give one: a classifier of the "
             "scan, or a file with a text a line"
         )
+    if config.gradient_dropout and config.integrated_gradients:
+        raise UsageError("atp: got both of --gradient-dropout and --integrated-gradients; give one")
     if config.classifier is not None:
         found = read_classifier(opened.warehouse, opened.scan, config.classifier)
         targets = tuple(found.names)
@@ -161,7 +164,9 @@ def _asked(config: EffectsConfig, opened: OpenedScan) -> Asked:
 def _cost(config: EffectsConfig, asked: Asked, means: int, n_layers: int) -> float:
     """Return forward passes of the whole: 2 a picture for means, then by the formulas."""
     exact = passes(n_layers, asked.heads)
-    first = 1 + len(asked.targets) * (n_layers if config.gradient_dropout else 1)
+    first = 1.0 + len(asked.targets) * (n_layers if config.gradient_dropout else 1)
+    if config.integrated_gradients:
+        first = integrated_passes(n_layers, asked.heads, len(asked.targets))
     n, both = len(asked.chosen), len(asked.checked)
     main, other = (exact, first) if config.method == "exact" else (first, exact)
     # class_only is a second run of the replaced heads
@@ -172,6 +177,8 @@ def _claim(config: EffectsConfig, now: Now, kind: str, asked: Asked) -> Claim:
     """Return everything that decides the tables' numbers."""
     decide = {"sample", "method", "check", "layers", "heads", "gradient_dropout", "seed"}
     options = config.model_dump(mode="json", include=decide | {"shard_size"})
+    if config.integrated_gradients:
+        options["integrated_gradients"] = True
     given: dict[Part, Any] = {Part.OPTIONS: options}
     if config.classifier is None:
         options["texts"] = list(asked.targets)
@@ -212,6 +219,7 @@ def _effects(
                 targets=targets,
                 method=config.method,
                 gradient_dropout=config.gradient_dropout,
+                integrated_gradients=config.integrated_gradients,
             )
         )
 

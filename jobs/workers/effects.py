@@ -21,6 +21,7 @@ from pipeline.heads.effects import (
     total_effects,
 )
 from pipeline.heads.frames import head_frames
+from pipeline.heads.integrated import integrated_effects
 from pipeline.heads.position_means import PositionSums
 from warehouse.results.files import write_result
 
@@ -52,6 +53,7 @@ class EffectsSpec(StoredSpec):
     targets: Float[np.ndarray, "target d_joint"]
     method: Method = "exact"
     gradient_dropout: bool = False
+    integrated_gradients: bool = False
 
 
 class EffectsWorker(StoredWorker):
@@ -96,10 +98,13 @@ class EffectsWorker(StoredWorker):
             class_only = total if self.reads_all else self._exact(pixels, read_only=True)
         if marked or self.spec.method == "atp":
             targets = self.targets.to(self.loaded.dtype)
-            dropout = self.spec.gradient_dropout
-            atp = attributed_effects(
-                self.tower, pixels, means, heads, targets, gradient_dropout=dropout
-            )
+            if self.spec.integrated_gradients:
+                atp = integrated_effects(self.tower, pixels, means, heads, targets)
+            else:
+                dropout = self.spec.gradient_dropout
+                atp = attributed_effects(
+                    self.tower, pixels, means, heads, targets, gradient_dropout=dropout
+                )
         return Measured(_array(direct), *(_maybe(x) for x in (total, class_only, atp)))
 
     def _exact(self, pixels: Tensor, *, read_only: bool) -> Tensor:

@@ -76,7 +76,7 @@ def total_effects(
             for start in range(0, len(wanted), step):
                 some = wanted[start : start + step]
                 rows = _replaced(tower, block, x, after, o, mean, some, read_only)
-                ends = _finish(tower, layer, rows)
+                ends = finish(tower, layer, rows)
                 changed.append(ends.unflatten(0, (len(some), len(pixels))))
         x = after + block.mlp(after)
     own = F.normalize(tower.readout.embed(x), dim=-1)
@@ -115,7 +115,7 @@ def _replaced(
     return x[:, : o.shape[2]].repeat(len(heads), 1, 1) + written
 
 
-def _finish(
+def finish(
     tower: Tower, layer: int, x: Float[Tensor, "rows token d_model"]
 ) -> Float[Tensor, "rows d_joint"]:
     """Return unit-norm embeddings from the residual stream before a layer's MLP."""

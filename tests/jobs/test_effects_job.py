@@ -194,6 +194,10 @@ def test_atp_of_all_pictures_of_some_heads_for_texts(warehouse: Path, tmp_path: 
     assert table["target"].to_pylist() == ["a red bird", "a blue car"] * 2
     assert table["name"].to_pylist() == ["L0H1", "L0H1", "L2H0", "L2H0"]
     assert set(table["n_atp"].to_pylist()) == {12} and set(table["n_total"].to_pylist()) == {4}
+    again = effects.run(config(warehouse, **asked, integrated_gradients=True, sample=12, check=4))
+    assert again.path is not None and not again.reused
+    found = read_result(again.path)[0]
+    assert found["total"].equals(table["total"]) and not found["atp"].equals(table["atp"])
 
 
 def test_a_dry_run_writes_nothing_and_says_the_cost(warehouse: Path) -> None:
@@ -213,6 +217,8 @@ def test_refusals(warehouse: Path, tmp_path: Path) -> None:
         effects.run(config(warehouse, classifier=None))
     with pytest.raises(UnknownName, match="nope"):
         effects.run(config(warehouse, classifier="nope"))
+    with pytest.raises(UsageError, match="both of --gradient-dropout and --integrated-gradients"):
+        effects.run(config(warehouse, gradient_dropout=True, integrated_gradients=True))
     with pytest.raises(UsageError, match="no head L9H9"):
         effects.run(config(warehouse, heads="L9H9"))
 
