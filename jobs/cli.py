@@ -12,7 +12,7 @@ import typer
 
 from jobs import console
 from jobs.command import commands, groups
-from jobs.options import add_command, add_stub, group_of
+from jobs.options import add_command, add_stub
 from schemas.errors import HeadAtlasError
 
 INTERRUPTED = 130
@@ -39,7 +39,10 @@ def _top(
 
 
 def program(given: Sequence[str]) -> typer.Typer:
-    """Return the program for these arguments: only the command that they ask for is imported."""
+    """Return the program for these arguments: of the command that they ask for, or of all.
+
+    Only the one that is asked for is imported; the others are names, and their helps.
+    """
     app = typer.Typer(
         name="headatlas",
         no_args_is_help=True,
@@ -48,14 +51,15 @@ def program(given: Sequence[str]) -> typer.Typer:
         add_completion=True,
     )
     app.callback(help=HELP)(_top)
-    for name, text in groups().items():
-        group_of(app, name, text)
-    for command in commands():
-        words = command.name.split()
-        if list(given[: len(words)]) == words or COMPLETE in os.environ:
-            add_command(app, command)
-        else:
-            add_stub(app, command)
+    known = commands()
+    if COMPLETE in os.environ:
+        asked = known
+    else:
+        asked = tuple(c for c in known if list(given[: len(c.name.split())]) == c.name.split())
+    for command in asked:
+        add_command(app, command)
+    for command in () if asked else known:
+        add_stub(app, command)
     return app
 
 

@@ -222,4 +222,7 @@ def _within(folder: Path, package: str, group: str) -> list[Command]:
 
 
 def _docstring(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    text = path.read_text(encoding="utf-8")
+    if text.startswith('"""'):  # no need to parse the rest: a help reads all commands' files
+        text = text[: text.index('"""', 3) + 3]
+    return ast.get_docstring(ast.parse(text)) or ""

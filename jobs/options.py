@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from rich.markup import escape
 
-from jobs.command import Command
+from jobs.command import Command, groups
 from schemas.config import Config, load_yaml
 from schemas.errors import UsageError
 
@@ -64,12 +64,12 @@ def _add(app: typer.Typer, known: Command, command: Callable[..., None]) -> None
     (group_of(app, group) if group else app).command(last)(command)
 
 
-def group_of(app: typer.Typer, name: str, text: str | None = None) -> typer.Typer:
-    """Return the group of commands called `name`, made with this help if it is not there."""
+def group_of(app: typer.Typer, name: str) -> typer.Typer:
+    """Return the group of commands called `name`, made if it is not there."""
     for known in app.registered_groups:
         if known.name == name and known.typer_instance is not None:
             return known.typer_instance
-    group = typer.Typer(no_args_is_help=True, help=text)
+    group = typer.Typer(no_args_is_help=True, help=groups()[name])
     app.add_typer(group, name=name)
     return group
 

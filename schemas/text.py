@@ -106,3 +106,12 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, int | None]]:
             yield start, None if swallowed else reader.line_num
             continue
         yield start, reader.line_num
+
+
+def how_many(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 picture`, `2,300 pictures`, `3 classes`, `0 queries`."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

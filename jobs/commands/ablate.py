@@ -19,6 +19,7 @@ from jobs.steps.whatif import Head, Key, ablate_sets, means_over, random_sets
 from schemas.config import Names
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.roles import heads_of_role
 from warehouse.store.columns import condition, require_columns
@@ -259,14 +260,14 @@ def say(config: AblateConfig, done: AblateResult | SweepResult | TotalResult) ->
         return
     if isinstance(done, SweepResult):
         rows = [(row.kind, row.layers or None, row.accuracy) for row in done.rows]
-        title = f"{done.classifier} over {done.images:,} pictures"
+        title = f"{done.classifier} over {how_many(done.images, 'picture')}"
         console.table(title, ("kind", "layers", "accuracy"), rows)
         if done.png is not None:
             console.note(f"plot: {done.png}")
         return
-    title = f"{len(done.heads)} heads mean-ablated: {', '.join(done.heads[:SHOWN])}"
+    title = f"{how_many(len(done.heads), 'head')} mean-ablated: {', '.join(done.heads[:SHOWN])}"
     show_ablated(title, config.group_by, done.groups, done.total, done.worst)
-    console.note(f"{done.total.n:,} pictures in {done.seconds:.1f} s")
+    console.note(f"{how_many(done.total.n, 'picture')} in {done.seconds:.1f} s")
 
 
 def say_total(group_by: tuple[str, ...], done: TotalResult) -> None:
@@ -289,7 +290,7 @@ def say_total(group_by: tuple[str, ...], done: TotalResult) -> None:
             title = f"{what}, {done.replace} at {where}: {shown}"
             console.table(title, (*columns, *heads), rows)
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
-    console.note(f"{done.name} of {done.scan}: {done.images:,} pictures, {ended}")
+    console.note(f"{done.name} of {done.scan}: {how_many(done.images, 'picture')}, {ended}")
 
 
 def run_sweep(config: AblateConfig) -> SweepResult:

@@ -8,6 +8,7 @@ from jobs import console
 from pipeline.heads.merging import merge_tables
 from schemas.config import Config
 from schemas.manifest import Snapshot
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.store import rewrite as copy
 
@@ -35,4 +36,4 @@ def run(config: CompactConfig) -> list[Snapshot]:
 def say(config: CompactConfig, done: list[Snapshot]) -> None:
     """Say which snapshots were committed."""
     for snapshot in done:
-        console.note(f"snapshot {snapshot.number}: {len(snapshot.shards)} shards")
+        console.note(f"snapshot {snapshot.number}: {how_many(len(snapshot.shards), 'shard')}")

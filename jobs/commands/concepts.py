@@ -20,6 +20,7 @@ from schemas.kinds import Part
 from schemas.names import head_name
 from schemas.results import KINDS
 from schemas.results.concept_shares import CONCEPT_SHARES, concept_shares_schema
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import read_result, write_result
@@ -155,4 +156,7 @@ def say(config: ConceptsConfig, done: ConceptsResult) -> None:
     rows = [(name, *values) for name, values in done.best.items()]
     console.table("Best head of each property", ("property", "head", "share", "others"), rows)
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
-    console.note(f"{len(rows)} properties of pool {done.pool} in {done.heads} heads, {ended}")
+    console.note(
+        f"{how_many(len(rows), 'property')} of pool {done.pool} in "
+        f"{how_many(done.heads, 'head')}, {ended}"
+    )

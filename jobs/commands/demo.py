@@ -38,6 +38,7 @@ from jobs.commands.textspan import TextSpanConfig
 from pipeline.texts.pool import Description, clean
 from schemas.config import Config
 from schemas.names import NO_WEIGHTS
+from schemas.text import how_many
 from warehouse.database.query import query
 from warehouse.files.atomic import write_text
 from warehouse.files.layout import Warehouse
@@ -176,7 +177,7 @@ def run(config: DemoConfig) -> DemoResult:
         console.warn(
             "the small CLIP's checkpoint is not there: random weights, so heads mean nothing"
         )
-    console.note(f"drawing {config.pictures:,} pictures into {root / 'pictures'}")
+    console.note(f"drawing {how_many(config.pictures, 'picture')} into {root / 'pictures'}")
     listing = draw(root / "pictures", config.pictures)
     birds = draw_birds(root / "birds", max(config.pictures // 10, 150))
     weights = str(WEIGHTS) if trained else NO_WEIGHTS

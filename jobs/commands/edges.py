@@ -10,6 +10,7 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.pass_options import PassConfig
+from schemas.text import how_many
 
 PUBLISHES = True
 
@@ -66,4 +67,6 @@ def say(config: EdgesConfig, done: EdgesResult) -> None:
     """Say what was measured, and what was left out."""
     console.left_out(done.rejects)
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
-    console.note(f"edges of {done.scan}: {done.edges:,} over {done.images:,} pictures, {ended}")
+    console.note(
+        f"edges of {done.scan}: {done.edges:,} over {how_many(done.images, 'picture')}, {ended}"
+    )

@@ -12,6 +12,7 @@ from pydantic import Field
 from jobs import console
 from jobs.steps.pass_options import PassConfig
 from schemas.config import Names
+from schemas.text import how_many
 
 PUBLISHES = True
 FLAGS = {"dry_run": "Say what it would cost and store; write nothing."}
@@ -113,13 +114,14 @@ def run(config: EffectsConfig, *, dry_run: bool = False) -> EffectsResult:
 def say(config: EffectsConfig, done: EffectsResult) -> None:
     """Say what was measured, and how well the first order stands for the whole."""
     what = (
-        f"{done.heads} heads, {len(done.targets):,} targets, {done.images:,} pictures, "
+        f"{how_many(done.heads, 'head')}, {how_many(len(done.targets), 'target')}, "
+        f"{how_many(done.images, 'picture')}, "
         f"{done.checked:,} of them by both methods, means over {done.means:,}"
     )
     if done.path is None:
         console.note(
             f"{done.name} of {done.scan}: {what}; about {done.passes:,.0f} forward passes, "
-            f"{done.rows:,} rows of image_head_effects; nothing was written"
+            f"{how_many(done.rows, 'row')} of image_head_effects; nothing was written"
         )
         return
     console.left_out(done.rejects)

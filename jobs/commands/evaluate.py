@@ -24,6 +24,7 @@ from schemas.results.retrieval_scores import (
     RETRIEVAL_SCORES,
     retrieval_scores_schema,
 )
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import write_result
@@ -98,7 +99,9 @@ def run(config: EvaluateConfig) -> Evaluation:
     opened = open_snapshot(warehouse, config.scan)
     scan, n = opened.scan, opened.snapshot.images
     if n < 3:
-        raise UsageError(f"scan {scan.name} has {n} pictures; retrieval needs three or more")
+        raise UsageError(
+            f"scan {scan.name} has {how_many(n, 'picture')}; retrieval needs three or more"
+        )
     values = read_codes(opened, config.attribute)
     rng = np.random.default_rng(SEED)
     count = min(config.queries, n)
@@ -167,7 +170,7 @@ def say(config: EvaluateConfig, done: Evaluation) -> None:
         "its mAP",
         "chance",
     )
-    console.table(f"Retrieval in {done.scan}, {done.queries} queries", columns, rows)
+    console.table(f"Retrieval in {done.scan}, {how_many(done.queries, 'query')}", columns, rows)
 
 
 def _table(done: Evaluation) -> pa.Table:

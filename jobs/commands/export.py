@@ -25,6 +25,7 @@ from schemas.config import Config, Names
 from schemas.embeddings import embeddings_schema
 from schemas.errors import UsageError
 from schemas.names import head_name, parse_head
+from schemas.text import how_many
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import stream_result
 from warehouse.results.roles import heads_of_role
@@ -157,7 +158,8 @@ def say(config: ExportConfig, done: ExportResult) -> None:
     """Say what was written, and whether it is unit-norm."""
     if config.embedding_atlas is not None:
         console.note(
-            f"{done.images:,} pictures of {done.scan} by {config.embedding_atlas}; open them with "
+            f"{how_many(done.images, 'picture')} of {done.scan} by {config.embedding_atlas}; "
+            "open them with "
             f"embedding-atlas {done.path} --x x --y y --neighbors neighbors --image image"
         )
         return
@@ -170,7 +172,8 @@ def say(config: ExportConfig, done: ExportResult) -> None:
         return
     names = ", ".join(done.ablated[:SHOWN]) + (", ..." if len(done.ablated) > SHOWN else "")
     console.note(
-        f"{done.images:,} embeddings of {done.scan} with {len(done.ablated)} heads mean-ablated "
+        f"{how_many(done.images, 'embedding')} of {done.scan} with "
+        f"{how_many(len(done.ablated), 'head')} mean-ablated "
         f"({names}), {length}: {done.path} ({done.seconds:.1f} s)"
     )
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from jobs import console
 from schemas.config import Config
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.store import gc
 from warehouse.store.runs import KEEP, prune_runs
@@ -44,14 +45,15 @@ def say(config: GcConfig, done: GcResult) -> None:
     """Say how much was deleted."""
     for found in done.collected:
         console.note(
-            f"{found.scan}: deleted {len(found.shards)} shards, {console.size(found.bytes)}"
+            f"{found.scan}: deleted {how_many(len(found.shards), 'shard')}, "
+            f"{console.size(found.bytes)}"
         )
     for name in done.swept.results:
         console.note(f"{name}: deleted, of another model or configuration than its scan is now")
     if done.swept.files:
         console.note(
-            f"left by killed runs: deleted {done.swept.files} files, "
+            f"left by killed runs: deleted {how_many(done.swept.files, 'file')}, "
             f"{console.size(done.swept.bytes)}"
         )
     if done.runs:
-        console.note(f"deleted the records of the {done.runs} oldest runs")
+        console.note(f"deleted the oldest records: {how_many(done.runs, 'run')}")

@@ -9,8 +9,10 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.map_options import Eclip, Sam
+from pipeline.maps.names import check_methods
 from pipeline.masks.base import read_picture
 from schemas.config import Config, Names
+from schemas.text import how_many
 
 if TYPE_CHECKING:
     from jobs.steps.map_picture import MapResult
@@ -69,7 +71,9 @@ def run(config: MapConfig) -> "MapResult":
         UsageError: options that do not go together; a model that is not named.
         UnknownName: no such method, scan or role.
     """
-    read_picture(config.image)  # a wrong path is said at once
+    # a wrong path or name is said at once
+    read_picture(config.image)
+    check_methods([config.method])
     console.loading("the maps' methods")
     from jobs.steps.map_picture import draw_maps
 
@@ -88,4 +92,4 @@ def say(config: MapConfig, done: "MapResult") -> None:
         console.table("Masks by SAM", ("text", "share of the picture"), covered)
     for text, words in zip(config.texts, done.words, strict=False):
         console.table(f"Words of “{text}”", ("word", "relevance"), words)
-    console.note(f"drew {len(done.titles)} maps to {done.path}")
+    console.note(f"drew {how_many(len(done.titles), 'map')} to {done.path}")

@@ -12,6 +12,7 @@ from pydantic import Field
 from jobs import console
 from jobs.steps.pass_options import PassConfig
 from schemas.config import Names
+from schemas.text import how_many
 
 ARGUMENTS = ("data",)
 PUBLISHES = True
@@ -104,9 +105,10 @@ def run(config: MapStatisticsConfig) -> MapStatisticsResult:
 def say(config: MapStatisticsConfig, done: MapStatisticsResult) -> None:
     """Say what was measured, and what was left out."""
     console.left_out(done.rejects)
-    by = f", by {len(done.labels)} labels too" if done.labels else ""
+    by = f", by {how_many(len(done.labels), 'label')} too" if done.labels else ""
     console.note(
-        f"{done.name} of {done.scan}: {done.heads} heads, {len(done.texts):,} texts, "
-        f"{done.images:,} pictures{by}, "
+        f"{done.name} of {done.scan}: {how_many(done.heads, 'head')}, "
+        f"{how_many(len(done.texts), 'text')}, "
+        f"{how_many(done.images, 'picture')}{by}, "
         + ("there already" if done.reused else f"in {done.seconds:.1f} s")
     )

@@ -21,6 +21,7 @@ from schemas.kinds import Part
 from schemas.names import head_name
 from schemas.results import KINDS
 from schemas.results.head_matches import HEAD_MATCHES, head_matches_schema
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.files import read_result, write_result
@@ -202,6 +203,6 @@ def say(config: MatchConfig, done: MatchResult) -> None:
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
     mutual = sum(m.mutual for m in done.matches)
     console.note(
-        f"{len(done.matches)} heads of {done.scan} matched with {done.other} over "
-        f"{done.images:,} pictures, {mutual} of them mutually, {ended}"
+        f"{how_many(len(done.matches), 'head')} of {done.scan} matched with {done.other} over "
+        f"{how_many(done.images, 'picture')}, {mutual} of them mutually, {ended}"
     )

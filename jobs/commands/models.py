@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.early import check_model
 from schemas.config import Config
 from schemas.errors import UnknownName
 
@@ -31,6 +32,9 @@ def run(config: ModelsConfig) -> list["Listed"]:
     Raises:
         UnknownName: open_clip has no model of that name.
     """
+    for name in config.names:
+        check_model(name)
+    console.loading("open_clip")
     import open_clip
 
     from pipeline.towers.listing import list_models

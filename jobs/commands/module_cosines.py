@@ -10,6 +10,7 @@ from pydantic import Field
 
 from jobs import console
 from jobs.steps.pass_options import PassConfig
+from schemas.text import how_many
 
 PUBLISHES = True
 
@@ -73,4 +74,4 @@ def say(config: ModuleCosinesConfig, done: ModuleCosinesResult) -> None:
     console.table(f"Mean cosines in {done.scan}", columns, rows)
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
     drawn = f", drawn in {done.drawn}" if done.drawn else ""
-    console.note(f"{done.images:,} pictures of {done.scan}, {ended}{drawn}")
+    console.note(f"{how_many(done.images, 'picture')} of {done.scan}, {ended}{drawn}")

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from jobs import console
 from schemas.config import Config
+from schemas.text import how_many
 
 ARGUMENTS = ("column",)
 PUBLISHES = True
@@ -70,10 +71,11 @@ def run(config: PairsConfig) -> PairsResult:
 def say(config: PairsConfig, done: PairsResult) -> None:
     """Say what was measured."""
     if done.without:
-        console.note(f"{done.without:,} pictures have no {config.column}, and were left out")
+        console.note(f"left out {how_many(done.without, 'picture')} without {config.column}")
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
     console.note(
-        f"pairs {done.name} of {done.scan}: {done.pairs:,} pictures with their texts, mean cosine "
+        f"pairs {done.name} of {done.scan}: {how_many(done.pairs, 'picture')} with texts, mean "
+        "cosine "
         f"{done.cosine:.3f}; {done.heads:.0%} of its variance lies between image heads and text "
         f"heads, {ended}"
     )

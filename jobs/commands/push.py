@@ -12,6 +12,7 @@ from pydantic import Field
 from jobs import console
 from schemas.addresses import Address
 from schemas.config import Config
+from schemas.text import how_many
 from warehouse.database import push
 from warehouse.files.layout import Warehouse
 
@@ -39,6 +40,6 @@ def run(config: PushConfig) -> push.Pushed:
 def say(config: PushConfig, done: push.Pushed) -> None:
     """Say what was sent."""
     console.note(
-        f"{done.destination}: version {done.version}; sent {done.files:,} files, "
+        f"{done.destination}: version {done.version}; sent {how_many(done.files, 'file')}, "
         f"{console.size(done.bytes)}; {done.there:,} were there"
     )

@@ -33,6 +33,7 @@ from schemas.results import KINDS
 from schemas.results.attributes import ATTRIBUTES
 from schemas.results.classifiers import CLASSIFIERS
 from schemas.results.head_drift import HEAD_DRIFT
+from schemas.text import how_many
 from warehouse.database.publish import Published
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
@@ -213,7 +214,7 @@ def _night(night: Night) -> RefreshResult:
 def say(config: RefreshConfig, done: RefreshResult) -> None:
     """Say what was made anew, and which version shows it."""
     console.note(
-        f"{done.scan.scan}: {done.scan.scanned:,} pictures scanned, made anew: "
+        f"{done.scan.scan}: {how_many(done.scan.scanned, 'picture')} scanned, made anew: "
         f"{', '.join(done.made) or 'nothing'}, "
         + (f"published version {done.published.version}" if done.published else "nothing new")
     )

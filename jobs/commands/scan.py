@@ -17,6 +17,7 @@ from pipeline.sources import Listing, list_members
 from schemas.config import Config, Precision, reject_limit, split_names
 from schemas.errors import TooManyRejects
 from schemas.manifest import PoolMlpSplit, Timing
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 
 ARGUMENTS = ("source",)
@@ -141,7 +142,7 @@ def listed(config: ScanConfig) -> Listing:
     listing = list_members(
         config.source, labels=config.labels, path_column=config.path_column, root=config.root
     )
-    console.note(f"{len(listing.members):,} pictures in {config.source} ({listing.kind})")
+    console.note(f"{how_many(len(listing.members), 'picture')} in {config.source} ({listing.kind})")
     for line in listing.said:
         console.note(line)
     return listing

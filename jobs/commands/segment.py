@@ -12,8 +12,10 @@ from pydantic import Field
 from jobs import console
 from jobs.steps.map_options import Eclip, Sam
 from jobs.steps.pass_options import WorkersConfig
+from pipeline.maps.names import ALL, check_methods, split_methods
 from schemas.config import Names
 from schemas.errors import SourceError, near_path
+from schemas.text import how_many
 
 ARGUMENTS = ("data",)
 PUBLISHES = True
@@ -128,11 +130,13 @@ def run(config: SegmentConfig) -> SegmentResult:
     """Score every method on a data set; go on where an earlier run stopped.
 
     Raises:
+        UnknownName: no such method.
         StaleScan: the folder holds results of other options.
         RunFailed: some shards failed for good; the others are kept.
     """
     if not config.data.exists():
         raise SourceError(f"no such file or folder: {config.data}{near_path(config.data)}")
+    check_methods(name for name in split_methods(config.methods) if name != ALL)
     console.loading("the maps' methods")
     from jobs.steps.segmentation import score
 
@@ -142,7 +146,7 @@ def run(config: SegmentConfig) -> SegmentResult:
 def say(config: SegmentConfig, done: SegmentResult) -> None:
     """Print the scores, and what was left out."""
     columns = [field.name for field in fields(MethodScores)]
-    title = f"{config.data.name}: {done.images:,} pictures, protocol {config.protocol}"
+    title = f"{config.data.name}: {how_many(done.images, 'picture')}, protocol {config.protocol}"
     console.table(title, columns, [astuple(one) for one in done.scores])
     if done.multilabel_plain is not None:
         console.note(

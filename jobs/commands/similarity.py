@@ -21,6 +21,7 @@ from schemas.kinds import Part
 from schemas.names import head_name
 from schemas.results import KINDS
 from schemas.results.head_similarity import HEAD_SIMILARITY, head_similarity_schema
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import read_provenance, write_result
@@ -71,7 +72,8 @@ def run(config: SimilarityConfig) -> SimilarityResult:
     opened = open_scan(Warehouse(config.warehouse), config.scan)
     if opened.snapshot.images < 2:
         raise UsageError(
-            f"scan {opened.name!r} holds {opened.snapshot.images} pictures; heads are compared "
+            f"scan {opened.name!r} holds {how_many(opened.snapshot.images, 'picture')}; heads "
+            "are compared "
             "over two or more: scan some first"
         )
     now = Now.opened(opened)
@@ -133,5 +135,6 @@ def say(config: SimilarityConfig, done: SimilarityResult) -> None:
     console.table("Heads most alike", ("head", "other", "cka"), done.most)
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
     console.note(
-        f"likeness of {done.heads} heads of {done.scan} over {done.images:,} pictures, {ended}"
+        f"likeness of {how_many(done.heads, 'head')} of {done.scan} over "
+        f"{how_many(done.images, 'picture')}, {ended}"
     )

@@ -31,6 +31,7 @@ from schemas.kinds import Part
 from schemas.names import check_name, head_name, safe_name
 from schemas.results import KINDS
 from schemas.results.spurious_heads import SPURIOUS_HEADS, spurious_heads_schema
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import write_result
@@ -240,7 +241,7 @@ def _with_classifier(config: SpuriousConfig) -> SpuriousConfig:
             scan=config.scan,
         )
     )
-    console.note(f"classifier {made.classifier} of {made.scan}: {made.classes} classes")
+    console.note(f"classifier {made.classifier} of {made.scan}: {how_many(made.classes, 'class')}")
     return config.model_copy(update={"classifier": made.classifier})
 
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from jobs import console
 from schemas.config import Config
 from schemas.errors import UsageError
+from schemas.text import how_many
 
 ARGUMENTS = ("pool",)
 PUBLISHES = True
@@ -94,9 +95,10 @@ def run(config: TextsConfig) -> TextsResult:
 def say(config: TextsConfig, done: TextsResult) -> None:
     """Say what was stored."""
     if done.cut:
-        console.warn(f"{done.cut:,} texts are longer than the model reads, and were cut")
+        console.warn(f"cut {how_many(done.cut, 'text')}, longer than the model reads")
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
     console.note(
-        f"texts of {done.name} by {done.scan}: {done.heads} heads of the text tower over "
-        f"{done.texts:,} texts, {ended}"
+        f"texts of {done.name} by {done.scan}: {how_many(done.heads, 'head')} of the text tower "
+        "over "
+        f"{how_many(done.texts, 'text')}, {ended}"
     )

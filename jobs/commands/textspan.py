@@ -19,6 +19,7 @@ from schemas.kinds import Part
 from schemas.names import check_name, safe_name
 from schemas.results import KINDS
 from schemas.results.textspan import TEXTSPAN, textspan_schema
+from schemas.text import how_many
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.files import write_result
@@ -114,7 +115,8 @@ def run(config: TextSpanConfig) -> TextSpanResult:
 def say(config: TextSpanConfig, done: TextSpanResult) -> None:
     """Say which basis was made, over what."""
     console.note(
-        f"basis {done.basis} of {done.scan}: {done.heads} heads over {done.images:,} pictures in "
+        f"basis {done.basis} of {done.scan}: {how_many(done.heads, 'head')} over "
+        f"{how_many(done.images, 'picture')} in "
         f"{done.seconds:.1f} s"
     )
 

@@ -29,6 +29,7 @@ from schemas.results.tuning_scores import (
     TUNING_SCORES,
     tuning_scores_schema,
 )
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.classifiers import classifier_path, read_classifier
@@ -117,7 +118,8 @@ def run(config: TuneConfig) -> TuneResult:
         count = len(found.problem.truth)
         if count < config.folds:
             raise UsageError(
-                f"folds {config.folds}: {count} pictures of scan {opened.name!r} to learn from; "
+                f"folds {config.folds}: {how_many(count, 'picture')} of scan {opened.name!r} to "
+                "learn from; "
                 "give fewer --folds, or scan more pictures with labels"
             )
         judged = _judge(found.problem, found.groups, config)
@@ -191,7 +193,8 @@ def say(config: TuneConfig, done: TuneResult) -> None:
     console.table(f"Accuracy of {done.classifier}", ("pictures", "n", "before", "after"), rows)
     ended = "there already" if done.reused else f"in {done.seconds:.1f} s"
     console.note(
-        f"{done.weights:,} weights from {done.images:,} pictures, {ended}; apply them by headatlas "
+        f"{how_many(done.weights, 'weight')} from {how_many(done.images, 'picture')}, {ended}; "
+        "apply them by headatlas "
         f"export FILE.parquet --tuned {done.classifier}"
     )
 

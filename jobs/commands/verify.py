@@ -8,6 +8,7 @@ from pydantic import Field
 from jobs import console
 from schemas.config import Config
 from schemas.errors import CorruptStore
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.store import verify
 
@@ -47,7 +48,7 @@ def run(config: VerifyConfig) -> Verified:
     done = check(config)
     if done.problems:
         raise CorruptStore(
-            f"{len(done.problems)} problems; restore those files from a copy, or make "
+            f"{how_many(len(done.problems), 'problem')}; restore those files from a copy, or make "
             "those results again; shards that are lost are scanned anew by scan --restart",
             done=done,
         )
@@ -72,7 +73,10 @@ def check(config: VerifyConfig) -> Verified:
 def say(config: VerifyConfig, done: Verified) -> None:
     """Say what was checked, and print what is wrong."""
     for report in done.reports:
-        console.note(f"{report.scan}: {report.shards} shards, {report.images:,} pictures checked")
+        console.note(
+            f"{report.scan}: {how_many(report.shards, 'shard')}, "
+            f"{how_many(report.images, 'picture')} checked"
+        )
     if done.problems:
         rows = [(p.shard, p.file, p.problem) for p in done.problems]
         console.table("Problems", ("shard", "file", "problem"), rows)

@@ -32,6 +32,7 @@ from schemas.results import KINDS
 from schemas.results.classifiers import CLASSIFIERS
 from schemas.results.head_logits import HEAD_LOGITS
 from schemas.results.image_logits import IMAGE_LOGITS
+from schemas.text import how_many
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.classifiers import Classifier
@@ -159,8 +160,8 @@ def say(config: ZeroShotConfig, done: ZeroShotResult) -> None:
         counted = sum(row.n for row in done.by_class)
         right = f"{done.accuracy:.1%} right of {counted:,} labelled pictures"
     console.note(
-        f"classifier {done.classifier} of {done.scan}: {done.classes:,} classes, {right}; "
-        f"{done.images:,} pictures in {done.seconds:.1f} s"
+        f"classifier {done.classifier} of {done.scan}: {how_many(done.classes, 'class')}, {right}; "
+        f"{how_many(done.images, 'picture')} in {done.seconds:.1f} s"
     )
 
 
@@ -232,6 +233,7 @@ def _lines(given: str) -> list[str]:
 
 def _templates(given: str) -> tuple[str, ...]:
     if given == OPENAI:
+        console.loading("the templates")
         return openai_templates()
     if given == "none":
         return PLAIN_TEMPLATE

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from jobs.ray.cores import cores
 from jobs.ray.tasks import Failure, R, T, Work, Worker, reason_of
+from schemas.text import how_many
 
 POLL_SECONDS = 0.5
 
@@ -19,7 +20,7 @@ class Here:
     def __init__(self) -> None:
         """Count the cores that this process may use."""
         self.cpus = cores()
-        self.described = f"one worker in this process, {self.cpus} cores"
+        self.described = f"one worker in this process, {how_many(self.cpus, 'core')}"
         self.gpus = True
 
     def run(self, work: Work[T, R]) -> list[Failure[T]]:

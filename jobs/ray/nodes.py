@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.errors import UsageError
+from schemas.text import how_many
 
 # Without GPUs, one worker for so many cores: a second copy of the model costs memory, and a
 # forward pass uses several cores well.
@@ -95,7 +96,7 @@ def require_room(nodes: Sequence[Node], workers: int | None, gpus: float) -> Non
         )
     if workers is not None and workers > fit:
         raise UsageError(
-            f"workers {workers}: {cpus} cores and {have:g} GPUs hold {fit}; "
+            f"workers {workers}: {how_many(cpus, 'core')} and {have:g} GPUs hold {fit}; "
             "lower --workers or --gpus-per-worker"
         )
 
@@ -106,8 +107,10 @@ def described(found: Sequence[Place], nodes: Sequence[Node]) -> str:
         return f"no worker fits the {len(nodes)} nodes that are there"
     kinds = sorted({(p.share.cpus, p.share.gpus) for p in found}, reverse=True)
     each = " or ".join(
-        f"{gpus:g} GPU and {cpus} cores" if gpus else f"{cpus} cores" for cpus, gpus in kinds
+        (f"{gpus:g} GPU and " if gpus else "") + how_many(cpus, "core") for cpus, gpus in kinds
     )
     used = len({p.node for p in found})
     where = f" on {used} of {len(nodes)} nodes" if len(nodes) > 1 else ""
-    return f"{len(found)} workers{where}, {each} each{'' if kinds[0][1] else ', no GPU'}"
+    return (
+        f"{how_many(len(found), 'worker')}{where}, {each} each{'' if kinds[0][1] else ', no GPU'}"
+    )

@@ -20,6 +20,7 @@ from jobs.ray.nodes import Node, Place, Share, described, gpus_each, places, req
 from jobs.ray.seats import Job, Scout, Seat, said, take_seat
 from jobs.ray.tasks import Failure, R, T, Work, out_of_memory, reason_of
 from schemas.errors import RunFailed
+from schemas.text import how_many
 
 IN_FLIGHT = 2
 POLL_SECONDS = 0.5
@@ -342,20 +343,25 @@ class _Run(Generic[T, R]):
         loading = [s for s in self.seats if s.starting is not None and s.placed]
         pending = [s for s in self.seats if s.starting is not None and not s.placed]
         left = len(self.waiting) + len(self.suspects)
-        facts = [f"{left} tasks wait"] if left else []
+        facts = [f"waiting: {how_many(left, 'task')}"] if left else []
         facts += [f"a worker is at a task on {s.place.node.name}" for s in working[:4]]
         facts += [f"a worker starts on {s.place.node.name}" for s in loading[:4]]
         facts += [
-            f"a worker waits for {s.place.share.cpus} cores"
+            f"a worker waits for {how_many(s.place.share.cpus, 'core')}"
             + (f" and {s.place.share.gpus:g} GPU" if s.place.share.gpus else "")
             + f" that others hold on {s.place.node.name}"
             for s in pending[:4]
         ]
         if not self.shares or self.scouts:
-            facts.append(f"{max(1, len(self.scouts))} workers wait for a node: {self._wanted()}")
+            facts.append(
+                f"{how_many(max(1, len(self.scouts)), 'worker')} must wait for a node: "
+                f"{self._wanted()}"
+            )
         return "; ".join(facts)
 
     def _wanted(self) -> str:
         gpu = self.pool.gpu
-        there = ", ".join(f"{n.name}: {n.cpus} cores, {n.gpus:g} GPUs" for n in self.nodes.values())
+        there = ", ".join(
+            f"{n.name}: {how_many(n.cpus, 'core')}, {n.gpus:g} GPUs" for n in self.nodes.values()
+        )
         return f"each needs {f'{gpu:g} GPU and ' if gpu else ''}a core; there is {there or 'none'}"

@@ -9,6 +9,7 @@ from jobs import console
 from jobs.ray.choose import open_pool
 from jobs.ray.tasks import Cut, Work, Worker
 from schemas.errors import RunFailed
+from schemas.text import how_many
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def _do(
         )
     if failures:
         raise RunFailed(
-            f"{len(failures)} of {len(missing)} shards failed, the first: {failures[0].reason}; "
+            f"{len(failures)} of {how_many(len(missing), 'shard')} failed, the first: "
+            f"{failures[0].reason}; "
             "run the same command again to try them again"
         )

@@ -30,6 +30,7 @@ from schemas.results.second_order_effects import (
     SECOND_ORDER_EFFECTS,
     second_order_effects_schema,
 )
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import read_provenance, read_result, write_result
@@ -116,7 +117,7 @@ def _summed(
         rejects += read_provenance(file)["rejects"]
     if not sums.count:
         raise RunFailed(
-            f"none of {len(chosen):,} pictures of scan {opened.name!r} could be used"
+            f"none of {how_many(len(chosen), 'picture')} of scan {opened.name!r} could be used"
             + (f", the first: {rejects[0][1]}" if rejects else "; scan some first")
         )
     return sums, rejects, names

@@ -14,6 +14,7 @@ from schemas.errors import RunFailed
 from schemas.names import head_name
 from schemas.results.head_effects import HEAD_EFFECTS, head_effects_schema
 from schemas.results.image_head_effects import IMAGE_HEAD_EFFECTS, image_head_effects_schema
+from schemas.text import how_many
 from warehouse.results.files import read_result, stream_result, write_result
 
 
@@ -61,7 +62,9 @@ def write_tables(
             for table in _image_rows(asked, part):
                 writer.write_table(table.cast(writer.schema))
     if not sums.sums:
-        raise RunFailed(f"none of {len(asked.chosen):,} pictures could be used: {rejects[0][1]}")
+        raise RunFailed(
+            f"none of {how_many(len(asked.chosen), 'picture')} could be used: {rejects[0][1]}"
+        )
     layers = [layer for layer, _ in asked.pairs]
     by_layer = {n: sums.correlation_of([i for i, m in enumerate(layers) if m == n]) for n in layers}
     known = {n: r for n, r in by_layer.items() if np.isfinite(r)}

@@ -29,6 +29,7 @@ from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import UsageError
 from schemas.manifest import ScanRecord
 from schemas.names import head_name
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.roles import heads_of_role
 from warehouse.store import snapshots
@@ -128,7 +129,9 @@ def _check(config: MapConfig, method: MapMethod) -> None:
     if not config.texts or not all(text.strip() for text in config.texts):
         raise UsageError("TEXTS is missing or empty; give at least one text to look for")
     if config.contrast and len(config.texts) != 2:
-        raise UsageError(f"contrast: got {len(config.texts)} texts, expected exactly two")
+        raise UsageError(
+            f"contrast: got {how_many(len(config.texts), 'text')}, expected exactly two"
+        )
     if config.per_head and (len(config.texts) != 1 or config.contrast):
         raise UsageError("per-head draws one text; give exactly one, without contrast")
     narrowed = config.heads or config.role or config.layers != "all" or config.per_head

@@ -34,6 +34,7 @@ from schemas.members import Member
 from schemas.names import safe_name
 from schemas.results import KINDS
 from schemas.results.head_map_statistics import HEAD_MAP_STATISTICS
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.files import read_provenance, write_result
@@ -288,7 +289,7 @@ def _finish(
         rejects += read_provenance(file)["rejects"]
     if EVERY not in pooled.groups:
         raise RunFailed(
-            f"none of {data.count:,} pictures could be used, the first: {rejects[0][1]}; "
+            f"none of {how_many(data.count, 'picture')} could be used, the first: {rejects[0][1]}; "
             f"nothing is stored of {config.data}"
         )
     table = pooled.rows(texts.texts, heads, config.masks is not None)
@@ -303,4 +304,4 @@ def _finish(
         "rejects": rejects,
     }
     write_result(path, table, provenance(**said))
-    console.note(f"{len(table):,} rows of head_map_statistics: {path}")
+    console.note(f"{how_many(len(table), 'row')} of head_map_statistics: {path}")

@@ -92,9 +92,9 @@ def pool_embeddings(
             f"pool {pool.name} holds vectors, no texts to encode: got {wanted}; expected no "
             "templates, and a scan of the precision that the pool was made for"
         )
+    loaded = load_for(record, model, pretrained)
     from pipeline.texts.class_weights import class_weights
 
-    loaded = load_for(record, model, pretrained)
     prompts = by.templates or ("{}",)
     batch = max(1, _PROMPTS // len(prompts))
     found = []

@@ -24,6 +24,7 @@ from schemas.errors import RunFailed, UsageError
 from schemas.kinds import Part
 from schemas.results import KINDS
 from schemas.results.module_cosines import MODULE_COSINES, module_cosines_schema
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.classifiers import Classifier, read_classifier
@@ -100,7 +101,9 @@ def _summed(
         sums.merge(CosineSums.from_table(pq.read_table(file)))
         rejects += read_provenance(file)["rejects"]
     if not sums.n or not max(sums.n.values()):
-        raise RunFailed(f"none of {len(chosen):,} pictures could be used: {rejects[0][1]}")
+        raise RunFailed(
+            f"none of {how_many(len(chosen), 'picture')} could be used: {rejects[0][1]}"
+        )
     return sums, rejects
 
 

@@ -20,6 +20,7 @@ from jobs.workers.stored_pictures import StoredSpec, reject_stored
 from pipeline.heads.position_means import Layers, PositionSums
 from schemas.errors import RunFailed
 from schemas.manifest import digest
+from schemas.text import how_many
 from warehouse.results.files import read_provenance
 from warehouse.store.opened import OpenedScan
 from warehouse.store.sums import read_sums
@@ -90,7 +91,9 @@ def part_means(
     def make(cpus: int) -> MeansWorker:
         return MeansWorker(MeansSpec(**vars(stored_spec(config, opened, cpus)), layers=layers))
 
-    console.note(f"means over {len(places):,} pictures of {'the scan' if every else 'a sample'}")
+    console.note(
+        f"means over {how_many(len(places), 'picture')} of {'the scan' if every else 'a sample'}"
+    )
     files = do_missing(
         "Means",
         stored_chunks(images.take(pa.array(places)), config.shard_size, folder),
@@ -103,5 +106,7 @@ def part_means(
         sums.merge(PositionSums.from_table(pq.read_table(file)))
         rejects += read_provenance(file)["rejects"]
     if not sums.count:
-        raise RunFailed(f"none of {len(places):,} pictures could be used: {rejects[0][1]}")
+        raise RunFailed(
+            f"none of {how_many(len(places), 'picture')} could be used: {rejects[0][1]}"
+        )
     return sums, rejects

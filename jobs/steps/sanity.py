@@ -7,6 +7,7 @@ from pipeline.texts.class_weights import class_weights
 from pipeline.texts.zeroshot import PLAIN_TEMPLATE, Sanity, label_prompt, sanity
 from pipeline.towers.models import LoadedModel
 from schemas.manifest import ScanRecord, Snapshot
+from schemas.text import how_many
 from warehouse.files.layout import ScanDir
 from warehouse.store.reading import matrix, read_images
 from warehouse.store.zero_shot import store_zero_shot, zero_shot_of
@@ -53,7 +54,8 @@ def sanity_check(
     }
     store_zero_shot(scan, record, snapshot, said)
     text = (
-        f"zero-shot over {found.images:,} labelled pictures, {found.classes} classes: "
+        f"zero-shot over {how_many(found.images, 'labelled picture')}, "
+        f"{how_many(found.classes, 'class')}: "
         f"{found.accuracy:.1%} right, guessing gives {found.chance:.1%}"
     )
     if found.near_chance:

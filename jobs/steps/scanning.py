@@ -35,6 +35,7 @@ from pipeline.towers.models import LoadedModel, load_model
 from schemas.errors import RunFailed
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot, Timing
 from schemas.names import NO_WEIGHTS, check_name, safe_name, scan_name
+from schemas.text import how_many
 from warehouse.files.atomic import write_bytes
 from warehouse.files.layout import ScanDir, Warehouse, probe_remove, probe_write
 from warehouse.files.lock import scan_lock
@@ -216,7 +217,7 @@ def _refresh(
     fingerprint = record.fingerprint()
     plan = _plan(scan, config, fingerprint, listing)
     if plan.adopted:
-        console.note(f"resuming: {plan.adopted:,} pictures were finished by an interrupted run")
+        console.note(f"resuming: an interrupted run finished {how_many(plan.adopted, 'picture')}")
     frames_q = frames.narrow()
 
     def moments_of(
@@ -343,13 +344,16 @@ def _judge(result: ScanResult, failures: Sequence[Failure[ScanTask]]) -> None:
     if failures:
         pictures = sum(len(f.task.members) for f in failures)
         raise RunFailed(
-            f"{len(failures)} shards with {pictures:,} pictures failed, first: "
-            f"{failures[0].reason}; {result.images:,} pictures are stored; "
+            f"{how_many(len(failures), 'shard')} with {how_many(pictures, 'picture')} failed, "
+            "first: "
+            f"{failures[0].reason}; stored: {how_many(result.images, 'picture')}; "
             "run the same command again to try only what is missing"
         )
     if result.rejects and not result.images:
         reasons = "; ".join(f"{count:,} x {reason}" for reason, count in result.reasons[:3])
+        n = result.rejects
+        rejected = "the one picture was rejected" if n == 1 else f"all {n:,} pictures were rejected"
         raise RunFailed(
-            f"all {result.rejects:,} pictures were rejected ({reasons}): nothing to publish; look "
+            f"{rejected} ({reasons}): nothing to publish; look "
             "at the source, --path-column and --root, then run again with --retry-rejects"
         )

@@ -9,6 +9,7 @@ from jobs import console
 from jobs.steps.whatif import Scene, Tally, counted, require_counted
 from pipeline.heads.ablation import project, shift
 from schemas.errors import UsageError
+from schemas.text import how_many
 from warehouse.store.reading import read_layer
 
 # Numbers of the select split's logits by head: 0.8 GB.
@@ -41,7 +42,8 @@ def read_split(scene: Scene) -> Split:
     n, classes = tally.n.total(), len(weights)
     if n * len(scene.heads) * classes > MOST_EFFECTS:
         raise UsageError(
-            f"--select keeps {n:,} pictures; {len(scene.heads)} heads x {classes} classes of at "
+            f"--select keeps {how_many(n, 'picture')}; {len(scene.heads)} heads x {classes} "
+            "classes of at "
             f"most {MOST_EFFECTS // (len(scene.heads) * classes):,} pictures can be held: "
             "select fewer"
         )
@@ -49,7 +51,8 @@ def read_split(scene: Scene) -> Split:
     names = sorted(set(values))
     if len(names) < 2:
         raise UsageError(
-            f"attribute {scene.group_by[1]!r} is {names[0]!r} in all {n:,} pictures of --select; "
+            f"attribute {scene.group_by[1]!r} is {names[0]!r} in all {how_many(n, 'picture')} of "
+            "--select; "
             "expected two values or more"
         )
     effects = np.empty((len(scene.heads), n, classes), np.float32)

@@ -18,6 +18,7 @@ from pipeline.heads.ablation import (
 )
 from pipeline.heads.margins import margin_contrast
 from schemas.errors import SourceError, UsageError
+from schemas.text import how_many
 
 if TYPE_CHECKING:
     from jobs.commands.spurious import SpuriousConfig
@@ -127,7 +128,8 @@ def attention_on_text(
             advance(number + 1)
     if total is None:
         raise UsageError(
-            f"--text-data {config.text_data}: no mask of its {len(data.keys):,} pictures marks any "
+            f"--text-data {config.text_data}: no mask of its "
+            f"{how_many(len(data.keys), 'picture')} marks any "
             "text; give pictures with text, their masks 1 where it is"
         )
     return np.array([total[layer, head] for layer, head in scene.heads]) / count, area / count

@@ -6,6 +6,7 @@ from jobs import console
 from jobs.steps.opened import Opened
 from pipeline.heads import moments as mo
 from schemas.errors import UsageError
+from schemas.text import how_many
 from warehouse.store.reading import iterate_layer, matrix, read_images
 from warehouse.store.select import select_images
 
@@ -22,7 +23,7 @@ def subset_moments(opened: Opened, where: str) -> dict[mo.Key, mo.Moments]:
     chosen = select_images(scan, shards, where)
     if len(chosen) == 0:
         raise UsageError(f"where {where!r}: no picture of scan {scan.name} satisfies it")
-    console.note(f"{len(chosen):,} pictures satisfy {where}")
+    console.note(f"where {where}: {how_many(len(chosen), 'picture')}")
     found: dict[mo.Key, mo.Moments] = {}
     for shard in shards:
         rows = read_images(scan, [shard], ["image_id", "embedding"])

@@ -34,6 +34,7 @@ from schemas.manifest import ModelRecord, digest
 from schemas.names import check_name, head_name, parse_head, parse_layers, safe_name
 from schemas.results import KINDS
 from schemas.results.image_ablations import IMAGE_ABLATIONS, image_ablations_schema
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.classifiers import Classifier, read_classifier
@@ -85,7 +86,9 @@ def ablate_total(config: AblateConfig) -> TotalResult:
         files, rejects = _replaced(config, opened, asked, parts)
         table, more = _table(asked, files)
         if not len(table):
-            raise RunFailed(f"none of {len(asked.chosen):,} pictures could be used: {more[0][1]}")
+            raise RunFailed(
+                f"none of {how_many(len(asked.chosen), 'picture')} could be used: {more[0][1]}"
+            )
         said = {"rejects": sorted({*rejects, *more})}
         write_result(path, table, now.provenance(claim, **said))
     shutil.rmtree(parts, ignore_errors=True)
@@ -245,7 +248,7 @@ def _replaced(
             )
         )
 
-    console.note(f"{len(cases)} cases of {len(asked.chosen):,} pictures")
+    console.note(f"{how_many(len(cases), 'case')} of {how_many(len(asked.chosen), 'picture')}")
     chunks = stored_chunks(asked.images.take(pa.array(asked.chosen)), config.shard_size, parts)
     reject = partial(reject_stored, PART.empty_table())
     return do_missing("Ablating", chunks, config, make, reject), rejects

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from pipeline.towers.registry import tower_of
 from pipeline.towers.tower import Tower
 from schemas.errors import UsageError
+from schemas.text import how_many
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def check_texts(texts: Float[Tensor, "*image text d_joint"], count: int) -> None
     """
     if (texts.ndim == 3 and texts.shape[0] != count) or texts.ndim not in (2, 3):
         raise UsageError(
-            f"texts of shape {tuple(texts.shape)} for {count} pictures: expected "
+            f"texts of shape {tuple(texts.shape)} for {how_many(count, 'picture')}: expected "
             f"[text, d_joint] or [{count}, text, d_joint]"
         )
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from pipeline.maps import methods
 from pipeline.maps.method import MapMethod
+from pipeline.maps.names import ALL, split_methods
 from schemas.errors import UnknownName, UsageError
 
 
@@ -65,8 +66,8 @@ def methods_named(spec: str, given: Given | None = None) -> dict[str, MapMethod]
         UnknownName: there is no method or option of one of the names.
         UsageError: there is no name, an option is missing or cannot be read.
     """
-    names = [name.strip() for name in spec.split(",") if name.strip()]
-    if spec.strip().lower() == "all":
+    names = split_methods(spec)
+    if names == [ALL]:
         names = [name for name in DECLARED if name in METHODS or name in (given or {})]
     if not names:
         raise UsageError(f"methods {spec!r}: expected all, or names separated by commas")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.masks.base import Layout, MaskFiles, Request, pictures_in
 from schemas.errors import SourceError, UsageError
-from schemas.text import read_rows
+from schemas.text import how_many, read_rows
 
 
 def open_pairs(request: Request) -> MaskFiles:
@@ -21,7 +21,9 @@ def open_pairs(request: Request) -> MaskFiles:
     masks = {p.with_suffix("").as_posix(): p for p in pictures_in(root / "masks")}
     lone = [p.as_posix() for p in pictures if p.with_suffix("").as_posix() not in masks]
     if lone:
-        raise SourceError(f"{root}: {len(lone)} pictures have no mask, the first is {lone[0]}")
+        raise SourceError(
+            f"{root}: {how_many(len(lone), 'picture')} without a mask, the first is {lone[0]}"
+        )
     if not pictures:
         raise SourceError(f"{root / 'images'} holds no picture")
     keys = tuple(p.as_posix() for p in pictures)

@@ -11,6 +11,7 @@ from pipeline.sources.request import Request
 from pipeline.sources.tree import Tree, tree_of
 from schemas.errors import HeadAtlasError, SourceError
 from schemas.members import Member
+from schemas.text import how_many
 
 Claim = tuple[Format, list[Found]]
 
@@ -97,8 +98,7 @@ def _claim(tree: Tree, request: Request) -> Claim | None:
 def _mixed(source: str, claims: Sequence[Claim]) -> str:
     found, patterns = [], []
     for one, files in claims:
-        many = f"{len(files):,} files" if len(files) > 1 else "1 file"
-        found.append(f"a {one.name} ({many}, as {files[0].name})")
+        found.append(f"a {one.name} ({how_many(len(files), 'file')}, as {files[0].name})")
         suffix = "." + files[0].name.rpartition(".")[2]
         patterns.append(f"'{source.rstrip('/')}/**/*{suffix}'")
     return (
@@ -131,7 +131,7 @@ def _nothing(source: str, tree: Tree, claim: Claim | None) -> str:
         one, files = claim
         if one.only_named:
             return f"no picture in {source}: it has no rows"
-        return f"no picture in {source}: {len(files)} files without any"
+        return f"no picture in {source}: {how_many(len(files), 'file')} without any"
     if any(suffix.startswith(".tar.") or suffix == ".tgz" for suffix in tree.by_suffix):
         return f"{source} has compressed tars, which cannot be read at random; decompress them"
     if not len(tree):

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from schemas.errors import UsageError
+from schemas.text import how_many
 
 PLAIN_TEMPLATE = ("a photo of a {}.",)
 
@@ -78,7 +79,9 @@ def parse_classes(lines: Sequence[str], where: str) -> ClassNames:
     labels = tuple(label.strip() for label, _ in pairs)
     names = tuple(name.strip() for _, name in pairs)
     if len(labels) < 2:
-        raise UsageError(f"{where}: {len(labels)} classes; expected two or more, one per line")
+        raise UsageError(
+            f"{where}: {how_many(len(labels), 'class')}; expected two or more, one per line"
+        )
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UsageError(f"{where}: label {twice[0]!r} occurs twice; expected each class once")

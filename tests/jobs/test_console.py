@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
@@ -164,6 +165,8 @@ HASTY = [
     ),
     (("scan", "{listing}", "--model", "ViT-B-16", "--layers", "3-99"), "layers 0 to 11"),
     (("scan", "{listing}", "--model", "ViT-B-61"), "did you mean ViT-B-16"),
+    (("map", "{picture}", "x", "--model", "ViT-B-16", "--method", "lgrad"), "did you mean legrad?"),
+    (("segment", "{folder}", "--model", "ViT-B-16", "--methods", "gem,lgrad"), "mean legrad?"),
 ]
 
 
@@ -173,8 +176,11 @@ def test_what_needs_no_model_is_refused_before_any_is_imported(
 ) -> None:
     listing = tmp_path / "list.csv"
     listing.write_text("path,kind\na.png,cat\n")
-    given = [a.replace("{listing}", str(listing)) for a in arguments]
-    given += ["--warehouse", str(tmp_path / "w")]
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(picture)
+    files = {"listing": listing, "picture": picture, "folder": tmp_path}
+    given = [a.format(**files) for a in arguments]
+    given += [] if "map" in given else ["--warehouse", str(tmp_path / "w")]
     given += [] if "--pretrained" in given else ["--pretrained", "none"]
     code = (
         "import sys\nfrom jobs.cli import main\n"

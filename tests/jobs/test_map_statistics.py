@@ -311,7 +311,7 @@ def test_what_cannot_be_measured_is_refused_by_name(
     empty = tmp_path / "broken"
     empty.mkdir()
     (empty / "x.png").write_bytes(b"broken")
-    with pytest.raises(RunFailed, match="none of 1 pictures could be used"):
+    with pytest.raises(RunFailed, match="none of 1 picture could be used"):
         map_statistics.run(config(empty, warehouse))
 
 

@@ -126,7 +126,7 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path, world: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "x.jpg")
-    with pytest.raises(SourceError, match=r"1 pictures have no mask, the first is x\.jpg"):
+    with pytest.raises(SourceError, match=r"1 picture without a mask, the first is x\.jpg"):
         open_data(tmp_path, classes=("cat",))
     Image.new("L", (8, 9)).save(tmp_path / "masks" / "x.png")
     with pytest.raises(SourceError, match="expected the same size"):

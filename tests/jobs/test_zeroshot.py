@@ -71,7 +71,7 @@ def test_classes_and_templates_from_lines() -> None:
     assert found.names == ("land bird", "water bird")
     assert parse_classes(["cat", "dog"], "f").names == ("cat", "dog")
     assert parse_templates(["a {}.", " the {}. "], "f") == ("a {}.", "the {}.")
-    with pytest.raises(UsageError, match="1 classes"):
+    with pytest.raises(UsageError, match="1 class;"):
         parse_classes(["cat"], "f")
     with pytest.raises(UsageError, match="'cat' occurs twice"):
         parse_classes(["cat", "cat"], "f")

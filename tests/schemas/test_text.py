@@ -14,7 +14,7 @@ from pipeline.masks.registry import open_data
 from pipeline.texts.pool import read_descriptions
 from schemas.config import load_yaml
 from schemas.errors import SourceError, UsageError
-from schemas.text import decode_text, read_lines, read_rows
+from schemas.text import decode_text, how_many, read_lines, read_rows
 
 
 def as_written(text: str) -> dict[str, bytes]:
@@ -88,3 +88,13 @@ def test_a_quote_that_is_not_closed_is_named_by_its_line(tmp_path: Path) -> None
         ["text", "property"],
         [{"text": "red", "property": ""}, {"text": "blue", "property": "colour"}],
     )
+
+
+def test_a_count_agrees_with_its_noun() -> None:
+    counted = [how_many(n, "picture") for n in (0, 1, 2, 2300)]
+    assert counted == ["0 pictures", "1 picture", "2 pictures", "2,300 pictures"]
+    nouns = ("class", "query", "key", "box", "batch")
+    assert [how_many(2, noun)[2:] for noun in nouns] == [
+        "classes", "queries", "keys", "boxes", "batches",
+    ]  # fmt: skip
+    assert how_many(1, "query") == "1 query"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.kinds import Part
+from schemas.text import how_many
 
 # longer values are not shown
 _SHOWN: Final = 40
@@ -63,8 +64,8 @@ def _configuration(part: Part, said: Mapping[str, Any], now: Mapping[str, Any]) 
 
 def _pictures(old: int, new: int) -> str:
     if new > old:
-        return f"{new - old:,} new pictures"
-    return f"{old - new:,} pictures fewer" if new < old else "other pictures"
+        return f"{how_many(new - old, 'new picture')}"
+    return f"{how_many(old - new, 'picture')} fewer" if new < old else "other pictures"
 
 
 def _change(old: Any, new: Any) -> str:

@@ -19,6 +19,7 @@ from pipeline.texts.pool_compare import PCA, Point, kept_variance, lost_logits, 
 from pipeline.texts.zeroshot import label_prompt
 from schemas.config import Config, split_numbers
 from schemas.errors import UsageError
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import write_result
 from warehouse.store.columns import column, require_columns, truth
@@ -110,7 +111,8 @@ def say(config: PoolCompareConfig, done: Comparison) -> None:
     rows = [(p.pool, p.m, p.explained, p.accuracy) for p in done.points]
     console.table("Pools", ("pool", "m", "explained variance", "accuracy"), rows)
     console.note(
-        f"over {done.images:,} pictures: {done.baseline:.1%} right with heads as they are, "
+        f"over {how_many(done.images, 'picture')}: {done.baseline:.1%} right with heads as they "
+        "are, "
         f"{done.ablated:.1%} with every head at its mean; plot in {done.plot}, table in "
         f"{done.table}"
     )
@@ -143,13 +145,14 @@ def _classifier(
         known.update(v for v in column(rows, config.label_column) if v)
     if len(known) < 2:
         raise UsageError(
-            f"column {config.label_column!r} has {len(known)} classes; expected two or more: "
+            f"column {config.label_column!r} has {how_many(len(known), 'class')}; expected two "
+            "or more: "
             "give another --label-column"
         )
-    from pipeline.texts.class_weights import class_weights
-
     labels = sorted(known)
     model = load_for(opened.record, config.model, config.pretrained)
+    from pipeline.texts.class_weights import class_weights
+
     names = [label_prompt(label) for label in labels]
     return labels, class_weights(model.encode_text, names, (config.template,))
 

@@ -11,6 +11,7 @@ from pipeline.texts.pool import GENERAL, clean, read_descriptions
 from schemas.config import Config
 from schemas.errors import UsageError
 from schemas.names import safe_name
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
@@ -80,6 +81,6 @@ def say(config: PoolImportConfig, done: Imported) -> None:
     """Say what was kept, and what was left out."""
     left = f"; left out {done.empty} empty and {done.duplicates} repeated lines"
     console.note(
-        f"pool {done.pool}: {done.kept:,} descriptions in {done.properties} properties"
-        + (left if done.empty or done.duplicates else "")
+        f"pool {done.pool}: {how_many(done.kept, 'description')} in "
+        f"{how_many(done.properties, 'property')}" + (left if done.empty or done.duplicates else "")
     )

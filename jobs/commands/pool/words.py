@@ -7,6 +7,7 @@ from pydantic import Field
 
 from jobs import console
 from schemas.config import Config
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.store.pools import write_pool
 
@@ -42,7 +43,7 @@ def run(config: PoolWordsConfig) -> int:
 
 def say(config: PoolWordsConfig, done: int) -> None:
     """Say how many words there are."""
-    console.note(f"pool {config.name}: {done:,} words")
+    console.note(f"pool {config.name}: {how_many(done, 'word')}")
 
 
 def _now() -> str:

@@ -33,6 +33,7 @@ from schemas.results import KINDS
 from schemas.results.roles import ENRICHMENT, LANGUAGE_MODEL, ROLES, roles_schema
 from schemas.results.stability import STABILITY, stability_schema
 from schemas.results.textspan import TEXTSPAN
+from schemas.text import how_many
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.files import read_result, write_result
@@ -319,7 +320,7 @@ def _ask(config: RolesConfig, basis: _Stored) -> list[RoleReply | None]:
         said = asker.ask(prompts, advance)
     if asker.counts.unanswered:
         console.warn(
-            f"{config.llm} gave no usable role for {asker.counts.unanswered} heads: "
+            f"{config.llm} gave no usable role for {how_many(asker.counts.unanswered, 'head')}: "
             f"{asker.counts.thrown_away}"
         )
     return said

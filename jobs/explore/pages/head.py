@@ -4,6 +4,7 @@ from jobs.explore.charts import against, bars, dumbbells, texts
 from jobs.explore.database import Answer
 from jobs.explore.page import Later, Page, Panel, Route, State
 from jobs.explore.strips import strip
+from schemas.text import how_many
 
 STRIPS = 4
 EFFECTS_SHOWN = 8
@@ -49,7 +50,8 @@ def _lead(facts: Answer, role: str | None, spans: Answer) -> str:
     said = f"This head writes about {role}" if role else "This head has no one clear role"
     examples = " and ".join(f"“{row['text']}”" for row in spans.rows[:2])
     said += f"; its strongest texts are {examples}" if examples else ""
-    return f"{said}. It carries {share}, place {one['place']} of {one['heads']} heads."
+    heads = how_many(int(one["heads"]), "head")
+    return f"{said}. It carries {share}, place {one['place']} of {heads}."
 
 
 def _role(state: State, found: Answer) -> Panel:

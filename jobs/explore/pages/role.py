@@ -2,6 +2,7 @@
 
 from jobs.explore.page import Later, Page, Panel, Route, State
 from jobs.explore.strips import strip
+from schemas.text import how_many
 
 
 def make(state: State) -> Page:
@@ -26,7 +27,7 @@ def make(state: State) -> Page:
         panels.append(Later("nearest", f"Alike in {role}", lambda s: _nearest(s, role), 5, True))
     return Page(
         title=role,
-        lead=f"{len(heads.rows)} heads write about {role}."
+        lead=f"About {role}: {how_many(len(heads.rows), 'head')}."
         + (f" The strongest is {strongest}." if strongest else ""),
         kind="role",
         panels=tuple(panels),

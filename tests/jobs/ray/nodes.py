@@ -76,11 +76,10 @@ def several_nodes(*cores: int) -> Iterator[Nodes]:
 def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
     """Start a head without cores whose autoscaler may bring nodes, and looks every so many seconds.
 
-    Ray's own `AutoscalingCluster.start` first ends every Ray on the machine: its configuration is
-    taken, and this one is ended by the folder that its processes name.
+    Ray's own `AutoscalingCluster.start` first ends every Ray on the machine, and not every wheel
+    has the configuration that it begins with: it is written here, and this one is ended by the
+    folder that its processes name.
     """
-    from ray.cluster_utils import AutoscalingCluster
-
     kinds = {
         "late": {
             "resources": {"CPU": cores},
@@ -94,7 +93,7 @@ def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         path = Path(folder, "autoscaling.json")
-        path.write_text(json.dumps(AutoscalingCluster({"CPU": 0}, kinds)._config))
+        path.write_text(json.dumps(_autoscaling(kinds)))
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += [f"--port={port}", "--num-cpus=0", f"--temp-dir={folder}"]
         command += [f"--autoscaling-config={path}", "--include-dashboard=false"]
@@ -112,6 +111,34 @@ def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
             for process in psutil.process_iter(["cmdline"]):
                 if any(folder in word for word in process.info["cmdline"] or ()):
                     process.kill()
+
+
+def _autoscaling(kinds: dict[str, dict[str, object]]) -> dict[str, object]:
+    """Return the configuration of an autoscaler whose nodes are processes of this machine."""
+    steps = ("initialization", "setup", "head_setup", "worker_setup")
+    started = ("head_start_ray", "worker_start_ray")
+    head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    return {
+        "cluster_name": "fake_multinode",
+        "max_workers": 8,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 0.1,
+        "provider": {
+            "type": "fake_multinode",
+            "use_node_id_as_ip": True,
+            "disable_node_updaters": True,
+            "disable_launch_config_check": True,
+        },
+        "available_node_types": {**kinds, "ray.head.default": head},
+        "head_node_type": "ray.head.default",
+        "auth": {},
+        "file_mounts": {},
+        "cluster_synced_files": [],
+        "file_mounts_sync_continuously": False,
+        "rsync_exclude": [],
+        "rsync_filter": [],
+        **{f"{name}_commands": [] for name in (*steps, *started)},
+    }
 
 
 def _until_it_listens(port: int, head: subprocess.Popen[bytes]) -> None:

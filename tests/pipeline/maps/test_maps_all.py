@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.maps.base import Maps
-from pipeline.maps.registry import METHODS, method_named, methods_named
+from pipeline.maps.names import check_methods, declared_names
+from pipeline.maps.registry import DECLARED, METHODS, method_named, methods_named
 from pipeline.maps.shared import min_max, points, resize
 from schemas.errors import UnknownName, UsageError
 from tests.maps_literal import embedding, random_texts
@@ -71,6 +72,19 @@ def test_names() -> None:
         method_named("eclip")
     with pytest.raises(UsageError, match="expected all"):
         methods_named(" , ")
+    assert declared_names() == tuple(DECLARED)
+
+
+def test_a_name_that_cannot_be_read_off_a_file_is_refused_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.py").write_text('@map_method("one", title="1")\ndef one():\n    pass\n')
+    monkeypatch.setattr(names, "METHODS_FOLDER", tmp_path)
+    check_methods(["one:layers=all"])
+    with pytest.raises(UnknownName, match="no method 'oen'; there is one; did you mean one"):
+        check_methods(["one", "oen"])
+    (tmp_path / "two.py").write_text("@map_method(NAME)\ndef two():\n    pass\n")
+    check_methods(["oen"])
 
 
 def test_min_max_and_resize() -> None:

@@ -46,6 +46,7 @@ WRONG = {
         "ablate('kinds', ['L1H2'], scan := 'nope')": "no scan 'nope'",
         "ablate('kinds', NULL)": "no list of heads",
         "ablate('kinds', [NULL, 'L1H2'])": "no head NULL",
+        "ablate('kinds', ['L1H2', 'L1H99'])": "lists them; did you mean L1H0?",
         "ablate('kinds', ['L1H2'], 'another')": "scan 'birds' has it",
     },
     "ablate_role": {
@@ -109,6 +110,7 @@ WRONG = {
     },
     "text_head_texts": {
         "text_head_texts('L9H0')": "no head L9H0 of the text tower",
+        "text_head_texts('L0H11')": "lists them; did you mean L0H1?",
         "text_head_texts('L0H1', scan := 'nope')": "no scan 'nope'",
         "text_head_texts('L0H1', pool := 'x')": "no texts of pool 'x' are decomposed in scan "
         "'birds'; there is mine",
@@ -126,6 +128,8 @@ WRONG = {
         "head_texts('L5H0', scan := 'nope')": "no scan 'nope'",
         "head_texts('L9H0')": "no head L9H0",
         "head_texts(9, 0)": "no head 9, 0",
+        "head_texts('l1h22')": "lists them; did you mean L1H2?",
+        "head_texts(1, 22)": "lists them; did you mean L1H2?",
         "head_texts('colour')": "no head colour",
         "head_texts('L1H2', basis := 'x')": "no TextSpan basis 'x' in scan 'birds'; there is words",
         "head_texts('L1H2', basis := 'wrods')": "there is words; did you mean words?",
@@ -138,6 +142,8 @@ WRONG = {
         "nearest_by_head('00003.png', 'L1H9')": "no head L1H9",
         "nearest_by_head('00003.png', 'L1H2', 5)": "give what follows by name, as k := 5",
         "nearest_by_head('00003.png', 'L1H2', metric := 'l2')": "no metric 'l2'",
+        "nearest_by_head('00003.pgn', 'L1H2')": "did you mean 00003.png?",
+        "nearest_by_head('00003.png', 'L1H2', metric := 'cosin')": "did you mean cosine?",
         "nearest_by_head('00003.png', 'L1H2', metric := NULL)": "no metric 'NULL'",
         "nearest_by_head('00003.png', 'L1H2', k := -1)": "k is -1",
         "nearest_by_head('00003.png', 'L1H2', k := NULL)": "k is NULL",
@@ -145,12 +151,15 @@ WRONG = {
     "nearest_by_role": {
         "nearest_by_role('00003.png', 'hue')": "there is kind, place",
         "nearest_by_role('none.png', 'place')": "no picture 'none.png'",
+        "nearest_by_role('00003.jpg', 'place')": "did you mean 00003.png?",
         "nearest_by_role('00003.png', 'place', metric := 'l2')": "no metric 'l2'",
         "nearest_by_role('00003.png', 'place', k := -1)": "k is -1",
         "nearest_by_role('00003.png', 'place', scan := 'nope')": "no scan 'nope'",
     },
     "nearest_by_embedding": {
         "nearest_by_embedding('none.png')": "no picture 'none.png'",
+        "nearest_by_embedding('O0003.png')": "did you mean 00003.png?",
+        "nearest_by_embedding('00003.png', scan := 'brids')": "did you mean birds?",
         "nearest_by_embedding('00003.png', scan := 'nope')": "no scan 'nope'",
         "nearest_by_embedding('00003.png', k := -1)": "k is -1",
     },
@@ -170,18 +179,21 @@ WRONG = {
     },
     "heads_by_text": {
         "heads_by_text('no such text')": "has the text 'no such text'",
+        "heads_by_text('txet 19')": "lists them; did you mean text 19?",
         "heads_by_text('text 3', k := NULL)": "k is NULL",
         "heads_by_text('text 3', scan := 'nope')": "no scan 'nope'",
         "heads_by_text(NULL)": "has the text 'NULL'",
     },
     "text_deciles": {
         "text_deciles('no such text', 'L1H2')": "has no text 'no such text'",
+        "text_deciles('text19', 'L1H2')": "lists them; did you mean text 19?",
         "text_deciles('text 3', 'L9H9')": "no head L9H9",
         "text_deciles('text 3', 'L1H2', basis := 'x')": "there is words",
         "text_deciles(NULL, 'L1H2')": "has no text 'NULL'",
     },
     "nearest_by_text": {
         "nearest_by_text('no such text', 'L1H2')": "has no text 'no such text'",
+        "nearest_by_text('Text  19', 'L1H2')": "lists them; did you mean text 19?",
         "nearest_by_text('text 3', 'L1H2', basis := 'x')": "there is words",
         "nearest_by_text('text 3', 'L9H9')": "no head L9H9",
         "nearest_by_text('text 3', 'L1H2', metric := 'l2')": "no metric 'l2'",

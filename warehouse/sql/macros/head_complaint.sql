@@ -13,6 +13,10 @@
             THEN 'no head ' || coalesce(given.layer, 'NULL') || coalesce(', ' || given.head, '')
                 || ' in scan ''' || given.scan
                 || '''; write it as ''L22H11'' or 22, 11; SELECT name FROM heads lists them'
+                || near_name(
+                    coalesce('L' || given.layer || 'H' || given.head, given.layer),
+                    (SELECT list(h.name) FROM heads AS h WHERE h.scan_id = given.scan)
+                )
         END
     FROM (SELECT layer::VARCHAR, head::VARCHAR, scan) AS given(layer, head, scan)
 )

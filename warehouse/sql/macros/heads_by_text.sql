@@ -20,6 +20,14 @@ answer AS (
         ) AS n
 ),
 
+lost AS (
+    SELECT g.text, g.scan FROM given AS g
+    CROSS JOIN asked AS a
+    WHERE a.vector IS NULL
+),
+
+:part.near_text,
+
 complaint AS (
     SELECT coalesce(
         CASE
@@ -28,6 +36,7 @@ complaint AS (
             THEN 'no pool that the model of scan ''' || scan || ''' has embedded has the text '''
                 || coalesce(given.text, 'NULL')
                 || '''; SELECT text FROM description_vectors lists them'
+                || (SELECT n.said FROM near_text AS n)
             WHEN NOT EXISTS (SELECT 1 FROM head_frames AS f WHERE f.scan_id = scan)
             THEN 'scan ''' || scan || ''' has no head frames yet: run its scan again'
         END,

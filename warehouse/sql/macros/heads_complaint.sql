@@ -7,6 +7,10 @@
                 SELECT 'no head ' || coalesce('''' || any_value(n.name) || '''', 'NULL')
                     || ' in scan ''' || given.scan
                     || '''; write heads as ''L22H11''; SELECT name FROM heads lists them'
+                    || near_name(
+                        any_value(n.name),
+                        (SELECT list(h.name) FROM heads AS h WHERE h.scan_id = given.scan)
+                    )
                 FROM (SELECT unnest(head_names(given.names)) AS name) AS n
                 WHERE NOT EXISTS (
                     SELECT 1 FROM heads AS h WHERE h.scan_id = given.scan AND h.name = n.name

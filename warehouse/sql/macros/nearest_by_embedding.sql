@@ -1,5 +1,7 @@
 -- Embeddings are unit vectors: their cosine is an inner product.
-WITH asked_picture AS (
+WITH given(key, scan) AS (SELECT key, scan),
+
+asked_picture AS (
     SELECT any_value(i.image_id) AS image_id FROM image_index AS i
     WHERE i.scan_id = scan AND i.key = key
 ),
@@ -28,15 +30,15 @@ answer AS (
     JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
 ),
 
+:part.near_key,
+
 complaint AS (
     SELECT coalesce(
         CASE
-            WHEN NOT EXISTS (SELECT 1 FROM scans AS s WHERE s.scan_id = scan)
-            THEN 'no scan ''' || coalesce(scan, 'NULL') || '''; SELECT scan_id FROM scans lists them'
-            WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
-            THEN 'no picture ''' || coalesce(key, 'NULL') || ''' in scan ''' || scan
-                || '''; SELECT key FROM images lists them'
+            :part.scan_is_there
         END,
+        :part.no_such_picture,
         search_complaint('cosine', k)
     ) AS text
+    FROM given
 )

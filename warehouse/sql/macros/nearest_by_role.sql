@@ -95,15 +95,13 @@ answer AS (
     WHERE r.rank < k
 ),
 
+:part.near_key,
+
 complaint AS (
     SELECT coalesce(
         role_complaint(role, scan, basis),
-        CASE
-            WHEN (SELECT p.image_id FROM asked_picture AS p) IS NULL
-            THEN 'no picture ''' || coalesce(g.key, 'NULL') || ''' in scan ''' || g.scan
-                || '''; SELECT key FROM images lists them'
-        END,
+        :part.no_such_picture,
         search_complaint(metric, k)
     ) AS text
-    FROM given AS g
+    FROM given
 )

@@ -4,6 +4,8 @@ WITH :part.asked_direction_of_text,
 
 :part.pictures_along_direction,
 
+:part.near_text,
+
 complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),

@@ -41,6 +41,8 @@ answer AS (
     JOIN image_index AS i ON i.scan_id = scan AND i.image_id = f.image_id
 ),
 
+:part.near_text,
+
 complaint AS (
     SELECT coalesce(
         head_complaint(layer, head, scan),

@@ -29,6 +29,13 @@
             THEN 'no head ' || coalesce(given.layer, 'NULL') || coalesce(', ' || given.head, '')
                 || ' of the text tower in scan ''' || given.scan
                 || '''; write it as ''L5H0'' or 5, 0; SELECT name FROM text_heads lists them'
+                || near_name(
+                    coalesce('L' || given.layer || 'H' || given.head, given.layer),
+                    (
+                        SELECT list(h.name) FROM text_heads AS h
+                        WHERE h.scan_id = given.scan AND h.pool = given.chosen
+                    )
+                )
         END
     FROM (SELECT layer::VARCHAR, head::VARCHAR, pool, scan, text_pool_of(pool, scan))
         AS given(layer, head, pool, scan, chosen)

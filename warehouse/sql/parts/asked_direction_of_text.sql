@@ -17,4 +17,10 @@ asked_direction AS MATERIALIZED (
         JOIN asked_basis AS a ON a.text = d.text
         WHERE d.scan_id = scan
     ) AS pool
+),
+
+lost AS (
+    SELECT a.text, scan AS scan FROM asked_basis AS a
+    CROSS JOIN asked_direction AS t
+    WHERE t.vector IS NULL
 )

@@ -4,5 +4,5 @@ CASE
         || ' has no text ''' || coalesce(a.text, 'NULL') || ''' in '
         || coalesce('basis ''' || a.basis || '''', 'any basis')
         || ', nor has a pool that this scan''s model has embedded; '
-        || 'SELECT text FROM description_vectors lists them'
+        || 'SELECT text FROM description_vectors lists them' || (SELECT n.said FROM near_text AS n)
 END

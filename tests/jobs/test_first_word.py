@@ -1,0 +1,118 @@
+"""What is said before anything slow is imported: a terminal is not silent for seconds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jobs.command import commands
+
+ROOT = Path(__file__).parents[2]
+# Runs each command in one process, up to where it first asks for torch or Ray.
+UP_TO_TORCH = """
+import io, json, sys
+from importlib.abc import MetaPathFinder
+
+class Asked(BaseException):
+    pass
+
+class Gate(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "ray"):
+            raise Asked(name)
+
+sys.meta_path.insert(0, Gate())
+from jobs.cli import main
+
+for arguments in json.loads(sys.argv[1]):
+    kept, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        main(arguments)
+    except (Asked, SystemExit) as end:
+        said, sys.stderr = sys.stderr.getvalue(), kept
+        print(json.dumps([str(end), said.splitlines()]))
+"""
+OF_A_MODEL = {
+    "ablate": "--total --classifier c --heads L1H1",
+    "concepts": "--pool small --template {{}}!",
+    "edges": "",
+    "effects": "--classifier c",
+    "map": "{picture} cat",
+    "map-statistics": "{masks} --text cat",
+    "models": "",
+    "module-cosines": "--classifier c",
+    "nearest": "--text cat --head L1H1",
+    "pairs": "label",
+    "pool compare": "small --out {folder}/c.png",
+    "refresh": "{plan}",
+    "scan": "{folder}/pictures --model {model} --pretrained none --scan t",
+    "segment": "{masks} --output {folder}/s",
+    "spurious": "--classifier k --classes 0=cat,1=dog --attribute place",
+    "texts": "small",
+    "textspan": "--pool small --template {{}}!",
+    "zeroshot": "labels --classifier k",
+}
+"""Of each command that loads a model, options with which it gets so far."""
+# draws its pictures first; asks a language model first; loads one when a page asks for it
+LATER = {"demo", "pool build", "explore"}
+WITHOUT = {
+    "circuit", "compact", "drift", "evaluate", "export", "gc", "info", "match", "pool import",
+    "pool list", "pool random", "pool words", "publish", "push", "roles build", "roles set", "runs",
+    "similarity", "sql", "tune", "verify",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def said(
+    published: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[str, list[str]]]:
+    """Return, of each command, what it first asked for, and the lines that it had written."""
+    folder = tmp_path_factory.mktemp("first")
+    shutil.copytree(published, folder / "w")
+    for name in ("pictures", "data/images", "data/masks"):
+        (folder / name).mkdir(parents=True)
+        Image.new("L", (32, 32)).save(folder / name / "a.png")
+    (folder / "data" / "metadata.csv").write_text("img_filename,kind\nimages/a.png,cat\n")
+    plan = {
+        "warehouse": str(folder / "w"),
+        "scan": {
+            "source": str(folder / "pictures"), "model": str(tiny_config), "pretrained": "none",
+            "scan": "n",
+        },
+    }  # fmt: skip
+    (folder / "plan.yaml").write_text(json.dumps(plan))
+    paths = {
+        "folder": folder, "picture": folder / "pictures" / "a.png", "masks": folder / "data",
+        "model": tiny_config, "plan": folder / "plan.yaml",
+    }  # fmt: skip
+    given = []
+    for command, options in OF_A_MODEL.items():
+        words = [*command.split(), *options.format(**paths).split()]
+        words += [] if command in ("models", "refresh") else ["--warehouse", str(folder / "w")]
+        given.append(words)
+    done = subprocess.run(
+        [sys.executable, "-c", UP_TO_TORCH, json.dumps(given)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=120, check=True,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    return {name: (asked, text) for name, (asked, text) in zip(OF_A_MODEL, lines, strict=True)}
+
+
+@pytest.mark.parametrize("command", OF_A_MODEL)
+def test_a_command_says_what_it_is_at_before_it_imports_torch(
+    command: str, said: dict[str, tuple[str, list[str]]]
+) -> None:
+    asked, lines = said[command]
+    assert asked in ("torch", "ray"), (asked, lines)
+    assert any(json.loads(line)["event"] in ("note", "progress") for line in lines), lines
+
+
+def test_of_every_command_it_is_known_whether_it_loads_a_model() -> None:
+    known = [*OF_A_MODEL, *LATER, *WITHOUT]
+    assert sorted(known) == sorted(command.name for command in commands())
