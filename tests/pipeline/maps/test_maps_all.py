@@ -1,10 +1,13 @@
 """What holds for every method: encode_image, batch invariance, other sizes, the model untouched."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.maps import names
 from pipeline.maps.base import Maps
 from pipeline.maps.names import check_methods, declared_names
 from pipeline.maps.registry import DECLARED, METHODS, method_named, methods_named
