@@ -115,7 +115,7 @@ class Explorer:
                 key=panel.key,
                 title=panel.title,
                 template="later",
-                context={"rows": panel.rows},
+                context={"rows": panel.rows, "narrow": max(panel.rows, panel.narrow)},
                 wide=panel.wide,
                 rest=state.url(*here, **{**query, "panel": panel.key}),
             )

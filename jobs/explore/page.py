@@ -99,13 +99,23 @@ class State:
 
 @dataclass(frozen=True)
 class Later:
-    """A panel that is drawn after the page: what it takes room for, and how it is made."""
+    """A panel that is drawn after the page.
+
+    Attributes:
+        key: as a panel's.
+        title: as a panel's.
+        make: how it is made.
+        rows: of text, that room is kept for.
+        wide: as a panel's.
+        narrow: rows on a telephone, where that is more.
+    """
 
     key: str
     title: str
     make: Callable[[State], Panel]
     rows: int = 6
     wide: bool = False
+    narrow: int = 0
 
 
 @dataclass(frozen=True)

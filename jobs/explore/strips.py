@@ -35,4 +35,4 @@ def strip(
             lead=lead,
         )
 
-    return Later(f"strip{index}", title, draw, rows=5, wide=True)
+    return Later(f"strip{index}", title, draw, rows=6, wide=True)

@@ -119,3 +119,12 @@ def test_the_program_starts_and_says_what_it_is() -> None:
     assert done.returncode == 2
     assert "ViT-B-99" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_of_all_commands_only_the_one_that_is_asked_for_is_built() -> None:
+    assert [c.name for c in cli.program(["sql", "FROM heads"]).registered_commands] == ["sql"]
+    (pool,) = cli.program(["pool", "list"]).registered_groups
+    assert pool.typer_instance is not None
+    assert [c.name for c in pool.typer_instance.registered_commands] == ["list"]
+    alone = [c.name for c in ALL if " " not in c.name]
+    assert sorted(str(c.name) for c in cli.program(["-h"]).registered_commands) == alone

@@ -37,7 +37,7 @@ def make(state: State) -> Page:
     chosen = _named(there, state.query.get("by"), 0)
     panels: tuple[Panel | Later, ...] = (
         _grid(state, heads, there, chosen, (runs, effects)),
-        Later("scatter", SCATTER, lambda s: _scatter(s, heads, there), rows=15, wide=True),
+        Later("scatter", SCATTER, lambda s: _scatter(s, heads, there), 15, True, narrow=21),
         *_finder(state),
         _last_run(state),
         _rejects(state),

@@ -23,9 +23,9 @@ def make(state: State) -> Page:
         *((_role(state, role), _texts(state, spans)) if state.shows("role", "texts") else ()),
         Later("attributes", ATTRIBUTES, lambda s: _attributes(s, name), rows=9),
         *(_strip(state, i, text, name) for i, text in enumerate(firsts)),
-        Later("nearest", "Alike by this head", lambda s: _nearest(s, name), rows=8, wide=True),
+        Later("nearest", "Alike by this head", lambda s: _nearest(s, name), 12, True, narrow=25),
         Later("off", "Switched off", lambda s: _off(s, name), rows=14),
-        Later("effects", "Total against direct effect", lambda s: _effects(s, name), rows=14),
+        Later("effects", "Total against direct effect", lambda s: _effects(s, name), 20, narrow=23),
         Later("retrieval", "As a search engine", lambda s: _retrieval(s, name), rows=9),
         *_paths(state, name),
     ]

@@ -24,7 +24,8 @@ def make(state: State) -> Page:
     if strongest is not None:
         for index, row in enumerate(state.ask("head_texts", head=strongest).rows[:3]):
             panels.append(_strip(state, index, str(row["text"]), strongest))
-        panels.append(Later("nearest", f"Alike in {role}", lambda s: _nearest(s, role), 5, True))
+        title = f"Alike in {role}"
+        panels.append(Later("nearest", title, lambda s: _nearest(s, role), 12, True, narrow=21))
     return Page(
         title=role,
         lead=f"About {role}: {how_many(len(heads.rows), 'head')}."

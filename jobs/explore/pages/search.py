@@ -55,7 +55,7 @@ def answers(state: State, embed: Callable[[str], Sequence[float]]) -> tuple[Pane
             f"by-{row['name']}",
             f"By {row['name']}",
             "later",
-            context={"rows": 8},
+            context={"rows": 8, "narrow": 8},
             rest=state.url("typed", text=text, head=row["name"], share=f"{row['explained']:.3f}"),
         )
         for row in strong.rows

@@ -35,7 +35,7 @@ def make(state: State) -> Page:
                 "control",
                 CONTROL,
                 lambda s: _control(s, classifier, off, by),
-                6,
+                5,
             )
         )
     panels.append(_found(state, classifier, by))
