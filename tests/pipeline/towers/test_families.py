@@ -111,7 +111,7 @@ def test_a_batch_that_is_kept_in_parts_gives_the_same(monkeypatch: pytest.Monkey
 def test_the_grid_is_that_of_the_pictures_that_a_config_names() -> None:
     """The trunk's name says 384, the config 256 pixels: without positions it takes any."""
     assert tower_of(bare_visual("ViTamin-XL-384")).grid == (16, 16)
-    with pytest.raises(UnsupportedModel, match="image_size is 192 x 192.*256 x 256 pixels alone"):
+    with pytest.raises(UnsupportedModel, match=r"image_size is 192 x 192.*256 x 256 pixels alone"):
         tower_of(bare_visual("vit_medium_patch16_gap_256", image_size=192))
 
 
