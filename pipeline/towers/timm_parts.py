@@ -9,6 +9,7 @@ from jaxtyping import Float
 from open_clip.timm_model import TimmModel
 from timm.layers.attention import Attention, AttentionRope
 from timm.layers.attention_pool import AttentionPoolLatent
+from timm.layers.hybrid_embed import HybridEmbed
 from timm.layers.mlp import Mlp
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import EvaAttention
@@ -33,11 +34,22 @@ def trunk_of(visual: Any, kind: type) -> Any:
 def grid_of_trunk(visual: Any) -> tuple[int, int]:
     """Return rows and columns of image tokens at the size of picture that the model's config says.
 
-    A trunk made for any size is resized, positions and all; one without positions takes any.
+    A trunk made for any size is resized, positions and all; one of convolutions before its blocks
+    and without positions takes any.
+
+    Raises:
+        Refused: the trunk takes pictures of another size alone.
     """
-    size = visual.image_size
+    size, trunk = visual.image_size, visual.trunk
     both = (size, size) if isinstance(size, int) else tuple(size)
-    rows, columns = visual.trunk.patch_embed.dynamic_feat_size(both)
+    own = tuple(trunk.patch_embed.img_size)
+    any_size = trunk.pos_embed is None and type(trunk.patch_embed) is HybridEmbed
+    if both != own and not (any_size or trunk.dynamic_img_size):
+        raise Refused(
+            f"image_size is {both[1]} x {both[0]} in its config, and its trunk takes pictures of "
+            f"{own[1]} x {own[0]} pixels alone: write that as image_size"
+        )
+    rows, columns = trunk.patch_embed.dynamic_feat_size(both)
     return int(rows), int(columns)
 
 

@@ -8,6 +8,7 @@ from pipeline.heads.frames import head_frames
 from pipeline.towers.listing import bare_visual
 from pipeline.towers.registry import tower_of
 from pipeline.towers.tower import Tower
+from schemas.errors import UnsupportedModel
 from tests.timm_towers import FAMILIES, pictures, small_visual
 from tests.towers import pixels, small_clip
 
@@ -110,6 +111,8 @@ def test_a_batch_that_is_kept_in_parts_gives_the_same(monkeypatch: pytest.Monkey
 def test_the_grid_is_that_of_the_pictures_that_a_config_names() -> None:
     """The trunk's name says 384, the config 256 pixels: without positions it takes any."""
     assert tower_of(bare_visual("ViTamin-XL-384")).grid == (16, 16)
+    with pytest.raises(UnsupportedModel, match=r"image_size is 192 x 192.*256 x 256 pixels alone"):
+        tower_of(bare_visual("vit_medium_patch16_gap_256", image_size=192))
 
 
 @pytest.mark.parametrize(("made", "name"), TOWERS)
