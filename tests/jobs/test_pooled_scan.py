@@ -9,6 +9,7 @@ from PIL import Image
 
 from jobs.commands import nearest, publish, textspan, verify, zeroshot
 from jobs.commands.pool import import_ as pool_import
+from jobs.commands.roles import build as roles
 from jobs.commands.scan import ScanConfig, run
 from jobs.steps.opened import open_scan
 from pipeline.heads.stored_frames import load_frames
@@ -17,6 +18,7 @@ from schemas.errors import UsageError
 from warehouse.database.query import query
 from warehouse.files.layout import Warehouse
 from warehouse.results.classifiers import read_classifier
+from warehouse.results.files import read_result
 from warehouse.store import snapshots
 from warehouse.store.reading import read_images, read_layer
 
@@ -122,6 +124,30 @@ def test_texts_span_the_pools_heads_and_a_trunk_alone_is_refused(made: Path) -> 
     assert textspan.run(textspan.TextSpanConfig(scan="all", **options)).heads == 4
     with pytest.raises(UsageError, match="scan the pool's layer"):
         textspan.run(textspan.TextSpanConfig(scan="trunk", **options))
+
+
+def test_heads_of_a_pool_have_roles_like_any_other(made: Path) -> None:
+    """The same, by the same evidence, whatever else the scan holds; and in SQL."""
+    things, colours = ("bird", "dog", "car", "boat"), ("red", "blue", "green", "white")
+    lines = [f"a {thing},thing" for thing in things] + [f"{one} light,colour" for one in colours]
+    (made / "said.csv").write_text("\n".join(["text,property", *lines]))
+    house = made / "atlas"
+    pool_import.run(pool_import.PoolImportConfig(file=made / "said.csv", warehouse=house))
+    found = []
+    for scan in ("pool", "all"):
+        textspan.run(textspan.TextSpanConfig(warehouse=house, scan=scan, pool="said", m=4))
+        done = roles.run(roles.RolesConfig(warehouse=house, scan=scan, basis="said", turns=16))
+        found.append(read_result(done.path)[0].to_pylist())
+    assert [(row["layer"], row["head"]) for row in found[0]] == [(2, head) for head in range(4)]
+    for one, other in zip(*found, strict=True):
+        assert (one["role"], one["method"]) == (other["role"], "enrichment")
+        assert one["q_value"] == pytest.approx(other["q_value"], abs=0.1)
+    publish.run(publish.PublishConfig(warehouse=house))
+    asked = query(
+        Warehouse(house), "SELECT scan_id, layer, head FROM head_roles WHERE basis = 'said'"
+    )
+    named = sorted(tuple(row.values()) for row in asked.to_pylist())
+    assert named == [(scan, 2, head) for scan in ("all", "pool") for head in range(4)]
 
 
 def test_heads_of_a_pool_are_ablated_and_searched_like_any_other(made: Path) -> None:
