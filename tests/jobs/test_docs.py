@@ -26,7 +26,7 @@ def test_every_command_and_option_in_prose_exists(path: Path) -> None:
     names = {c.name for c in ALL}
     options = {f"--{n.replace('_', '-')}" for c in ALL for n in c.model.model_fields}
     options |= {f"--{n.replace('_', '-')}" for c in ALL for n in c.flags}
-    options |= {"--config", "--debug", "--help"}
+    options |= {"--config", "--debug", "--help", "--version"}
     groups = {name.split()[0] for name in names}
     text = path.read_text(encoding="utf-8")
     said = r"^\s*headatlas ([a-z][a-z-]*(?: [a-z]+)?)|`headatlas ([a-z][a-z-]*)"

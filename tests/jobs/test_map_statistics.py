@@ -215,7 +215,7 @@ def test_the_command_publishes_what_sql_can_ask(pairs: Path, warehouse: Path) ->
     ]
     done = CliRunner().invoke(program(command), command)
     assert done.exit_code == 0, done.output
-    assert "2 heads, 1 texts, 5 pictures, by 2 labels too" in done.output
+    assert "2 heads, 1 text, 5 pictures, by 2 labels too" in done.output
     answer = query(
         Warehouse(warehouse),
         "SELECT name, positive_on_mask, on_mask, mask_area, n.variance_share "

@@ -141,7 +141,7 @@ def test_only_shared_keys_are_counted_and_growth_of_the_other_is_seen(
     scanned(some, tiny_config, root, "some")
     now = Now.of(Warehouse(root).scan("all"))
     broken = now.broken(KIND, read_provenance(done.paths[1]))
-    assert in_words(broken) == "1 new pictures in scan some"
+    assert in_words(broken) == "1 new picture in scan some"
     again = match.run(MatchConfig(warehouse=root, scan_a="some", scan_b="all", sample=30))
     assert (again.images, again.reused) == (30, False)
 
