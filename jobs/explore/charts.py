@@ -72,12 +72,11 @@ def texts(rows: Rows) -> Spec:
         for row in rows
     ]
     order = [row["text"] for row in data]
-    across = alt.ExprRef("width < 250 ? 2 : 4")
     base = _chart().encode(y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x=alt.X("cumulative:Q", title="variance explained so far", axis=alt.Axis(format=".0%")),
         color=alt.Color(
-            "property:N", title=None, legend=alt.Legend(orient="bottom", columns=across)
+            "property:N", title=None, legend=alt.Legend(orient="bottom", columns=2, columnPadding=4)
         ),
         tooltip=[
             "text:N",
