@@ -240,8 +240,6 @@ def _become(request: Mapping[str, Any]) -> None:
     paths = [p for p in request["env"].get("PYTHONPATH", "").split(os.pathsep) if p]
     first = request["cwd"] if request["how"] == "-m" else ""
     sys.path[:] = [first, *paths, *(p for p in sys.path if p != ours)]
-    for name in [n for n in sys.modules if n == "tests" or n.startswith("tests.")]:
-        del sys.modules[name]
     what, *words = request["words"]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     if request["how"] == "-m":

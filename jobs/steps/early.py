@@ -84,10 +84,11 @@ def known_tags() -> dict[str, frozenset[str]] | None:
     The -quickgelu models, which open_clip adds itself, have some of those of the model without.
     """
     folder = _open_clip()
+    if folder is None:
+        return None
     try:
-        assert folder is not None
         tree = ast.parse((folder / "pretrained.py").read_text(encoding="utf-8"))
-    except (AssertionError, OSError, SyntaxError):
+    except (OSError, SyntaxError):
         return None
     held = {
         node.targets[0].id: node.value

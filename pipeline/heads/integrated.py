@@ -44,12 +44,12 @@ def integrated_effects(
                 moved = (o - gap / math.sqrt(block.n_heads)).requires_grad_()
                 with torch.enable_grad():
                     ends = finish(tower, layer, before + block.write(moved).update)
-                    columns = [
-                        (gap * torch.autograd.grad((ends @ w).sum(), moved, retain_graph=True)[0])
+                    slopes = [
+                        torch.autograd.grad((ends @ w).sum(), moved, retain_graph=True)[0]
                         for w in targets.to(ends)
                     ]
-                summed = torch.stack([column.sum(dim=(2, 3)) for column in columns], dim=-1)
-                far.append(summed[:, sorted(heads[layer])])
+                columns = [(gap * slope).sum(dim=(2, 3)) for slope in slopes]
+                far.append(torch.stack(columns, dim=-1)[:, sorted(heads[layer])])
             x = before + block.write(o).update
             x = x + block.mlp(x)
     return (near + torch.cat(far, dim=1)) / 2
