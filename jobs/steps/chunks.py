@@ -1,9 +1,9 @@
 """A data set in chunks, each done by a worker and kept as one file: what a rerun goes on from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from jobs import console
 from jobs.ray.choose import open_pool
@@ -98,6 +98,27 @@ def do_missing(
     if missing:
         _do(title, chunks, missing, config, make, reject)
     return [path for chunk in chunks for path in chunk.done()]
+
+
+def left_out(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return key and reason of each picture that a result, or a chunk of one, was made without."""
+    return [(key, reason) for key, reason in provenance["rejects"]]
+
+
+def require_used(used: bool, pictures: int, rejects: Sequence[tuple[str, str]]) -> None:
+    """Check that of the pictures asked for some could be used.
+
+    Args:
+        used: whether any was.
+        pictures: how many were asked for.
+        rejects: key and reason of those left out.
+
+    Raises:
+        RunFailed: none could; with the reason of the first.
+    """
+    if not used:
+        why = f"the first: {rejects[0][1]}" if rejects else "the scan holds none"
+        raise RunFailed(f"none of {how_many(pictures, 'picture')} could be used, {why}")
 
 
 def _do(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs import console
 from jobs.commands.edges import EdgesConfig, EdgesResult
-from jobs.steps.chunks import do_missing
+from jobs.steps.chunks import do_missing, left_out, require_used
 from jobs.steps.models import load_for
 from jobs.steps.stored_chunks import stored_chunks
 from jobs.steps.stratified import stratified
@@ -21,7 +21,6 @@ from jobs.workers.stored_pictures import SOURCE, StoredSpec, reject_stored
 from pipeline.heads.edge_source import Source
 from pipeline.heads.edge_sums import EdgeSums
 from pipeline.heads.edges import Edges, sources
-from schemas.errors import RunFailed
 from schemas.kinds import Part
 from schemas.names import head_name
 from schemas.results import KINDS
@@ -30,7 +29,6 @@ from schemas.results.second_order_effects import (
     SECOND_ORDER_EFFECTS,
     second_order_effects_schema,
 )
-from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.files import read_provenance, read_result, write_result
@@ -74,7 +72,7 @@ def measure(config: EdgesConfig) -> EdgesResult:
         scan=opened.name,
         images=there["images"],
         edges=len(table),
-        rejects=tuple((key, reason) for key, reason in there["rejects"]),
+        rejects=tuple(left_out(there)),
         path=path,
         reused=reused,
         seconds=time.perf_counter() - started,
@@ -114,12 +112,8 @@ def _summed(
     sums, rejects = EdgeSums(), list[tuple[str, str]]()
     for file in do_missing("Paths between heads", chunks, config, make, reject):
         sums.merge(EdgeSums.from_table(pq.read_table(file)))
-        rejects += read_provenance(file)["rejects"]
-    if not sums.count:
-        raise RunFailed(
-            f"none of {how_many(len(chosen), 'picture')} of scan {opened.name!r} could be used"
-            + (f", the first: {rejects[0][1]}" if rejects else "; scan some first")
-        )
+        rejects += left_out(read_provenance(file))
+    require_used(bool(sums.count), len(chosen), rejects)
     return sums, rejects, names
 
 

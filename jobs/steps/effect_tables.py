@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int64
 
+from jobs.steps.chunks import left_out, require_used
 from pipeline.heads.effect_sums import EffectSums
-from schemas.errors import RunFailed
 from schemas.names import head_name
 from schemas.results.head_effects import HEAD_EFFECTS, head_effects_schema
 from schemas.results.image_head_effects import IMAGE_HEAD_EFFECTS, image_head_effects_schema
-from schemas.text import how_many
 from warehouse.results.files import read_result, stream_result, write_result
 
 
@@ -44,27 +43,24 @@ class Asked:
 def write_tables(
     asked: Asked,
     files: Sequence[Path],
-    left_out: Sequence[tuple[str, str]],
+    without: Sequence[tuple[str, str]],
     paths: dict[str, Path],
     provenances: dict[str, Any],
 ) -> None:
     """Write both tables from the chunks."""
     shape = (len(asked.pairs), len(asked.targets))
-    sums, rejects = EffectSums(), [tuple(one) for one in left_out]
+    sums, rejects = EffectSums(), list(without)
     schema = image_head_effects_schema()
     path = paths[IMAGE_HEAD_EFFECTS]
     with stream_result(path, schema, provenances[IMAGE_HEAD_EFFECTS]()) as writer:
         for file in files:
             part, provenance = read_result(file)
-            rejects += [tuple(one) for one in provenance["rejects"]]
+            rejects += left_out(provenance)
             for row in part.filter(pa.compute.is_null(part["image_id"])).to_pylist():
                 sums.merge(EffectSums({row["what"]: np.array(row["sums"]).reshape(shape)}))
             for table in _image_rows(asked, part):
                 writer.write_table(table.cast(writer.schema))
-    if not sums.sums:
-        raise RunFailed(
-            f"none of {how_many(len(asked.chosen), 'picture')} could be used: {rejects[0][1]}"
-        )
+    require_used(bool(sums.sums), len(asked.chosen), rejects)
     layers = [layer for layer, _ in asked.pairs]
     by_layer = {n: sums.correlation_of([i for i, m in enumerate(layers) if m == n]) for n in layers}
     known = {n: r for n, r in by_layer.items() if np.isfinite(r)}

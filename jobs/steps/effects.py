@@ -18,7 +18,7 @@ from jaxtyping import Float, Int64
 
 from jobs.commands.effects import EffectsConfig, EffectsResult
 from jobs.steps.chosen import chosen_heads
-from jobs.steps.chunks import do_missing
+from jobs.steps.chunks import do_missing, left_out
 from jobs.steps.effect_tables import Asked, write_tables
 from jobs.steps.models import load_for
 from jobs.steps.part_means import part_means, stored_spec
@@ -71,14 +71,14 @@ def measure(config: EffectsConfig, *, dry_run: bool) -> EffectsResult:
         said = {"method": config.method, "images": planned.images, "checked": planned.checked}
         said["means"] = planned.means
         provenances = {k: partial(now.provenance, claim, **said) for k, claim in claims.items()}
-        files, left_out = _effects(config, opened, asked, parts)
-        write_tables(asked, files, left_out, paths, provenances)
+        files, without = _effects(config, opened, asked, parts)
+        write_tables(asked, files, without, paths, provenances)
     shutil.rmtree(parts, ignore_errors=True)
     there = read_provenance(paths[HEAD_EFFECTS])
     return replace(
         planned,
         atp_r={int(layer): r for layer, r in there["atp_r"].items()},
-        rejects=tuple((key, reason) for key, reason in there["rejects"]),
+        rejects=tuple(left_out(there)),
         path=paths[HEAD_EFFECTS],
         reused=reused,
         seconds=time.perf_counter() - started,
@@ -208,7 +208,7 @@ def _effects(
     """Measure what is missing; return the chunks' files, and what the means leave out."""
     targets = _directions(config, opened, asked)
     layers = Layers(list(asked.heads))
-    means, left_out = part_means(config, opened, asked.images, _mean_of(config, asked), layers)
+    means, without = part_means(config, opened, asked.images, _mean_of(config, asked), layers)
 
     def make(cpus: int) -> EffectsWorker:
         return EffectsWorker(
@@ -227,4 +227,4 @@ def _effects(
     chosen = asked.images.take(pa.array(asked.chosen))
     chunks = stored_chunks(chosen, config.shard_size, parts, marked)
     reject = partial(reject_stored, PART.empty_table())
-    return do_missing("Effects of heads", chunks, config, make, reject), left_out
+    return do_missing("Effects of heads", chunks, config, make, reject), without

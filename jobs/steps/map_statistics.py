@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from jobs import console
 from jobs.commands.map_statistics import MapStatisticsConfig, MapStatisticsResult
 from jobs.steps.chosen import chosen_heads
-from jobs.steps.chunks import do_missing, split
+from jobs.steps.chunks import do_missing, left_out, require_used, split
 from jobs.steps.digests import data_digest
 from jobs.steps.models import load_for, pool_embeddings
 from jobs.workers.map_statistics import Pictures, StatisticsSpec, StatisticsWorker, reject_chunk
@@ -27,7 +27,7 @@ from pipeline.maps.background import BACKGROUND
 from pipeline.maps.pooled import EVERY, Pooled
 from pipeline.masks.registry import Labelled, open_data
 from pipeline.sources import list_members
-from schemas.errors import RunFailed, SourceError, UsageError
+from schemas.errors import SourceError, UsageError
 from schemas.kinds import Part
 from schemas.manifest import ScanRecord, digest
 from schemas.members import Member
@@ -106,7 +106,7 @@ def measure(config: MapStatisticsConfig) -> MapStatisticsResult:
         scan=scan.name,
         path=path,
         images=there["images"],
-        rejects=tuple((key, reason) for key, reason in there["rejects"]),
+        rejects=tuple(left_out(there)),
         heads=int(heads.sum()),
         texts=texts,
         labels=tuple(there["labels"]),
@@ -286,12 +286,8 @@ def _finish(
     pooled, rejects = Pooled(), list[tuple[str, str]]()
     for file in files:
         pooled.merge(Pooled.from_table(pq.read_table(file)))
-        rejects += read_provenance(file)["rejects"]
-    if EVERY not in pooled.groups:
-        raise RunFailed(
-            f"none of {how_many(data.count, 'picture')} could be used, the first: {rejects[0][1]}; "
-            f"nothing is stored of {config.data}"
-        )
+        rejects += left_out(read_provenance(file))
+    require_used(EVERY in pooled.groups, data.count, rejects)
     table = pooled.rows(texts.texts, heads, config.masks is not None)
     said = {
         "data": config.data,

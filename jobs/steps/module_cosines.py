@@ -13,18 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jobs.commands.module_cosines import ModuleCosinesConfig, ModuleCosinesResult
-from jobs.steps.chunks import do_missing
+from jobs.steps.chunks import do_missing, left_out, require_used
 from jobs.steps.figures import save_figure
 from jobs.steps.labelled import labelled
 from jobs.steps.stored_chunks import stored_chunks
 from jobs.workers.module_cosines import CosinesSpec, CosinesWorker
 from jobs.workers.stored_pictures import SOURCE, reject_stored
 from pipeline.heads.module_cosines import EMBEDDING, TARGETS, TRUE, WRONG, CosineSums
-from schemas.errors import RunFailed, UsageError
+from schemas.errors import UsageError
 from schemas.kinds import Part
 from schemas.results import KINDS
 from schemas.results.module_cosines import MODULE_COSINES, module_cosines_schema
-from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.classifiers import Classifier, read_classifier
@@ -65,7 +64,7 @@ def measure(config: ModuleCosinesConfig) -> ModuleCosinesResult:
         classifier=config.classifier,
         images=int(table["n"][0].as_py()),
         cosines=found,
-        rejects=tuple((key, reason) for key, reason in there["rejects"]),
+        rejects=tuple(left_out(there)),
         path=path,
         drawn=config.output,
         reused=reused,
@@ -99,11 +98,8 @@ def _summed(
     sums, rejects = CosineSums(), list[tuple[str, str]]()
     for file in do_missing("Modules", chunks, config, make, reject):
         sums.merge(CosineSums.from_table(pq.read_table(file)))
-        rejects += read_provenance(file)["rejects"]
-    if not sums.n or not max(sums.n.values()):
-        raise RunFailed(
-            f"none of {how_many(len(chosen), 'picture')} could be used: {rejects[0][1]}"
-        )
+        rejects += left_out(read_provenance(file))
+    require_used(any(sums.n.values()), len(chosen), rejects)
     return sums, rejects
 
 

@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from jobs import console
-from jobs.steps.chunks import Resources, do_missing
+from jobs.steps.chunks import Resources, do_missing, left_out, require_used
 from jobs.steps.stored_chunks import stored_chunks
 from jobs.workers.means import MeansSpec, MeansWorker
 from jobs.workers.stored_pictures import StoredSpec, reject_stored
 from pipeline.heads.position_means import Layers, PositionSums
-from schemas.errors import RunFailed
 from schemas.manifest import digest
 from schemas.text import how_many
 from warehouse.results.files import read_provenance
@@ -104,9 +103,6 @@ def part_means(
     sums, rejects = PositionSums(), list[tuple[str, str]]()
     for file in files:
         sums.merge(PositionSums.from_table(pq.read_table(file)))
-        rejects += read_provenance(file)["rejects"]
-    if not sums.count:
-        raise RunFailed(
-            f"none of {how_many(len(places), 'picture')} could be used: {rejects[0][1]}"
-        )
+        rejects += left_out(read_provenance(file))
+    require_used(bool(sums.count), len(places), rejects)
     return sums, rejects

@@ -19,7 +19,7 @@ from jaxtyping import Int, Int64
 
 from jobs import console
 from jobs.commands.ablate import AblateConfig, TotalResult, TotalRow
-from jobs.steps.chunks import do_missing
+from jobs.steps.chunks import do_missing, left_out, require_used
 from jobs.steps.layer_matched import layer_matched_sets
 from jobs.steps.part_means import part_means, stored_spec
 from jobs.steps.stored_chunks import stored_chunks
@@ -28,7 +28,7 @@ from jobs.steps.whatif import Head, Key, Tally, spread
 from jobs.workers.replaced import PART, ReplacedSpec, ReplacedWorker
 from jobs.workers.stored_pictures import SOURCE, reject_stored
 from pipeline.heads.replaced import Case, layers_of
-from schemas.errors import RunFailed, UsageError
+from schemas.errors import UsageError
 from schemas.kinds import Part
 from schemas.manifest import ModelRecord, digest
 from schemas.names import check_name, head_name, parse_head, parse_layers, safe_name
@@ -85,11 +85,9 @@ def ablate_total(config: AblateConfig) -> TotalResult:
     if not reused:
         files, rejects = _replaced(config, opened, asked, parts)
         table, more = _table(asked, files)
-        if not len(table):
-            raise RunFailed(
-                f"none of {how_many(len(asked.chosen), 'picture')} could be used: {more[0][1]}"
-            )
-        said = {"rejects": sorted({*rejects, *more})}
+        without = sorted({*rejects, *more})
+        require_used(len(table) > 0, len(asked.chosen), without)
+        said = {"rejects": without}
         write_result(path, table, now.provenance(claim, **said))
     shutil.rmtree(parts, ignore_errors=True)
     tally, cases = _counted(config, asked, read_result(path)[0])
@@ -103,7 +101,7 @@ def ablate_total(config: AblateConfig) -> TotalResult:
         rows=tuple(_rows(tally, cases)),
         control=tuple(_words(c) for (what, _), c in cases.items() if what == RANDOM),
         images=tally.n.total(),
-        rejects=tuple((key, reason) for key, reason in read_provenance(path)["rejects"]),
+        rejects=tuple(left_out(read_provenance(path))),
         path=path,
         reused=reused,
         seconds=time.perf_counter() - started,
@@ -258,7 +256,7 @@ def _table(asked: _Asked, files: list[Path]) -> tuple[pa.Table, list[tuple[str, 
     """Return rows of image_ablations from the chunks, and the pictures left out."""
     ids = asked.images["image_id"].take(pa.array(asked.chosen)).to_pylist()
     own = dict(zip(ids, asked.truth.tolist(), strict=True))
-    rejects = [tuple(one) for file in files for one in read_provenance(file)["rejects"]]
+    rejects = [one for file in files for one in left_out(read_provenance(file))]
     found = [row for file in files for row in pq.read_table(file).to_pylist()]
     rows = [
         {

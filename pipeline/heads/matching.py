@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import false_discovery_control
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ def matches(
     with np.errstate(divide="ignore"):
         none_so_good = there[head].sum(axis=1) * np.log1p(-p_value[head, best])
     p = -np.expm1(none_so_good)
-    q = false_discovery_control(p) if len(p) else p
+    q = scipy.stats.false_discovery_control(p) if len(p) else p
     partner = np.full(len(cka), -1)
-    rows, columns = linear_sum_assignment(-value)
+    rows, columns = scipy.optimize.linear_sum_assignment(-value)
     varies = there[rows, columns]
     partner[rows[varies]] = columns[varies]
     return Matches(head, best, p, q, mutual, partner[head])

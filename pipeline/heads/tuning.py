@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 # Pictures whose terms are held at a time.
 _ROWS = 512
@@ -62,7 +61,7 @@ def loss(
         some = slice(start, start + _ROWS)
         z, truth = problem.z[some], problem.truth[some]
         logits = scale * (problem.base[some] + z @ tuned)
-        norm = logsumexp(logits, axis=1, keepdims=True)
+        norm = scipy.special.logsumexp(logits, axis=1, keepdims=True)
         rows = np.arange(len(truth))
         total += float((norm[:, 0] - logits[rows, truth]).sum())
         error = np.exp(logits - norm)
@@ -75,7 +74,7 @@ def loss(
 
 def fit(problem: Problem, ridge: float, scale: float) -> Float[np.ndarray, " direction"]:
     """Return δ of the least loss, from δ = 0 by L-BFGS."""
-    found = minimize(
+    found = scipy.optimize.minimize(
         loss,
         np.zeros(problem.z.shape[1]),
         (problem, ridge, scale),

@@ -19,8 +19,8 @@ A beta distribution with the null's mean and variance gives p-values below 1 / d
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int
-from scipy.stats import beta
 
 from pipeline.heads.span import Rotated, span
 from pipeline.heads.textspan import PerHead, in_threads
@@ -142,5 +142,5 @@ def _beta_tail(
     usable = ((null > 0).sum(axis=0) >= 5) & (variance > 0)
     m, v = np.where(usable, mean, 0.5), np.where(usable, variance, 0.05)
     size = np.maximum(m * (1 - m) / v - 1, 1e-3)
-    fitted = beta.sf(np.clip(share, 0, 1 - 1e-9), m * size, (1 - m) * size)
+    fitted = scipy.stats.beta.sf(np.clip(share, 0, 1 - 1e-9), m * size, (1 - m) * size)
     return np.where(usable, fitted, counted)

@@ -20,13 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Generic
-
-import openai
+from typing import TYPE_CHECKING, Any, Final, Generic
 
 from pipeline.texts.reply import R, Received, read_completion, read_reply
 from pipeline.texts.server import Server, one_line, run_anywhere
 from schemas.errors import LanguageModelError
+
+if TYPE_CHECKING:
+    import openai
 
 MODES: Final = ("strict schema", "schema", "object", "lines")
 # Times that one prompt is asked when replies come back malformed, cut off or empty.
@@ -172,7 +173,7 @@ class Asker:
 
     async def _ask_at_once(
         self,
-        client: openai.AsyncOpenAI,
+        client: "openai.AsyncOpenAI",
         waiting: Mapping[Path, Prompt[R]],
         found: dict[Path, R | None],
         done: Callable[[int], object],
@@ -192,7 +193,7 @@ class Asker:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer(self, client: openai.AsyncOpenAI, prompt: Prompt[R]) -> R | None:
+    async def _answer(self, client: "openai.AsyncOpenAI", prompt: Prompt[R]) -> R | None:
         """Ask one question, several times if need be, and keep what can be read."""
         attempts = ATTEMPTS
         while attempts > 0:
@@ -233,9 +234,11 @@ class Asker:
         return True
 
     async def _complete(
-        self, client: openai.AsyncOpenAI, prompt: Prompt[R]
+        self, client: "openai.AsyncOpenAI", prompt: Prompt[R]
     ) -> tuple[int, Received]:
         """Send one question, in the next way where the server cannot the first; say in which."""
+        import openai
+
         mode = self._mode
         while True:
             last = mode + 1 == len(MODES)
@@ -263,8 +266,10 @@ class Asker:
                 self._mode = max(self._mode, mode)
             return mode, received
 
-    async def _send(self, client: openai.AsyncOpenAI, prompt: Prompt[R], mode: int) -> str:
+    async def _send(self, client: "openai.AsyncOpenAI", prompt: Prompt[R], mode: int) -> str:
         """Return the body of the answer; until a way is proven, do not try long at what fails."""
+        import openai
+
         request = self._request(prompt, MODES[mode])
         if self._proven or self.server.retries <= FIRST_RETRIES:
             return str((await client.chat.completions.with_raw_response.create(**request)).text)
@@ -321,7 +326,7 @@ class Asker:
         aside.replace(path)
 
 
-def _about_format(error: openai.APIStatusError) -> bool:
+def _about_format(error: "openai.APIStatusError") -> bool:
     """Whether a refusal or a failure can be about the form of the answer, not the question."""
     if error.status_code in (401, 403, 408, 409, 413, 429):
         return False

@@ -7,13 +7,14 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
-
-import openai
 
 from schemas.addresses import without_credentials
 from schemas.errors import LanguageModelError, UsageError
+
+if TYPE_CHECKING:
+    import openai
 
 A = TypeVar("A")
 
@@ -52,7 +53,7 @@ class Server:
             text = text.replace(secret, "***")
         return text
 
-    def client(self) -> openai.AsyncOpenAI:
+    def client(self) -> "openai.AsyncOpenAI":
         """Return a client.
 
         Raises:
@@ -64,6 +65,9 @@ class Server:
                 f"no key in the environment: set {self.key_variable}, or give --base-url of a "
                 "server that needs none"
             )
+        # a second of a core, and only who asks needs it
+        import openai
+
         return openai.AsyncOpenAI(
             api_key=key or "none",
             base_url=self.base_url or self.url,
@@ -71,8 +75,10 @@ class Server:
             timeout=self.timeout,
         )
 
-    def failure(self, error: openai.OpenAIError) -> LanguageModelError:
+    def failure(self, error: "openai.OpenAIError") -> LanguageModelError:
         """Say in one line what the server refused, and what to do."""
+        import openai
+
         again = "answers so far are kept: run the same command again to go on"
         short = self.masked(_short(error))
         if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):

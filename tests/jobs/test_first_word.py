@@ -116,3 +116,24 @@ def test_a_command_says_what_it_is_at_before_it_imports_torch(
 def test_of_every_command_it_is_known_whether_it_loads_a_model() -> None:
     known = [*OF_A_MODEL, *LATER, *WITHOUT]
     assert sorted(known) == sorted(command.name for command in commands())
+
+
+SLOW = ("torch", "ray", "open_clip", "transformers", "scipy.stats", "openai", "altair", "pandas")
+"""What takes a second or more of a core to load."""
+
+
+def test_no_command_loads_what_is_slow_before_it_reads_its_options() -> None:
+    code = (
+        "import json, sys\n"
+        "from jobs.command import commands\n"
+        "print(json.dumps([[c.module.__name__, *(m for m in sys.argv[1:] if m in sys.modules)]"
+        " for c in commands()]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *SLOW],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=120, check=True,
+    )  # fmt: skip
+    loaded = {name: slow for name, *slow in json.loads(done.stdout)}
+    assert len(loaded) == len(commands())
+    assert {name: slow for name, slow in loaded.items() if slow} == {}

@@ -62,6 +62,18 @@ def total(warehouse: Path, **options: object) -> TotalResult:
     return found
 
 
+def test_a_picture_that_is_gone_is_left_out_of_means_and_cases_and_said(warehouse: Path) -> None:
+    uri = Path(open_snapshot(Warehouse(warehouse), None).images(["uri"])["uri"].to_pylist()[3])
+    aside = uri.with_suffix(".aside")
+    uri.rename(aside)
+    try:
+        done = total(warehouse, heads="L0H1", mlps="1")
+    finally:
+        aside.rename(uri)
+    assert done.images == N - 1
+    assert [Path(key).name for key, _ in done.rejects] == [uri.name]
+
+
 def test_what_is_predicted_is_what_the_model_does(warehouse: Path, tiny_config: Path) -> None:
     done = total(warehouse, heads="L0H1,L2H0,L2H2", mlps="1-2", cls="last:1", group_by="colour")
     assert not done.reused and done.rejects == () and done.images == N
