@@ -1,11 +1,13 @@
 """The explorer's application: what is answered at which address, and nothing of any page."""
 
+import importlib
 import secrets
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -63,7 +65,8 @@ def application(explorer: Explorer, *, hosts: tuple[str, ...], token: str | None
 
 def _page(explorer: Explorer, route: Route, request: Request) -> Response:
     path = {name: str(value) for name, value in request.path_params.items()}
-    return HTMLResponse(explorer.page(route, path, dict(request.query_params)))
+    shown = explorer.page(route, path, dict(request.query_params))
+    return HTMLResponse(shown, background=BackgroundTask(_load_rest))
 
 
 def _typed(explorer: Explorer, request: Request) -> Response:
@@ -111,6 +114,17 @@ ANSWERS: Final = {
 }
 """What is answered besides pages and files that never change."""
 
+REST: Final = (
+    "numpy",
+    "altair",
+    "pyarrow.parquet",
+    "jobs.explore.originals",
+    "schemas.macros",
+    "schemas.tables",
+    "vl_convert",
+)
+"""What charts, pictures, downloads and the console import when they are first asked for."""
+
 
 def _failed(explorer: Explorer, request: Request, error: Exception) -> Response:
     """Say what is wrong: to a person as a page, to a page that asks for a part as its text."""
@@ -127,6 +141,13 @@ def vega_bundle() -> str:
 
     text: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return text
+
+
+@lru_cache(maxsize=1)
+def _load_rest() -> None:
+    """Import what the first page did without, once it is sent: the next shall not wait for it."""
+    for name in REST:
+        importlib.import_module(name)
 
 
 def new_token() -> str:
