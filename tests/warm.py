@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,10 +103,12 @@ class Program:
 
     def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
         """Read both streams to their ends and wait."""
+        until = None if timeout is None else time.monotonic() + timeout
         buffers: dict[Any, list[bytes]] = {s: [] for s in (self.stdout, self.stderr) if s}
         left = list(buffers)
         while left:
-            ready, _, _ = select.select(left, [], [], timeout)
+            rest = None if until is None else max(until - time.monotonic(), 0)
+            ready, _, _ = select.select(left, [], [], rest)
             if not ready:
                 raise subprocess.TimeoutExpired("a program", timeout or 0)
             for stream in ready:

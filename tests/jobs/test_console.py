@@ -247,23 +247,37 @@ def test_a_bucket_is_no_folder_and_home_is_found(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_run_with_a_word(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "sent"),
+    [
+        ("SIG_DFL", [signal.SIGTERM]),
+        ("SIG_DFL", [signal.SIGHUP]),
+        # as nohup has it: a terminal that closes ends nothing
+        ("SIG_IGN", [signal.SIGHUP, signal.SIGTERM]),
+    ],
+)
+def test_a_signal_ends_a_run_with_a_word(
+    before: str, sent: list[signal.Signals], tmp_path: Path
+) -> None:
     code = (
-        "import time\nfrom jobs import cli\nfrom jobs.commands import info\n"
+        f"import signal, time\nsignal.signal(signal.SIGHUP, signal.{before})\n"
+        "from jobs import cli\nfrom jobs.commands import info\n"
         "def wait(config):\n    print('on', flush=True)\n    time.sleep(60)\n"
         "wait.__annotations__['config'] = info.InfoConfig\ninfo.run = wait\ncli.main(['info'])"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None and process.stdout.readline() == "on\n"
-        process.send_signal(number)
-        _, said = process.communicate(timeout=30)
-    finally:
-        process.kill()
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "on\n"
+            for number in sent:
+                assert process.poll() is None
+                process.send_signal(number)
+                time.sleep(0.3 if number is not sent[-1] else 0)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == cli.INTERRUPTED
     assert "run the same command again" in json.loads(said)["text"]
 

@@ -3,6 +3,7 @@
 from jobs.explore.charts import dumbbells
 from jobs.explore.grid import Measure, grid_of
 from jobs.explore.page import Later, Page, Panel, Route, State
+from schemas.errors import UnknownName
 
 CONTROLS = 5
 CONTROL = "The same number of other heads"
@@ -10,7 +11,11 @@ _SHARE = Measure("variance_share", "share of the output's variance", ".1%")
 
 
 def make(state: State) -> Page:
-    """Return the page of a classifier's what-ifs."""
+    """Return the page of a classifier's what-ifs.
+
+    Raises:
+        UnknownName: the scan has no such classifier.
+    """
     known = [str(row["classifier"]) for row in state.ask("classifiers").rows]
     classifier = state.path.get("classifier") or (known[0] if known else "")
     if not known:
@@ -24,6 +29,8 @@ def make(state: State) -> Page:
             wide=True,
         )
         return Page(title="What if", kind="what-if", panels=(none,))
+    if classifier not in known:
+        raise UnknownName.among("classifier", classifier, known)
     off = [name.strip().upper() for name in state.query.get("heads", "").split(",") if name.strip()]
     by = state.query.get("by", "label")
     panels: list[Panel | Later] = []

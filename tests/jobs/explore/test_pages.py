@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -102,6 +103,10 @@ def test_what_does_not_exist_is_said_by_name(client: TestClient) -> None:
     answer = client.get("/?scan=nothing")
     assert answer.status_code == 404
     assert "there is world" in answer.text
+    for panel in ("", "?heads=L1H0&panel=control"):
+        answer = client.get(f"/what-if/kind{panel}")
+        assert answer.status_code == 404
+        assert "no classifier 'kind'; there is kinds" in unescape(answer.text)
 
 
 @pytest.mark.parametrize(("layers", "heads"), [(1, 2), (48, 24)])
