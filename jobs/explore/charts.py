@@ -2,13 +2,15 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from jobs.explore.grid import Measure
 from jobs.explore.scales import name_colours
 
 Rows = Sequence[Mapping[str, Any]]
 Spec = dict[str, Any]
+NO_PROPERTY: Final = "no property"
+NEUTRAL: Final = "#9a9a94"
 
 
 def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) -> Spec:
@@ -29,7 +31,7 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
         for one in data:
             one["colour"] = one["colour"] or "none"
         scale = alt.Scale(
-            domain=[*named, "none"], range=[*(cell.colour for cell in named.values()), "#9a9a94"]
+            domain=[*named, "none"], range=[*(cell.colour for cell in named.values()), NEUTRAL]
         )
     else:
         kind, scale = "Q", alt.Scale(scheme="viridis", reverse=colour.reverse)
@@ -57,8 +59,11 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
     return _spec(chart, data)
 
 
-def texts(rows: Rows) -> Spec:
-    """Return a head's texts as bars of what they explain together, with the ceiling of PCA."""
+def texts(rows: Rows, roles: Sequence[str]) -> Spec:
+    """Return a head's texts as bars of what they explain together, with the ceiling of PCA.
+
+    Properties that are roles of some head have the colours that these have in the atlas.
+    """
     alt = _altair()
 
     data = [
@@ -67,16 +72,24 @@ def texts(rows: Rows) -> Spec:
             "explained": row["explained"],
             "cumulative": row["cumulative"],
             "ceiling": row["pca_cumulative"],
-            "property": row["property"] or "no property",
+            "property": row["property"] or NO_PROPERTY,
         }
         for row in rows
     ]
     order = [row["text"] for row in data]
+    named = name_colours([str(d["property"]) for d in data if d["property"] != NO_PROPERTY], roles)
+    scale = alt.Scale(
+        domain=[*named, *([NO_PROPERTY] if any(not row["property"] for row in rows) else [])],
+        range=[*(cell.colour for cell in named.values()), NEUTRAL],
+    )
     base = _chart().encode(y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x=alt.X("cumulative:Q", title="variance explained so far", axis=alt.Axis(format=".0%")),
         color=alt.Color(
-            "property:N", title=None, legend=alt.Legend(orient="bottom", columns=2, columnPadding=4)
+            "property:N",
+            title=None,
+            scale=scale,
+            legend=alt.Legend(orient="bottom", columns=2, columnPadding=4),
         ),
         tooltip=[
             "text:N",

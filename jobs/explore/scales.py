@@ -1,5 +1,6 @@
 """One perceptual colour scale: cell colours, the ink that reads on them, and the legend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,6 +60,11 @@ def gradient() -> str:
     return f"linear-gradient(to right, {stops})"
 
 
-def name_colours(names: list[str]) -> dict[str, Cell]:
-    """Return a colour for each of the names, in order; colours repeat after ten."""
-    return {n: Cell(_NAMES[i % len(_NAMES)], "#fff") for i, n in enumerate(sorted(set(names)))}
+def name_colours(names: Sequence[str], roles: Sequence[str] = ()) -> dict[str, Cell]:
+    """Return a colour for each of the names, in order; colours repeat after ten.
+
+    Roles come first, so that one has the same colour wherever its name is among others.
+    """
+    ordered = [*sorted(set(roles)), *sorted(set(names) - set(roles))]
+    colours = {name: Cell(_NAMES[at % len(_NAMES)], "#fff") for at, name in enumerate(ordered)}
+    return {name: cell for name, cell in colours.items() if name in set(names)}

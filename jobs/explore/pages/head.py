@@ -67,12 +67,13 @@ def _role(state: State, found: Answer) -> Panel:
 
 
 def _texts(state: State, found: Answer) -> Panel:
+    roles = [str(row["role"]) for row in state.ask("roles").rows]
     return Panel(
         "texts",
         "Texts that span it",
         "chart",
         found,
-        {"chart": texts(found.rows) if found.rows else None, "alt": _spoken(found)},
+        {"chart": texts(found.rows, roles) if found.rows else None, "alt": _spoken(found)},
         tall=bool(found.rows),
         empty="no TextSpan basis",
         command=f"headatlas textspan --pool POOL --scan {state.scan}",

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from jobs.explore.pages.atlas import MEASURES
 from jobs.explore.render import say
+from jobs.explore.scales import name_colours
 from tests.jobs.explore.reading import answers, elements, panels
 from warehouse.files.layout import Warehouse
 
@@ -184,3 +185,16 @@ def test_the_control_is_judged_as_the_set_is(client: TestClient, explored: Wareh
             )
         }
         assert (row["mean"], row["worst"]) == pytest.approx((kinds["mean"], kinds["worst"]))
+
+
+def test_a_role_has_one_colour_in_the_atlas_and_among_properties(
+    client: TestClient, explored: Warehouse
+) -> None:
+    roles = [row["role"] for row in answers(explored, "FROM head_roles WHERE role IS NOT NULL")]
+    grid, texts = panels(client, "/?by=role")["grid"], panels(client, "/head/L5H0")["texts"]
+    found = name_colours(["a property", *roles], roles)
+    assert [*found][-1] == "a property"
+    assert found["background"] == name_colours(roles)["background"]
+    assert found["background"].colour in grid.html
+    assert found["background"].colour in texts.html
+    assert len({cell.colour for cell in found.values()}) == len(found)

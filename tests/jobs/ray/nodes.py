@@ -91,9 +91,10 @@ def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    address = f"127.0.0.1:{port}"
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         path = Path(folder, "autoscaling.json")
-        path.write_text(json.dumps(_autoscaling(kinds)))
+        path.write_text(json.dumps(_autoscaling(kinds, address)))
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
         command += [f"--port={port}", "--num-cpus=0", f"--temp-dir={folder}"]
         command += [f"--autoscaling-config={path}", "--include-dashboard=false"]
@@ -104,7 +105,7 @@ def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
             )
         try:
             _until_it_listens(port, head)
-            yield f"127.0.0.1:{port}"
+            yield address
         finally:
             head.terminate()
             head.wait(timeout=60)
@@ -113,8 +114,13 @@ def autoscaled(cores: int, most: int, every: int) -> Iterator[str]:
                     process.kill()
 
 
-def _autoscaling(kinds: dict[str, dict[str, object]]) -> dict[str, object]:
-    """Return the configuration of an autoscaler whose nodes are processes of this machine."""
+def _autoscaling(kinds: dict[str, dict[str, object]], address: str) -> dict[str, object]:
+    """Return the configuration of an autoscaler whose nodes are processes of this machine.
+
+    Args:
+        kinds: of nodes.
+        address: of the head, where Ray would have its nodes look on its usual port.
+    """
     steps = ("initialization", "setup", "head_setup", "worker_setup")
     started = ("head_start_ray", "worker_start_ray")
     head = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
@@ -125,6 +131,7 @@ def _autoscaling(kinds: dict[str, dict[str, object]]) -> dict[str, object]:
         "idle_timeout_minutes": 0.1,
         "provider": {
             "type": "fake_multinode",
+            "gcs_address": address,
             "use_node_id_as_ip": True,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,

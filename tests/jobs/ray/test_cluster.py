@@ -203,7 +203,7 @@ def test_an_autoscaler_that_takes_its_time_is_waited_for_aloud_and_its_node_is_u
     world: Path, tiny_config: Path, tmp_path: Path, undisturbed: Path
 ) -> None:
     """A head without cores; nodes are brought on demand, the first after half a minute and more."""
-    with autoscaled(cores=1, most=2, every=45) as address:
+    with autoscaled(cores=1, most=2, every=75) as address:
         command = arguments(
             world, tiny_config, tmp_path / "w", "--ray-address", address, "--workers", "2"
         )
