@@ -131,15 +131,11 @@ class Rotated(Pursuit):
 
     def first_scores(self) -> Float32[np.ndarray, "row text"]:
         """Return rᵀ Σ r of every text."""
-        turn = self.directions.transpose(0, 2, 1).reshape(-1, self.width).astype(np.float32)
-        spectra = self.spectra.astype(np.float32)
-        score = np.empty((*spectra.shape[:2], self.r.shape[1]), np.float32)
-        for some in _slices(self.r.shape[1]):
-            along = turn @ self.r[:, some]
+        score = np.empty((*self.spectra.shape[:2], self.r.shape[1]), np.float32)
+        for directions, spectra, found in zip(self.directions, self.spectra, score, strict=True):
+            along = directions.T.astype(np.float32) @ self.r
             along *= along
-            squares = along.reshape(len(spectra), self.width, -1)
-            for many, square, found in zip(spectra, squares, score, strict=True):
-                np.matmul(many, square, out=found[:, some])
+            np.matmul(spectra.astype(np.float32), along, out=found)
         return score.reshape(len(self.total), -1)
 
     def best(
@@ -174,14 +170,11 @@ class Rotated(Pursuit):
     ) -> None:
         """Add (u·r)(v·r) to every score, in place."""
         both = np.concatenate([u, v]).astype(np.float32)
-        for some in _slices(self.r.shape[1]):
+        for start in range(0, self.r.shape[1], _TEXTS):
+            some = slice(start, start + _TEXTS)
             along = both @ self.r[:, some]
             along[: len(u)] *= along[len(u) :]
             score[:, some] += along[: len(u)]
-
-
-def _slices(texts: int) -> list[slice]:
-    return [slice(start, start + _TEXTS) for start in range(0, texts, _TEXTS)]
 
 
 def deflate(

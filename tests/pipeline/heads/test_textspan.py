@@ -273,3 +273,14 @@ def test_heads_of_different_widths_are_each_spanned_alone() -> None:
         width = alone.picks.shape[1]
         np.testing.assert_array_equal(together.picks[i, :width], alone.picks[0])
         np.testing.assert_allclose(together.cumulative[i, :width], alone.cumulative[0])
+
+
+@pytest.mark.parametrize("renormalise", [False, True])
+def test_a_tiny_variance_changes_no_pick(renormalise: bool) -> None:
+    vectors, q, pool = case(5)
+    sigma = covariance(vectors)
+    scales = np.array([1, 1e-12, 1e-36, 1e-60])[:, None, None]
+    basis = textspan(scales * sigma, [q] * 4, pool, 8, renormalise=renormalise)
+    for picks in basis.picks:
+        np.testing.assert_array_equal(picks, basis.picks[0])
+    np.testing.assert_allclose(basis.explained, basis.explained[:1].repeat(4, axis=0), rtol=1e-9)

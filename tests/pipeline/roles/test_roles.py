@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control, kstest
+from scipy.stats import beta, chi2, false_discovery_control, kstest
 
-from pipeline.heads.attributes import encode_columns, explained, group_sums
+from pipeline.heads.attributes import cumulant_tail, encode_columns, explained, group_sums
 from pipeline.heads.textspan import textspan
 from pipeline.roles.enrichment import enrichment, tail
-from pipeline.roles.rotation_null import _turns, turned
+from pipeline.roles.rotation_null import _beta_tail, _turns, turned
 from tests.pipeline.heads.test_textspan import algorithm_1
 
 
@@ -141,6 +141,24 @@ def test_turned_null_stops_where_the_texts_span_few_directions() -> None:
     np.testing.assert_allclose(basis.cumulative[:, -1], 0.25)
     found = turned(sigma, q, texts, basis.picks, basis.explained, codes)
     np.testing.assert_allclose(found.expected.sum(axis=1), 0.25, rtol=1e-4)
+
+
+def test_the_turned_tail_is_that_of_a_beta_distribution_of_the_same_moments() -> None:
+    rng = np.random.default_rng(9)
+    null = rng.beta([2, 0.5, 9], [30, 8, 3], size=(128, 3))
+    mean, variance = null.mean(axis=0), null.var(axis=0)
+    size = mean * (1 - mean) / variance - 1
+    for share in (np.full(3, 0.3), np.array([0.9, 1.0, 0.0])):
+        expected = beta.sf(np.minimum(share, 1 - 1e-9), mean * size, (1 - mean) * size)
+        np.testing.assert_allclose(_beta_tail(share, null), expected, rtol=1e-12)
+
+
+def test_a_chi2_tail_is_one_below_zero() -> None:
+    value = np.linspace(-20, 60, 41)
+    degrees = np.full(41, 5.0)
+    np.testing.assert_allclose(
+        cumulant_tail(value, degrees, degrees, degrees), chi2.sf(value, 5), rtol=1e-9
+    )
 
 
 def test_turned_null_sees_one_dominant_pick_along_a_text() -> None:
