@@ -176,19 +176,19 @@ class Where:
 
 found = []
 with cluster(sys.argv[1]) as session:
-    workers = pool.RayPool(session, None, 1.0, 40)
-    work = Work(Where, range(40), finished=found.append, advanced=lambda n: None)
+    workers = pool.RayPool(session, None, 1.0, 80)
+    work = Work(Where, range(80), finished=found.append, advanced=lambda n: None)
     failures = workers.run(work)
 assert not failures, failures
-assert len(found) == 40
-assert {cpus for _, cpus in found} == {1, 3}, found
+assert len(found) == 80
+assert {cpus for _, cpus in found} == {1, 2}, found
 assert len({node for node, _ in found}) == 2, found
 """
     with several_nodes(2) as nodes:
         driver = program(code, nodes.address, folder=tmp_path)
         time.sleep(15)
         assert driver.poll() is None
-        nodes.add(3, gpus=1)
+        nodes.add(2, gpus=1)
         time.sleep(8)
         nodes.add(1, gpus=1)
         _, told = driver.communicate(timeout=120)
