@@ -95,8 +95,8 @@ def _require(model: type[Config], values: dict[str, Any], arguments: tuple[str, 
     if name is None:
         return
     said = name.upper() if name in arguments else f"--{name.replace('_', '-')}"
-    variable = f" or set {ENVIRONMENT[name]}" if name in ENVIRONMENT else ""
-    raise UsageError(f"{said} is missing: {model.model_fields[name].description} Give it{variable}")
+    also = f" Give it, or set {ENVIRONMENT[name]}" if name in ENVIRONMENT else ""
+    raise UsageError(f"{said} is missing: {model.model_fields[name].description}{also}")
 
 
 def _parameter(name: str, field: FieldInfo, positional: bool) -> inspect.Parameter:
