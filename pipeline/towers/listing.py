@@ -11,7 +11,8 @@ from typing import Any
 import open_clip
 import torch
 from open_clip.model import CustomTextCLIP, _build_text_tower, _build_vision_tower
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from pipeline.towers.models import check_supported
 from pipeline.towers.registry import text_tower_of, tower_of
@@ -20,6 +21,11 @@ from schemas.errors import UnsupportedModel
 
 # Why a config cannot even be built here, and not that its tower would be refused.
 NOT_BUILT = (ArithmeticError, AssertionError, ImportError, LookupError, RuntimeError, TypeError)
+
+_FILLING = {
+    getattr(Tensor, name)
+    for name in ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
+}
 
 
 @dataclass(frozen=True)
@@ -149,13 +155,25 @@ def _bare_text(name: str) -> CustomTextCLIP:
     return model.eval()
 
 
+class _Unfilled(TorchFunctionMode):
+    """Passes over what fills tensors: those of the meta device hold nothing, and it takes long."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Return the tensor as it is, or what `func` does."""
+        if func in _FILLING and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 @contextmanager
 def _bare() -> Iterator[None]:
-    """Build on the meta device, without what is said of it."""
+    """Build on the meta device, without values, and without what is said of it."""
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.CRITICAL)
     try:
-        with torch.device("meta"), warnings.catch_warnings():
+        with torch.device("meta"), _Unfilled(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
