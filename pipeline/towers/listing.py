@@ -23,8 +23,12 @@ from schemas.errors import UnsupportedModel
 NOT_BUILT = (ArithmeticError, AssertionError, ImportError, LookupError, RuntimeError, TypeError)
 
 _FILLING = {
-    getattr(Tensor, name)
-    for name in ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
+    getattr(home, name)
+    for home, names in (
+        (Tensor, ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")),
+        (nn.init, ("kaiming_uniform_", "normal_", "uniform_")),
+    )
+    for name in names
 }
 
 
@@ -162,9 +166,12 @@ class _Unfilled(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Return the tensor as it is, or what `func` does."""
-        if func in _FILLING and args[0].is_meta:
-            return args[0]
-        return func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if func in _FILLING:
+            filled: Tensor = args[0] if args else given["tensor"]
+            if filled.is_meta:
+                return filled
+        return func(*args, **given)
 
 
 @contextmanager
