@@ -109,8 +109,9 @@ def cumulant_tail(
     """Return P(X ≥ value) of a sum X of weighted χ² by c_p = Σ degrees · weightᵖ, p = 1, 2, 3."""
     equivalent = c2**3 / c3**2
     standard = (value - c1) / (2 * c2) ** 0.5
-    reached = equivalent + standard * (2 * equivalent) ** 0.5
-    return np.asarray(scipy.special.chdtrc(equivalent, np.maximum(reached, 0)))
+    return np.asarray(
+        scipy.stats.chi2.sf(equivalent + standard * (2 * equivalent) ** 0.5, equivalent)
+    )
 
 
 def encode_columns(

@@ -6,8 +6,6 @@ import numpy as np
 import scipy
 from jaxtyping import Bool, Float, Int
 
-from pipeline.heads.false_discovery import q_values
-
 
 @dataclass(frozen=True)
 class Matches:
@@ -48,7 +46,7 @@ def matches(
     with np.errstate(divide="ignore"):
         none_so_good = there[head].sum(axis=1) * np.log1p(-p_value[head, best])
     p = -np.expm1(none_so_good)
-    q = q_values(p)
+    q = scipy.stats.false_discovery_control(p) if len(p) else p
     partner = np.full(len(cka), -1)
     rows, columns = scipy.optimize.linear_sum_assignment(-value)
     varies = there[rows, columns]

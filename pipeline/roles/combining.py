@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Float
 
-from pipeline.heads.false_discovery import q_values
 from pipeline.roles.enrichment import Enrichment
 from pipeline.roles.rotation_null import Turned
 
@@ -52,7 +52,7 @@ def roles_from(found: Enrichment, second: Turned | None, *, level: float = 0.05)
         nothing = Role(None, None, 0.0, 1.0, 1.0, 1.0, None, "the pool names no property")
         return [nothing] * len(found.share)
     p = found.p_value if second is None else combined(found.p_value, second.p_value)
-    q = q_values(p)
+    q = scipy.stats.false_discovery_control(p.ravel()).reshape(p.shape)
     roles = []
     for head, top in enumerate(found.share.argmax(axis=1)):
         share = float(found.share[head, top])

@@ -21,9 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int
-
-from pipeline.heads.false_discovery import q_values
 
 # Grid cells that a share of 1 is rounded to.
 GRID = 1024
@@ -95,7 +94,7 @@ def enrichment(
         which = np.flatnonzero(rare[head])
         p_value[head, which] = tail(weights[head], hits[head][:, which], frequency[which])
     p_value[share == 0] = 1.0
-    q_value = q_values(p_value)
+    q_value = scipy.stats.false_discovery_control(p_value.ravel()).reshape(p_value.shape)
     squares = (weights**2).sum(axis=1)
     effective = np.where(squares > 0, 1 / np.where(squares > 0, squares, 1), 0.0)
     return Enrichment(names, share, p_value, q_value, effective)

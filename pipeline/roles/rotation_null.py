@@ -142,5 +142,5 @@ def _beta_tail(
     usable = ((null > 0).sum(axis=0) >= 5) & (variance > 0)
     m, v = np.where(usable, mean, 0.5), np.where(usable, variance, 0.05)
     size = np.maximum(m * (1 - m) / v - 1, 1e-3)
-    fitted = scipy.special.betaincc(m * size, (1 - m) * size, np.clip(share, 0, 1 - 1e-9))
+    fitted = scipy.stats.beta.sf(np.clip(share, 0, 1 - 1e-9), m * size, (1 - m) * size)
     return np.where(usable, fitted, counted)
