@@ -105,6 +105,7 @@ def run(config: EvaluateConfig) -> Evaluation:
     values = read_codes(opened, config.attribute)
     rng = np.random.default_rng(SEED)
     count = min(config.queries, n)
+    console.note(f"retrieval for {how_many(count, 'picture')} of scan {scan.name}")
     queries = np.sort(rng.choice(n, size=count, replace=False))
     baseline = precision_streamed(partial(_embeddings, opened), values, queries, config.k)
     found: list[HeadPrecision] = []

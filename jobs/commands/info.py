@@ -27,6 +27,7 @@ Block = tuple[str, Sequence[str], list[Sequence[object]]]
 
 def run(config: InfoConfig) -> list[Block]:
     """Return tables: this machine, then the scans and pools of the warehouse."""
+    console.note("looking for GPUs")
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

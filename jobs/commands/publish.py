@@ -39,6 +39,7 @@ def run(config: PublishConfig) -> publish.Published:
         UnknownName: a head or role to materialise does not exist.
     """
     warehouse = Warehouse(config.warehouse)
+    console.note(f"publishing {config.warehouse}")
     chosen = [word for word in config.materialize if word != NONE] if config.materialize else None
     recording = current()
     return publish.publish(

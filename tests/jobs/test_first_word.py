@@ -42,6 +42,7 @@ OF_A_MODEL = {
     "concepts": "--pool small --template {{}}!",
     "edges": "",
     "effects": "--classifier c",
+    "info": "",
     "map": "{picture} cat",
     "map-statistics": "{masks} --text cat",
     "models": "",
@@ -61,7 +62,7 @@ OF_A_MODEL = {
 # draws its pictures first; asks a language model first; loads one when a page asks for it
 LATER = {"demo", "pool build", "explore"}
 WITHOUT = {
-    "circuit", "compact", "drift", "evaluate", "export", "gc", "info", "match", "pool import",
+    "circuit", "compact", "drift", "evaluate", "export", "gc", "match", "pool import",
     "pool list", "pool random", "pool words", "publish", "push", "roles build", "roles set", "runs",
     "similarity", "sql", "tune", "verify",
 }  # fmt: skip

@@ -125,6 +125,7 @@ def run(config: RolesConfig) -> RolesResult:
     scan, snapshot = opened.scan, opened.snapshot
     now = Now.opened(opened)
     basis = _read_basis(warehouse, now, config.basis)
+    console.note(f"testing the texts of basis {basis.name} against chance")
     found = _test(config, opened, basis)
     stability = _bootstrap(config, opened, basis, found)
     said = _ask(config, basis)
