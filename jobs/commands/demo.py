@@ -10,29 +10,8 @@ from pydantic import Field
 import demo
 from demo.world import FACTORS, SEED, descriptions, materialise, materialise_birds
 from jobs import console
-from jobs.commands import (
-    ablate,
-    concepts,
-    drift,
-    edges,
-    effects,
-    evaluate,
-    map_statistics,
-    match,
-    module_cosines,
-    pairs,
-    publish,
-    scan,
-    segment,
-    similarity,
-    spurious,
-    texts,
-    textspan,
-    tune,
-    zeroshot,
-)
+from jobs.commands import publish, scan, textspan
 from jobs.commands.publish import PublishConfig
-from jobs.commands.roles import build as roles
 from jobs.commands.scan import ScanConfig
 from jobs.commands.textspan import TextSpanConfig
 from pipeline.texts.pool import Description, clean
@@ -241,7 +220,28 @@ def _scan(root: Path, listing: Path, name: str, labels: str, weights: str) -> No
 
 
 def _results(root: Path) -> None:
-    """Make a result of every further kind."""
+    """Make a result of every further kind.
+
+    These commands are imported here: the first word of the demo does not wait for them.
+    """
+    from jobs.commands import (
+        ablate,
+        concepts,
+        drift,
+        edges,
+        effects,
+        evaluate,
+        map_statistics,
+        match,
+        module_cosines,
+        segment,
+        similarity,
+        spurious,
+        tune,
+        zeroshot,
+    )
+    from jobs.commands.roles import build as roles
+
     roles.run(roles.RolesConfig(warehouse=root, scan=SCAN, basis=POOL, bootstrap=10))
     zeroshot.run(
         zeroshot.ZeroShotConfig(
@@ -326,6 +326,8 @@ def _results(root: Path) -> None:
 
 def _results_of_texts(root: Path) -> None:
     """Make a result of every kind that the text tower has."""
+    from jobs.commands import pairs, texts
+
     texts.run(texts.TextsConfig(warehouse=root, scan=SCAN, pool=POOL, words=True))
     for name, template, values in GRIDS:
         texts.run(

@@ -138,6 +138,7 @@ def run(config: RefreshConfig) -> RefreshResult:
         UsageError: the plan is no such file, holds a wrong option, or names what is not there.
         TooManyRejects: after everything else is done.
     """
+    console.note(f"going by {config.plan}")
     document = load_yaml(config.plan)
     recording = current() or Recording("refresh", "")
     recording.configured(document)
