@@ -13,8 +13,10 @@ from itertools import repeat
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped
 
-# Scores of a block of queries: 128 MB.
-_HELD = 32_000_000
+# Scores of a block of queries: 64 MB.
+_HELD = 16_000_000
+# Attributes that are ranked together: the bits of a byte.
+_FLAGS = 8
 _ROW = np.uint64(0xFFFFFFFF)
 
 Rows = Callable[[], Iterable[Shaped[np.ndarray, "image d"]]]
@@ -123,14 +125,21 @@ def _one(
 ) -> dict[str, tuple[float, float, float]]:
     """Return precision@k, average precision and chance of one ranking, by attribute it has."""
     order = _ranking(scores, query)
-    found = {}
-    for name, codes in values.items():
-        if codes[query] < 0:
-            continue
-        hits = codes[order] == codes[query]
-        ranks = np.flatnonzero(hits) + 1
-        average = float((np.arange(1, len(ranks) + 1) / ranks).mean()) if len(ranks) else 0.0
-        found[name] = (float(hits[:k].mean()), average, len(ranks) / len(hits))
+    found: dict[str, tuple[float, float, float]] = {}
+    names = [name for name, codes in values.items() if codes[query] >= 0]
+    for some in (names[at : at + _FLAGS] for at in range(0, len(names), _FLAGS)):
+        # one byte a picture, a bit an attribute: small enough to be looked up in any order
+        flags = np.zeros(len(scores), np.uint8)
+        for bit, name in enumerate(some):
+            same = values[name] == values[name][query]
+            flags |= same.view(np.uint8) * np.uint8(1 << bit)
+        ranked = flags[order]
+        for bit, name in enumerate(some):
+            # of truth values it is found seven times as fast as of numbers
+            ranks = np.flatnonzero((ranked & np.uint8(1 << bit)) != 0) + 1
+            near = np.count_nonzero(ranks <= k) / min(k, len(order))
+            average = float((np.arange(1, len(ranks) + 1) / ranks).mean()) if len(ranks) else 0.0
+            found[name] = (near, average, len(ranks) / len(order))
     return found
 
 
@@ -138,12 +147,15 @@ def _ranking(scores: Float32[np.ndarray, " image"], query: int) -> Int[np.ndarra
     """Return the other pictures, highest score first, ties by row.
 
     Score and row are sorted as one number: an order of keys is many times as fast as an order of
-    indices, and the bits of a float are in its order once negative ones are turned round.
+    indices, and the bits of a float fall in its order once positive ones are turned round.
     """
     # one zero, whatever its sign
-    bits = (scores + np.float32(0)).view(np.uint32)
-    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
-    keys = (~ascending).astype(np.uint64) << np.uint64(32)
+    bits = (scores + np.float32(0)).view(np.int32)
+    turned = bits >> 31
+    np.invert(turned, out=turned)
+    turned &= np.int32(0x7FFFFFFF)
+    turned ^= bits
+    keys = np.left_shift(turned.view(np.uint32), np.uint64(32), dtype=np.uint64)
     keys |= np.arange(len(scores), dtype=np.uint64)
     keys[query] = np.iinfo(np.uint64).max
     keys.sort()
