@@ -13,8 +13,8 @@ from itertools import repeat
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped
 
-# Scores of a block of queries: 64 MB.
-_HELD = 16_000_000
+# Scores of a block of queries: 128 MB.
+_HELD = 32_000_000
 # Attributes that are ranked together: the bits of a byte.
 _FLAGS = 8
 _ROW = np.uint64(0xFFFFFFFF)
