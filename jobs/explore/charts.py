@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from jobs.explore.grid import Measure
-from jobs.explore.scales import name_colours
+from jobs.explore.scales import Cell, name_colours
 
 Rows = Sequence[Mapping[str, Any]]
 Spec = dict[str, Any]
@@ -30,9 +30,7 @@ def scatter(rows: Rows, x: Measure, y: Measure, colour: Measure, size: Measure) 
         kind, named = "N", name_colours([str(d["colour"]) for d in data if d["colour"]])
         for one in data:
             one["colour"] = one["colour"] or "none"
-        scale = alt.Scale(
-            domain=[*named, "none"], range=[*(cell.colour for cell in named.values()), NEUTRAL]
-        )
+        scale = _of_names(named, "none")
     else:
         kind, scale = "Q", alt.Scale(scheme="viridis", reverse=colour.reverse)
     chart = (
@@ -78,10 +76,7 @@ def texts(rows: Rows, roles: Sequence[str]) -> Spec:
     ]
     order = [row["text"] for row in data]
     named = name_colours([str(d["property"]) for d in data if d["property"] != NO_PROPERTY], roles)
-    scale = alt.Scale(
-        domain=[*named, *([NO_PROPERTY] if any(not row["property"] for row in rows) else [])],
-        range=[*(cell.colour for cell in named.values()), NEUTRAL],
-    )
+    scale = _of_names(named, *([NO_PROPERTY] if any(not row["property"] for row in rows) else []))
     base = _chart().encode(y=alt.Y("text:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)))
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x=alt.X("cumulative:Q", title="variance explained so far", axis=alt.Axis(format=".0%")),
@@ -204,6 +199,13 @@ def _altair() -> Any:
     """
     importlib.import_module("numpy")
     return importlib.import_module("altair")
+
+
+def _of_names(named: Mapping[str, Cell], *rest: str) -> Any:
+    """Return the scale of names' colours; what is none of them is grey."""
+    alt = _altair()
+    colours = [cell.colour for cell in named.values()]
+    return alt.Scale(domain=[*named, *rest], range=[*colours, NEUTRAL])
 
 
 def _axis(measure: Measure) -> Any:

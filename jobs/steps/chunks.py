@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+import pyarrow as pa
+
 from jobs import console
 from jobs.ray.choose import open_pool
 from jobs.ray.tasks import Cut, Work, Worker
 from schemas.errors import RunFailed
 from schemas.text import how_many
+from warehouse.results.files import read_result
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,30 @@ def do_missing(
 def left_out(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return key and reason of each picture that a result, or a chunk of one, was made without."""
     return [(key, reason) for key, reason in provenance["rejects"]]
+
+
+class Sums(Protocol):
+    """What chunks add up to, kept in a file as a table."""
+
+    def merge(self, other: Self) -> None:
+        """Add another's."""
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """Read what a chunk's file holds."""
+
+
+S = TypeVar("S", bound=Sums)
+
+
+def add_up(files: Sequence[Path], sums: S) -> list[tuple[str, str]]:
+    """Add the chunks' files to `sums`; return key and reason of each picture left out."""
+    rejects = list[tuple[str, str]]()
+    for file in files:
+        table, provenance = read_result(file)
+        sums.merge(sums.from_table(table))
+        rejects += left_out(provenance)
+    return rejects
 
 
 def require_used(used: bool, pictures: int, rejects: Sequence[tuple[str, str]]) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jobs import console
 from jobs.commands.edges import EdgesConfig, EdgesResult
-from jobs.steps.chunks import do_missing, left_out, require_used
+from jobs.steps.chunks import add_up, do_missing, left_out, require_used
 from jobs.steps.models import load_for
 from jobs.steps.stored_chunks import stored_chunks
 from jobs.steps.stratified import stratified
@@ -31,7 +30,7 @@ from schemas.results.second_order_effects import (
 )
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
-from warehouse.results.files import read_provenance, read_result, write_result
+from warehouse.results.files import read_result, write_result
 from warehouse.results.registry import result_path
 from warehouse.store.opened import OpenedScan, open_snapshot
 from warehouse.store.sums import read_sums
@@ -109,10 +108,8 @@ def _summed(
 
     chunks = stored_chunks(images.take(pa.array(chosen)), config.shard_size, parts)
     reject = partial(reject_stored, EdgeSums().to_table())
-    sums, rejects = EdgeSums(), list[tuple[str, str]]()
-    for file in do_missing("Paths between heads", chunks, config, make, reject):
-        sums.merge(EdgeSums.from_table(pq.read_table(file)))
-        rejects += left_out(read_provenance(file))
+    sums = EdgeSums()
+    rejects = add_up(do_missing("Paths between heads", chunks, config, make, reject), sums)
     require_used(bool(sums.count), len(chosen), rejects)
     return sums, rejects, names
 

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Float
 
 from jobs import console
 from jobs.commands.map_statistics import MapStatisticsConfig, MapStatisticsResult
 from jobs.steps.chosen import chosen_heads
-from jobs.steps.chunks import do_missing, left_out, require_used, split
+from jobs.steps.chunks import add_up, do_missing, left_out, require_used, split
 from jobs.steps.digests import data_digest
 from jobs.steps.models import load_for, pool_embeddings
 from jobs.workers.map_statistics import Pictures, StatisticsSpec, StatisticsWorker, reject_chunk
@@ -283,10 +282,8 @@ def _finish(
     path: Path,
 ) -> None:
     """Make the table from the sums of all chunks."""
-    pooled, rejects = Pooled(), list[tuple[str, str]]()
-    for file in files:
-        pooled.merge(Pooled.from_table(pq.read_table(file)))
-        rejects += left_out(read_provenance(file))
+    pooled = Pooled()
+    rejects = add_up(files, pooled)
     require_used(EVERY in pooled.groups, data.count, rejects)
     table = pooled.rows(texts.texts, heads, config.masks is not None)
     said = {

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from jobs.commands.module_cosines import ModuleCosinesConfig, ModuleCosinesResult
-from jobs.steps.chunks import do_missing, left_out, require_used
+from jobs.steps.chunks import add_up, do_missing, left_out, require_used
 from jobs.steps.figures import save_figure
 from jobs.steps.labelled import labelled
 from jobs.steps.stored_chunks import stored_chunks
@@ -27,7 +26,7 @@ from schemas.results.module_cosines import MODULE_COSINES, module_cosines_schema
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Now
 from warehouse.results.classifiers import Classifier, read_classifier
-from warehouse.results.files import read_provenance, read_result, write_result
+from warehouse.results.files import read_result, write_result
 from warehouse.results.registry import result_path
 from warehouse.store.opened import OpenedScan, open_snapshot
 
@@ -95,10 +94,8 @@ def _summed(
 
     chunks = stored_chunks(some, config.shard_size, parts)
     reject = partial(reject_stored, CosineSums().to_table())
-    sums, rejects = CosineSums(), list[tuple[str, str]]()
-    for file in do_missing("Modules", chunks, config, make, reject):
-        sums.merge(CosineSums.from_table(pq.read_table(file)))
-        rejects += left_out(read_provenance(file))
+    sums = CosineSums()
+    rejects = add_up(do_missing("Modules", chunks, config, make, reject), sums)
     require_used(any(sums.n.values()), len(chosen), rejects)
     return sums, rejects
 

@@ -9,18 +9,16 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import Int64
 
 from jobs import console
-from jobs.steps.chunks import Resources, do_missing, left_out, require_used
+from jobs.steps.chunks import Resources, add_up, do_missing, require_used
 from jobs.steps.stored_chunks import stored_chunks
 from jobs.workers.means import MeansSpec, MeansWorker
 from jobs.workers.stored_pictures import StoredSpec, reject_stored
 from pipeline.heads.position_means import Layers, PositionSums
 from schemas.manifest import digest
 from schemas.text import how_many
-from warehouse.results.files import read_provenance
 from warehouse.store.opened import OpenedScan
 from warehouse.store.sums import read_sums
 
@@ -100,9 +98,7 @@ def part_means(
         make,
         partial(reject_stored, PositionSums().to_table()),
     )
-    sums, rejects = PositionSums(), list[tuple[str, str]]()
-    for file in files:
-        sums.merge(PositionSums.from_table(pq.read_table(file)))
-        rejects += left_out(read_provenance(file))
+    sums = PositionSums()
+    rejects = add_up(files, sums)
     require_used(bool(sums.count), len(places), rejects)
     return sums, rejects
