@@ -1,13 +1,14 @@
 """The explorer's application: what is answered at which address, and nothing of any page."""
 
-import importlib
 import secrets
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from jobs.explore.downloads import download
 from jobs.explore.explorer import Explorer
 from jobs.explore.guard import Guard
 from jobs.explore.page import Route
+from jobs.explore.readiness import prepare
 from schemas.errors import HeadAtlasError, UnknownName
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -58,15 +60,25 @@ def application(explorer: Explorer, *, hosts: tuple[str, ...], token: str | None
     routes.append(Mount("/static", StaticFiles(directory=STATIC)))
     return Starlette(
         routes=routes,
+        lifespan=partial(_prepared, explorer),
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
         exception_handlers={HeadAtlasError: partial(_failed, explorer)},
     )
 
 
+@asynccontextmanager
+async def _prepared(explorer: Explorer, app: Starlette) -> AsyncIterator[None]:
+    """Get ready for later pages while the first is looked at; end no sooner, as imports must."""
+    preparing = threading.Thread(target=prepare, args=(explorer,))
+    preparing.start()
+    yield
+    preparing.join()
+
+
 def _page(explorer: Explorer, route: Route, request: Request) -> Response:
     path = {name: str(value) for name, value in request.path_params.items()}
     shown = explorer.page(route, path, dict(request.query_params))
-    return HTMLResponse(shown, background=BackgroundTask(_load_rest))
+    return HTMLResponse(shown)
 
 
 def _typed(explorer: Explorer, request: Request) -> Response:
@@ -114,17 +126,6 @@ ANSWERS: Final = {
 }
 """What is answered besides pages and files that never change."""
 
-REST: Final = (
-    "numpy",
-    "altair",
-    "pyarrow.parquet",
-    "jobs.explore.originals",
-    "schemas.macros",
-    "schemas.tables",
-    "vl_convert",
-)
-"""What charts, pictures, downloads and the console import when they are first asked for."""
-
 
 def _failed(explorer: Explorer, request: Request, error: Exception) -> Response:
     """Say what is wrong: to a person as a page, to a page that asks for a part as its text."""
@@ -141,13 +142,6 @@ def vega_bundle() -> str:
 
     text: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return text
-
-
-@lru_cache(maxsize=1)
-def _load_rest() -> None:
-    """Import what the first page did without, once it is sent: the next shall not wait for it."""
-    for name in REST:
-        importlib.import_module(name)
 
 
 def new_token() -> str:

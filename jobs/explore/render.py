@@ -44,6 +44,11 @@ class Renderer:
         }
         self._templates.globals["gradient"] = gradient()
 
+    def compile(self) -> None:
+        """Compile every template, which its first use would otherwise wait for."""
+        for name in self._templates.list_templates():
+            self._templates.get_template(name)
+
     def page(self, page: Page, state: State) -> str:
         """Return a whole page."""
         scans = [str(r["scan_id"]) for r in state.ask("scans").rows]
