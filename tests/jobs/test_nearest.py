@@ -9,7 +9,7 @@ from PIL import Image
 from jobs.commands import nearest
 from jobs.commands.nearest import NearestConfig
 from jobs.steps.neighbour_sheets import write_sheets
-from pipeline.heads.ranking import _ranking, precision_of, precision_streamed
+from pipeline.heads.ranking import Ranker, precision_of, precision_streamed
 from pipeline.heads.retrieval import Scores, best
 from schemas.errors import HeadAtlasError
 from tests.jobs.test_scan import everything
@@ -178,5 +178,6 @@ def test_streamed_rankings_with_ties_equal_the_sorted_ones() -> None:
 
 def test_equal_scores_rank_by_row_and_zeros_are_one() -> None:
     scores = np.array([0.5, -0.0, 0.0, -1.0, 0.5, -0.25], np.float32)
-    assert _ranking(scores, 3).tolist() == [0, 4, 1, 2, 5]
-    assert _ranking(scores, 0).tolist() == [4, 1, 2, 5, 3]
+    ranker = Ranker(6, np.arange(7))
+    assert ranker.order(scores, 3).tolist() == [0, 4, 1, 2, 5]
+    assert ranker.order(scores, 0).tolist() == [4, 1, 2, 5, 3]
