@@ -14,7 +14,7 @@ def world_digest() -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """The run on two cores. With the same plan, device and threads the weights are the same.
+    """The run on two cores. With the same plan, device, threads and kind of CPU it gives the same.
 
     `image_size` is the pictures' height and width in pixels. `pictures` and `birds` are the numbers
     of different ones drawn from splits `train` and `birds_train`; a batch holds `batch` pictures,
