@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import psutil
 
+from benchmarks.peak import peak_bytes
 from benchmarks.rows import Row
 from jobs.steps.ablated import open_scene
 from jobs.steps.logits import store_logits
@@ -183,17 +184,9 @@ def stream(warehouse: Warehouse, size: str) -> list[Row]:
     chosen = scene.heads[-4:]
     ablate_sets(scene, [chosen, *random_sets(scene.heads, chosen, CONTROL, 0)])
     wall, cpu = time.perf_counter() - started, time.process_time() - used
-    peak = _peak_bytes() / 1e9
+    peak = peak_bytes() / 1e9
     note = f"{size} x {MANY} classes; 4 heads, {CONTROL} random sets; CPU {cpu:.0f} s"
     return [
         Row("ablate, 1,000 classes, streaming", wall, "s", 60, note),
         Row("its peak memory, whole process", peak, "GB", 2, f"{before / 1e9:.2f} GB before it"),
     ]
-
-
-def _peak_bytes() -> int:
-    """Return the process's high-water mark of resident memory."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return psutil.Process().memory_info().rss

@@ -4,7 +4,6 @@ At 100,000 a whole layer is evaluated and scaled to 144 heads; at 1,000,000 two 
 files, with embeddings 512 wide. Peak memory is of the process that evaluates, from the system.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peak import peak_bytes
 from benchmarks.rows import Row
 from jobs.commands import evaluate
 from tests.synthetic import Shape, add_shard, commit, draw, record
@@ -61,7 +61,7 @@ def main(root: Path) -> None:
 
     evaluate.precision_of = timed  # type: ignore[assignment]
     evaluate.run(evaluate.EvaluateConfig(warehouse=root))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     print(first[0], time.perf_counter() - started, peak)
 
 

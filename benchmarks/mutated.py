@@ -11,12 +11,12 @@ from tests.mutated import KINDS, write_mutants
 
 BAR_GB = 2.5
 _SCAN = """
-import json, resource, sys
+import json, sys
+from benchmarks.peak import peak_bytes
 from jobs.commands import scan
 options = json.loads(sys.argv[1])
 done = scan.run(scan.ScanConfig.checked(options))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([done.images, done.rejects, done.seconds, peak * 1024]))
+print(json.dumps([done.images, done.rejects, done.seconds, peak_bytes()]))
 """
 
 

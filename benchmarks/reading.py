@@ -5,7 +5,6 @@ model's, and a quarter of the bytes. Each question is a process of its own, whos
 system says. `python -m benchmarks.reading FOLDER QUESTION` asks one of a warehouse that is there.
 """
 
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import numpy as np
 import headatlas
 from benchmarks.ablation import build, classify, grow
 from benchmarks.nearest import ask
+from benchmarks.peak import peak_bytes
 from benchmarks.rows import Row
 from jobs.steps.opened import open_scan
 from jobs.steps.subset_moments import subset_moments
@@ -146,7 +146,7 @@ QUESTIONS = {
 def main(root: Path, question: str) -> None:
     """Ask one question; print its seconds, and the peak of memory."""
     seconds = QUESTIONS[question].ask(Warehouse(root))
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    print(seconds, peak_bytes())
 
 
 if __name__ == "__main__":
