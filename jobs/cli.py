@@ -57,7 +57,8 @@ def program(given: Sequence[str]) -> typer.Typer:
     else:
         asked = tuple(c for c in known if list(given[: len(c.name.split())]) == c.name.split())
     for command in asked:
-        add_command(app, command)
+        with console.said_soon(f"loading headatlas {command.name}"):
+            add_command(app, command)
     for command in () if asked else known:
         add_stub(app, command)
     return app

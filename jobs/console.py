@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Seconds between two lines of progress.
 EVERY = 5.0
+# Seconds after which a program that has said nothing seems to hang.
+SOON = 0.5
 # Columns of a terminal below which a progress bar leaves out all but bar, count, rate and time.
 NARROW = 90
 # Stands in every JSON line of one process.
@@ -112,6 +114,18 @@ def progress(what: str, total: int, unit: str = "pictures") -> Iterator[Advance]
             )  # fmt: skip
 
     yield line
+
+
+@contextmanager
+def said_soon(what: str) -> Iterator[None]:
+    """Say what goes on, if it takes so long that silence would be odd."""
+    timer = threading.Timer(SOON, note, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

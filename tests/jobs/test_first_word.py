@@ -138,3 +138,28 @@ def test_no_command_loads_what_is_slow_before_it_reads_its_options() -> None:
     loaded = {name: slow for name, *slow in json.loads(done.stdout)}
     assert len(loaded) == len(commands())
     assert {name: slow for name, slow in loaded.items() if slow} == {}
+
+
+SLOW_DISK = """
+import sys, threading
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "jobs.commands.refresh":
+            threading.Event().wait(float(sys.argv[1]))
+
+sys.meta_path.insert(0, Slow())
+from jobs.cli import main
+main(["refresh", "-h"])
+"""
+
+
+def test_a_command_that_takes_long_to_load_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_DISK, "3"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=120, check=True,
+    )  # fmt: skip
+    assert "YAML file" in done.stdout
+    (said,) = map(json.loads, done.stderr.splitlines())
+    assert said["text"] == "loading headatlas refresh"
