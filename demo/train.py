@@ -36,7 +36,13 @@ from demo.checkpoint import Run, export, resume, store
 from demo.feed import Batch, Feed, Pictures, counted, draw
 from demo.loss import contrastive, positives
 from demo.model import CONFIG, WEIGHTS, build, image_features, normalise, text_features
-from demo.optim import clamp_logit_scale, optimizers, schedule, set_learning_rate
+from demo.optim import (
+    clamp_logit_scale,
+    multiplies_bfloat16,
+    optimizers,
+    schedule,
+    set_learning_rate,
+)
 from demo.plan import ON_GPU, Plan
 from demo.words import Words, collect
 from demo.zeroshot import accuracies, classifier
@@ -82,12 +88,8 @@ def new_run(plan: Plan, words: Words, config: Path, device: torch.device) -> Run
 
 
 def mixed(device: torch.device) -> torch.autocast:
-    """Bfloat16 where autocast finds that safe and the device multiplies it; float32 elsewhere.
-
-    A CPU without AVX-512 takes five times as long in bfloat16.
-    """
-    slow = device.type == "cpu" and torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=not slow)
+    """Bfloat16 where autocast finds that safe and the device multiplies it; float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=multiplies_bfloat16(device))
 
 
 def loss_of(run: Run, batch: Batch, device: torch.device) -> Tensor:

@@ -16,13 +16,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.optim import Muon
 
 from demo import world
 from demo.checkpoint import resume, store
 from demo.findings import HeadFactors, ablated, encode, explained, score, without_mlps
 from demo.loss import contrastive, positives
 from demo.model import CONFIG, WEIGHTS, build, image_features, normalise, text_features
-from demo.optim import schedule
+from demo.optim import Muon32, orthogonalised, schedule
 from demo.plan import Plan
 from demo.repair import repair
 from demo.train import Places, main, new_run, train, vocabulary, weights_of
@@ -159,6 +160,33 @@ def test_expanding_keeps_trained_rows_and_fills_the_rest_with_their_mean():
     full = words.expand(weight, 49408)
     assert torch.equal(full[torch.from_numpy(words.ids)], weight)
     torch.testing.assert_close(full[7], weight.mean(0))
+
+
+def test_muon_in_float32_takes_the_steps_of_torch_s():
+    torch.manual_seed(0)
+    starts = [torch.randn(shape) for shape in ((24, 64), (64, 24), (32, 32))]
+    moved = []
+    for kind in (Muon, Muon32):
+        matrices = [torch.nn.Parameter(start.clone()) for start in starts]
+        optimizer = kind(matrices, lr=0.01, weight_decay=0.05, adjust_lr_fn="match_rms_adamw")
+        for step in range(4):
+            for i, matrix in enumerate(matrices):
+                drawn = torch.Generator().manual_seed(10 * step + i)
+                matrix.grad = torch.randn(matrix.shape, generator=drawn)
+            optimizer.step()
+        moved.append([m.detach() - start for m, start in zip(matrices, starts, strict=True)])
+        assert all("momentum_buffer" in state for state in optimizer.state.values())
+    for theirs, ours in zip(*moved, strict=True):
+        # theirs is in bfloat16: eight bits
+        assert (theirs - ours).norm() <= 0.02 * theirs.norm()
+
+
+def test_what_is_orthogonalised_keeps_its_singular_vectors():
+    matrix = torch.randn(20, 50, generator=torch.Generator().manual_seed(0)).double()
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    inner = u.T @ orthogonalised(matrix, (3.4445, -4.7750, 2.0315), 5) @ v.T
+    assert (inner - inner.diagonal().diag()).abs().max() <= 1e-12
+    assert 0.6 <= inner.diagonal().min() and inner.diagonal().max() <= 1.3
 
 
 def test_the_learning_rate_warms_up_and_ends_near_nothing():
