@@ -49,7 +49,7 @@ picture: setup ## Make the pictures of the README (after make demo)
 screenshots: setup ## Take the explorer's pictures of the README (after make demo; needs Chromium)
 	$(BIN)/python -m docs.screenshots headatlas-demo docs/images
 
-demo-model: setup ## Train the small CLIP that ships (two hours on two cores); SEED=1: another, into data/
+demo-model: setup ## Train the small CLIP that ships (an hour or two on two cores); SEED=1: another, into data/
 	$(BIN)/python -m demo.train --seed $(SEED)
 
 demo-card: setup ## Measure the small CLIP and write its model card
