@@ -33,12 +33,14 @@ class Answer:
         sql: the statement, exactly as it was run: a person can copy it into any DuckDB client.
         columns: names, in order.
         rows: one mapping a row.
+        numbers: columns whose type is a number's.
         complaint: why there is no answer; None when there is one.
     """
 
     sql: str
     columns: tuple[str, ...] = ()
     rows: tuple[Mapping[str, Any], ...] = ()
+    numbers: frozenset[str] = frozenset()
     complaint: str | None = None
 
     @property
@@ -97,7 +99,8 @@ class Cursor:
             UsageError: it is wrong, does more than read, or takes too long.
         """
         found = self.table(statement, rows)
-        return Answer(statement, tuple(found.column_names), tuple(found.to_pylist()))
+        numbers = frozenset(column.name for column in found.schema if _is_number(column.type))
+        return Answer(statement, tuple(found.column_names), tuple(found.to_pylist()), numbers)
 
     def table(self, statement: str, rows: int | None = None) -> "pa.Table":
         """Return an answer as Arrow, at most `rows` of it.
@@ -115,12 +118,13 @@ class Cursor:
         if kept is not None:
             return kept
         try:
-            columns, rows = query.rows(self._con, text, seconds=SECONDS)
+            found = query.rows(self._con, text, seconds=SECONDS)
         except (UsageError, StoreError) as error:
             return Answer(text, complaint=str(error))
-        found = Answer(text, columns, tuple(dict(zip(columns, row, strict=True)) for row in rows))
-        self._kept.add(found)
-        return found
+        rows = tuple(dict(zip(found.columns, row, strict=True)) for row in found.rows)
+        answer = Answer(text, found.columns, rows, found.numbers)
+        self._kept.add(answer)
+        return answer
 
 
 @lru_cache(maxsize=256)
@@ -170,6 +174,14 @@ class Database:
             self._con = query.connect_restricted(self.warehouse)
             self._path, self._version, self._kept = path, _number(path), Kept()
         return self._con
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    )
 
 
 def _number(path: Path) -> int:

@@ -43,19 +43,8 @@ class Panel:
 
     @property
     def numeric(self) -> frozenset[str]:
-        """Columns of the answer that hold numbers alone: right-aligned, headings too."""
-        if self.answer is None:
-            return frozenset()
-        return frozenset(
-            column
-            for column in self.answer.columns
-            if any(row[column] is not None for row in self.answer.rows)
-            and all(
-                isinstance(row[column], (int, float)) and not isinstance(row[column], bool)
-                for row in self.answer.rows
-                if row[column] is not None
-            )
-        )
+        """Columns of the answer that hold numbers: right-aligned, headings too."""
+        return self.answer.numbers if self.answer is not None else frozenset()
 
     def __post_init__(self) -> None:
         """Name no command that does not exist."""

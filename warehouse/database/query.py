@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 
@@ -187,10 +187,22 @@ def answering(
             raise UsageError(one_line(error)) from None
 
 
-def rows(
-    con: duckdb.DuckDBPyConnection, sql: str, *, seconds: float
-) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Return the columns and rows of the answer to one statement of our own, as Python's values.
+class Rows(NamedTuple):
+    """An answer as Python's values.
+
+    Attributes:
+        columns: names, in order.
+        numbers: those of them whose type is a number's.
+        rows: of values, in the order of the columns.
+    """
+
+    columns: tuple[str, ...]
+    numbers: frozenset[str]
+    rows: list[tuple[Any, ...]]
+
+
+def rows(con: duckdb.DuckDBPyConnection, sql: str, *, seconds: float) -> Rows:
+    """Return the answer to one statement of our own, as Python's values.
 
     Without Arrow: its import takes longer than most answers. A statement that anybody else wrote
     is for `ask`.
@@ -200,7 +212,9 @@ def rows(
     """
     with _interrupted_after(con, seconds), _errors_said(seconds):
         found = con.execute(sql)
-        return tuple(str(column[0]) for column in found.description), found.fetchall()
+        types = [(str(column[0]), column[1]) for column in found.description]
+        numbers = frozenset(name for name, kind in types if kind == duckdb.NUMBER)
+        return Rows(tuple(name for name, _ in types), numbers, found.fetchall())
 
 
 @contextmanager

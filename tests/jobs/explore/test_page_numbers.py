@@ -172,7 +172,9 @@ def test_the_control_is_judged_as_the_set_is(client: TestClient, explored: Wareh
     panel = panels(client, "/what-if/kinds?heads=L5H4,L4H0&by=background")["control"]
     assert panel.sql is not None
     rows = answers(explored, panel.sql)
-    assert panel.table == [[say(value) for value in row.values()] for row in rows]
+    assert panel.table == [
+        [row["heads"], f"{row['mean']:.1%}", f"{row['worst']:.1%}"] for row in rows
+    ]
     assert 2 <= len({row["heads"] for row in rows}) == len(rows)
     for row in rows:
         heads = row["heads"].split(", ")
@@ -185,6 +187,16 @@ def test_the_control_is_judged_as_the_set_is(client: TestClient, explored: Wareh
             )
         }
         assert (row["mean"], row["worst"]) == pytest.approx((kinds["mean"], kinds["worst"]))
+
+
+def test_a_column_of_numbers_without_any_is_headed_as_one(
+    client: TestClient, explored: Warehouse
+) -> None:
+    found = client.get("/sql", params={"q": "SELECT NULL::DOUBLE AS none, 'x' AS word, 1 AS one"})
+    for page in (found.text, client.get("/runs").text):
+        assert page.count('<th scope="col" class="number">') >= 2
+    assert '<th scope="col" class="number">none</th>' in found.text
+    assert '<th scope="col">word</th>' in found.text
 
 
 def test_a_role_has_one_colour_in_the_atlas_and_among_properties(

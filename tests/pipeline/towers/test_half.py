@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from demo import world
+from demo.model import CONFIG, WEIGHTS, normalise
 from pipeline.heads.decompose import MIXED, Decomposer
 from pipeline.heads.frames import head_frames
 from pipeline.towers.half import hold_products
@@ -17,10 +19,10 @@ from tests.timm_towers import FAMILIES, pictures, small_visual
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_parts_sum_and_stay_near_single_precision(precision: str) -> None:
-    exact = load_model("ViT-S-32-alt", "none", "fp32")
-    half = load_model("ViT-S-32-alt", "none", precision)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, 3, 224, 224, generator=generator)
+    exact = load_model(str(CONFIG), str(WEIGHTS), "fp32")
+    half = load_model(str(CONFIG), str(WEIGHTS), precision)
+    drawn = world.batch("val", 0, 8, side=64)
+    images = normalise(torch.from_numpy(drawn.images))
     layers = tuple(range(exact.record.n_layers))
     frames = head_frames(exact.tower, layers)
     expected = Decomposer(exact.tower, frames)(images)
