@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.synthetic import add_shard, commit, draw, write_scan
-from tests.warehouse.database.test_publish import SMALL, grow
+from tests.warehouse.database.small import SMALL, grow
 from warehouse.database import build, metadata
 from warehouse.database.publish import publish
 from warehouse.database.query import connect

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.errors import CorruptStore
 from tests.synthetic import write_scan
-from tests.warehouse.database.test_publish import SMALL, grow
+from tests.warehouse.database.small import SMALL, grow
 from warehouse.database import intact, metadata
 from warehouse.database.publish import publish
 from warehouse.database.query import connect
