@@ -41,11 +41,6 @@ class Panel:
     bare: bool = False
     tall: bool = False
 
-    @property
-    def numeric(self) -> frozenset[str]:
-        """Columns of the answer that hold numbers: right-aligned, headings too."""
-        return self.answer.numbers if self.answer is not None else frozenset()
-
     def __post_init__(self) -> None:
         """Name no command that does not exist."""
         if self.command is not None and not names_command(self.command):

@@ -3,18 +3,17 @@
 import importlib
 from typing import Final
 
+from jobs.explore.charts import dumbbells
 from jobs.explore.explorer import Explorer
 
 REST: Final = (
-    "altair",
-    "numpy",
     "pyarrow.parquet",
     "jobs.explore.originals",
     "schemas.macros",
     "schemas.tables",
     "vl_convert",
 )
-"""What charts, pictures, downloads and the console import when they are first asked for."""
+"""What pictures, downloads and the console import when they are first asked for."""
 
 
 def prepare(explorer: Explorer) -> None:
@@ -22,8 +21,7 @@ def prepare(explorer: Explorer) -> None:
 
     Altair's first chart takes a quarter of a second more than its second.
     """
-    charts = importlib.import_module("jobs.explore.charts")
-    charts.dumbbells([{"members": "", "before": 0.0, "after": 0.0, "n": 0}])
+    dumbbells([{"members": "", "before": 0.0, "after": 0.0, "n": 0}])
     explorer.renderer.compile()
     for name in REST:
         importlib.import_module(name)

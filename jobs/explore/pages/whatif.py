@@ -103,8 +103,9 @@ def _control(state: State, classifier: str, off: list[str], by: str) -> Panel:
     return Panel(
         "control",
         CONTROL,
-        "control",
+        "table",
         state.ask("whatif_control", classifier=classifier, heads=off, by=by, controls=CONTROLS),
+        {"shares": ("mean", "worst")},
         empty="no other heads in these layers",
         lead="Random sets from the same layers; a set that means something does better than these.",
     )
