@@ -10,16 +10,16 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from jobs.explore.address import Address, parameters
 from jobs.explore.app import STATIC, vega_bundle
 from jobs.explore.explorer import KEPT, Explorer
 from jobs.explore.page import Later, Page, Route
 from schemas.names import safe_name
+from schemas.written import ASSETS, DRAWN, LEFT_OUT
 from warehouse.files.atomic import write_bytes, write_text
 
-LEFT_OUT: Final = "left-out.html"
 Target = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
@@ -75,7 +75,7 @@ class FileAddress(Address):
 
     def static(self, name: str) -> str:
         """Return the file that is the same for every page."""
-        return f"static/{name}"
+        return f"{ASSETS}/{name}"
 
     def picture(self, scan: str, image_id: int, size: str = "thumb") -> str:
         """Return a picture's file, to be drawn later."""
@@ -84,7 +84,7 @@ class FileAddress(Address):
 
 
 def _picture_file(scan: str, image_id: int, size: str) -> str:
-    return f"pictures/{size}/{safe_name(scan)}-{image_id}.jpg"
+    return f"{DRAWN}/{size}/{safe_name(scan)}-{image_id}.jpg"
 
 
 def export(explorer: Explorer, folder: Path, *, most_pictures: int) -> int:
@@ -113,8 +113,8 @@ def export(explorer: Explorer, folder: Path, *, most_pictures: int) -> int:
     for scan, image_id, size in sorted(site.drawn):
         drawn = explorer.pictures.read(scan, image_id, large=size == "large")
         write_bytes(folder / _picture_file(scan, image_id, size), drawn.data)
-    shutil.copytree(STATIC, folder / "static", dirs_exist_ok=True)
-    write_text(folder / "static" / "vega.js", vega_bundle())
+    shutil.copytree(STATIC, folder / ASSETS, dirs_exist_ok=True)
+    write_text(folder / ASSETS / "vega.js", vega_bundle())
     return count
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs import console
 from pipeline.towers.configs import check_config
-from schemas.errors import UnknownName, UsageError
+from schemas.errors import UnknownName, UsageError, near_path
 from schemas.names import NO_WEIGHTS, parse_layers
 
 # Names that open_clip looks up elsewhere.
@@ -21,19 +21,25 @@ def check_model(model: str, layers: str | None = None, pretrained: str | None = 
 
     Raises:
         UnknownName: open_clip has no such model, or no such weights of it.
-        UsageError: no such layers, or a config of one's own with sizes that are none.
+        UsageError: no such layers, or a config of one's own that is not there or has sizes that
+            are none.
     """
     path = _config_file(model)
-    if model.endswith(".json") and path is not None and path.is_file():
+    if model.endswith(".json") and path is not None:
         check_config(path)
     depth = None if path is None else _layers(path)
     if depth is not None and layers not in (None, "pool"):
         parse_layers(str(layers), depth)
-    if path is None or model.endswith(".json") or pretrained in (None, NO_WEIGHTS):
+    if path is None or pretrained in (None, NO_WEIGHTS):
         return
     tags = known_tags()
-    if tags is not None and not Path(str(pretrained)).exists():
+    if tags is not None and not Path(str(pretrained)).is_file():
         own = tags.get(path.stem.removesuffix("-quickgelu"), frozenset())
+        if not own:
+            raise UsageError(
+                f"no file {pretrained}; expected a checkpoint of {model}, or {NO_WEIGHTS} for "
+                f"random weights{near_path(Path(str(pretrained)))}"
+            )
         if pretrained not in own:
             raise UnknownName.among(f"file or weights of {model}", pretrained, {*own, NO_WEIGHTS})
 

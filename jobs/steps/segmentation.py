@@ -36,6 +36,7 @@ from schemas.kinds import Part
 from schemas.manifest import ScanRecord, digest
 from schemas.names import safe_name
 from schemas.results.segmentation_scores import KIND, segmentation_scores_schema
+from schemas.written import EXAMPLES, PARTS, SCORES_CSV, SCORES_FILE, SEGMENT
 from warehouse.files.atomic import write_bytes, write_table, write_text
 from warehouse.files.layout import Warehouse
 from warehouse.results import segmentation
@@ -145,7 +146,7 @@ def _model(config: SegmentConfig) -> _Model:
 
 
 def _parts(config: SegmentConfig) -> Path:
-    return config.output.absolute() / "parts"
+    return config.output.absolute() / PARTS
 
 
 def _run_name(config: SegmentConfig, model: _Model, methods: list[str]) -> str:
@@ -191,7 +192,7 @@ def _hold(config: SegmentConfig, claim: Claim) -> None:
     Raises:
         StaleScan: there are parts of another claim, or cut in another way.
     """
-    path = config.output / "segment.json"
+    path = config.output / SEGMENT
     cut = {"shard_size": config.shard_size, "columns": SCORES.names}
     mine = {"format": claim.kind.format, STANDS_ON: dict(claim.parts), **cut}
     if config.restart:
@@ -304,10 +305,10 @@ def _store(
     provenance: Callable[..., dict[str, Any]],
 ) -> None:
     table = scores_table(config, model, result)
-    write_table(config.output / "scores.parquet", table)
+    write_table(config.output / SCORES_FILE, table)
     drawn = io.BytesIO()
     pa.csv.write_csv(table, drawn)
-    write_bytes(config.output / "scores.csv", drawn.getvalue())
+    write_bytes(config.output / SCORES_CSV, drawn.getvalue())
     if config.warehouse is not None:
         said = {
             "model": model.path,
@@ -348,4 +349,4 @@ def _page(config: SegmentConfig, spec: SegmentSpec, count: int) -> None:
     names = [_name(spec, batch.numbers[i], asked[i][0]) for i in shown]
     every = worker.pictures_of(batch)
     pictures = [every[i] for i in shown]
-    save_figure(draw_page(pictures, names, masks, rows), config.output / "examples.png")
+    save_figure(draw_page(pictures, names, masks, rows), config.output / EXAMPLES)

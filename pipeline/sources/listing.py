@@ -1,7 +1,7 @@
 """Listing a source: find out its format, list its pictures, in one order for every run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from pipeline.sources.base import Format
@@ -74,6 +74,8 @@ def list_members(
     if claim is None or not members:
         raise SourceError(_nothing(source, tree, claim))
     passed = request.passed_over + _others(tree, claim[1])
+    if tree.written:
+        request.notes.append(f"passed over what HeadAtlas wrote: {_names(tree.written)}")
     return Listing(claim[0].name, tuple(members), passed, tuple(request.notes))
 
 
@@ -126,6 +128,10 @@ def _counts(counts: Counter[str]) -> str:
     return listed + (f", ... ({len(counts)} kinds)" if len(counts) > 12 else "")
 
 
+def _names(written: Set[str]) -> str:
+    return ", ".join(sorted(written)[:6]) + (", ..." if len(written) > 6 else "")
+
+
 def _nothing(source: str, tree: Tree, claim: Claim | None) -> str:
     if claim is not None:
         one, files = claim
@@ -135,7 +141,8 @@ def _nothing(source: str, tree: Tree, claim: Claim | None) -> str:
     if any(suffix.startswith(".tar.") or suffix == ".tgz" for suffix in tree.by_suffix):
         return f"{source} has compressed tars, which cannot be read at random; decompress them"
     if not len(tree):
-        return f"no picture in {source}: it is empty"
+        wrote = f"it holds {_names(tree.written)} alone, which HeadAtlas wrote"
+        return f"no picture in {source}: {wrote if tree.written else 'it is empty'}"
     total = len(tree)
     met = _counts(Counter({s or "without suffix": len(f) for s, f in tree.by_suffix.items()}))
     expected = ", ".join(dict.fromkeys(one.expected for one in formats()))

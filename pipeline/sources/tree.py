@@ -22,6 +22,7 @@ from pipeline.sources.paths import (
     version_of,
 )
 from pipeline.sources.remote import filesystem
+from pipeline.sources.written import holder_of, written_among, written_in
 from schemas.errors import SourceError, near_path
 
 WEB = ("http://", "https://")
@@ -38,11 +39,13 @@ class Tree:
         by_suffix: in order of name.
         named: whether a person named the files, by a path or a pattern, and not their folder.
         hidden: files and folders whose names start with a dot.
+        written: files and folders that the program wrote, as a warehouse's; not looked at.
     """
 
     by_suffix: dict[str, list[Found]] = field(default_factory=dict)
     named: bool = False
     hidden: int = 0
+    written: set[str] = field(default_factory=set)
 
     def __len__(self) -> int:
         """Return how many files there are."""
@@ -109,10 +112,13 @@ def tree_of(source: str) -> Tree:
     """
     tree = Tree()
     if is_pattern(source):
-        found, tree.named = _matches(source), True
+        found, tree.named = _not_written(_matches(source), tree), True
     elif is_folder(source):
         local = as_local(source)
-        found = _walk_remote(source, tree) if local is None else _walk(local, tree)
+        if local is None:
+            found = _not_written(_walk_remote(source, tree), tree)
+        else:
+            found = _walk(local, tree)
     elif exists(source):
         found, tree.named = iter([one_file(source)]), True
     else:
@@ -165,8 +171,12 @@ def _walk_below(
         ) from None
     found = [entry for entry in every if not entry.name.startswith(".")]
     tree.hidden += len(every) - len(found)
+    written = written_in(folder, (entry.name for entry in found))
     for entry in found:
         name = prefix + entry.name
+        if entry.name in written:
+            tree.written.add(printable(name))
+            continue
         try:
             status = entry.stat()
         except OSError:
@@ -192,6 +202,18 @@ def _walk_remote(source: str, tree: Tree) -> Iterator[Found]:
             tree.hidden += 1
         else:
             yield Found(name, fs.unstrip_protocol(path), remote_version(info))
+
+
+def _not_written(files: Iterator[Found], tree: Tree) -> Iterator[Found]:
+    """Yield the files but those that the program wrote."""
+    every = list(files)
+    written = written_among(file.name for file in every)
+    for file in every:
+        holder = holder_of(file.name, written)
+        if holder is None:
+            yield file
+        else:
+            tree.written.add(holder)
 
 
 def _matches(pattern: str) -> Iterator[Found]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, near_path
 
 _SIZES = (
     *("width", "layers", "heads", "head_width", "patch_size", "image_size"),
@@ -13,11 +13,13 @@ _SIZES = (
 
 
 def check_config(path: Path) -> None:
-    """Refuse a model config whose sizes are no sizes.
+    """Refuse a model config that is not there, or whose sizes are no sizes.
 
     Raises:
         UsageError: with one line that names the first that is wrong.
     """
+    if not path.is_file():
+        raise UsageError(f"no model config {path}; expected a file{near_path(path)}")
     try:
         config = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:

@@ -250,8 +250,6 @@ def _register(model: str) -> str:
     """Return the open_clip name of `model`, registering a config file under its stem."""
     if model.endswith(".json"):
         path = Path(model)
-        if not path.is_file():
-            raise UsageError(f"no model config {model}")
         check_config(path)
         open_clip.add_model_config(path)
         return path.stem

@@ -13,6 +13,7 @@ from schemas.macros import MACROS
 from schemas.relations import Column, Table
 from schemas.runs import RunRecord
 from schemas.tables import LAYER_VIEW, ROLE_VIEW, TABLES
+from schemas.written import POOL
 from warehouse.database.by_hand import set_by_hand
 from warehouse.database.carried import ROWS, Carried, noted_rows, version_before
 from warehouse.database.covariances import load_covariances
@@ -227,7 +228,7 @@ def _load_results(con: duckdb.DuckDBPyConnection, results: Sequence[Result]) -> 
 
 def _load_pools(con: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     for name in pools(warehouse):
-        path = warehouse.pools / name / "pool.parquet"
+        path = warehouse.pools / name / POOL
         check_seal(path)
         values = {
             "pool": name,

@@ -7,6 +7,7 @@ from pathlib import Path
 from schemas.errors import StaleScan, StoreError, UnknownName
 from schemas.manifest import ScanRecord
 from schemas.names import SEGMENTATION, check_name
+from schemas.written import DATABASE, POOLS, RUNS, SCAN_RECORD, SCANS, VERSIONS
 from warehouse.files.atomic import PROBE, write_text
 from warehouse.files.documents import read_document
 
@@ -25,7 +26,7 @@ class ScanDir:
     @property
     def record(self) -> Path:
         """scan.json, as `ScanRecord`."""
-        return self.path / "scan.json"
+        return self.path / SCAN_RECORD
 
     @property
     def frames(self) -> Path:
@@ -149,28 +150,28 @@ class Warehouse:
     @property
     def exists(self) -> bool:
         """Whether anything of a warehouse is there."""
-        kept = (self.root / "scans", self.pools, self.runs, self.segmentation)
+        kept = (self.root / SCANS, self.pools, self.runs, self.segmentation)
         return any(part.exists() for part in (*kept, self.versions, self.database))
 
     @property
     def database(self) -> Path:
         """The published database: a link to the newest version."""
-        return self.root / "atlas.duckdb"
+        return self.root / DATABASE
 
     @property
     def versions(self) -> Path:
         """Folder of the published versions."""
-        return self.root / "atlas"
+        return self.root / VERSIONS
 
     @property
     def pools(self) -> Path:
         """Folder of the description pools."""
-        return self.root / "pools"
+        return self.root / POOLS
 
     @property
     def runs(self) -> Path:
         """Folder of the records of runs, one file each."""
-        return self.root / "runs"
+        return self.root / RUNS
 
     @property
     def segmentation(self) -> Path:
@@ -179,7 +180,7 @@ class Warehouse:
 
     def scans(self) -> list[str]:
         """Return the names of the scans that have a record, sorted."""
-        return sorted(p.parent.name for p in (self.root / "scans").glob("*/scan.json"))
+        return sorted(p.parent.name for p in (self.root / SCANS).glob(f"*/{SCAN_RECORD}"))
 
     def scan(self, name: str) -> ScanDir:
         """Return an existing scan.
@@ -190,7 +191,7 @@ class Warehouse:
         found = self.scans()
         if name not in found:
             raise UnknownName.among("scan", name, found)
-        return ScanDir(self.root / "scans" / name)
+        return ScanDir(self.root / SCANS / name)
 
     def create_scan(self, name: str) -> ScanDir:
         """Return the folder of a scan, made if it is not there.
@@ -198,7 +199,7 @@ class Warehouse:
         Raises:
             UsageError: the name cannot serve as a folder's.
         """
-        scan = ScanDir(self.root / "scans" / check_name(name, "scan"))
+        scan = ScanDir(self.root / SCANS / check_name(name, "scan"))
         scan.shards.mkdir(parents=True, exist_ok=True)
         scan.snapshots.mkdir(exist_ok=True)
         return scan

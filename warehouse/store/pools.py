@@ -13,6 +13,7 @@ from schemas.errors import UnknownName
 from schemas.files import pool_schema, vector_of
 from schemas.manifest import digest
 from schemas.names import check_name
+from schemas.written import POOL
 from warehouse.files.layout import Warehouse
 from warehouse.results.files import read_provenance, read_result, sha256_table, write_result
 
@@ -52,7 +53,7 @@ def write_pool(
     arrays = [pa.array(c, f.type) for c, f in zip(columns, pool_schema(), strict=True)]
     table = pa.Table.from_arrays(arrays, schema=pool_schema())
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "pool.parquet"
+    path = folder / POOL
     for stale in folder.glob(EMBEDDINGS):
         stale.unlink()
     write_result(path, table, provenance)
@@ -65,7 +66,7 @@ def read_pool(warehouse: Warehouse, name: str) -> Pool:
     Raises:
         UnknownName: there is no such pool; the message lists those that exist.
     """
-    path = warehouse.pools / name / "pool.parquet"
+    path = warehouse.pools / name / POOL
     if not path.is_file():
         raise UnknownName.among("pool", name, pools(warehouse))
     table, provenance = read_result(path)
@@ -79,7 +80,7 @@ def pool_digest(warehouse: Warehouse, name: str) -> str | None:
 
     The vectors of a pool that was made of them are part of it; those of texts follow from these.
     """
-    path = warehouse.pools / name / "pool.parquet"
+    path = warehouse.pools / name / POOL
     if not path.is_file():
         return None
     pool = read_pool(warehouse, name)
@@ -93,7 +94,7 @@ def pool_digest(warehouse: Warehouse, name: str) -> str | None:
 
 def pools(warehouse: Warehouse) -> list[str]:
     """Return the names of all pools, sorted."""
-    return sorted(p.parent.name for p in warehouse.pools.glob("*/pool.parquet"))
+    return sorted(p.parent.name for p in warehouse.pools.glob(f"*/{POOL}"))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from schemas.errors import CorruptStore, NewerFormat
 from schemas.files import IMAGES, MOMENTS, REJECTS, SUMS, pool_schema
 from schemas.manifest import ScanRecord, ShardManifest, Snapshot
+from schemas.written import POOL
 from warehouse.files.atomic import sha256_file
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.claims import claim_digest
@@ -149,7 +150,7 @@ def verify_shared(warehouse: Warehouse, *, deep: bool = True) -> list[Problem]:
     """Check what belongs to no scan: description pools, their embeddings, and runs of segment."""
     found = list(_result_problems(warehouse, warehouse.root, deep))
     for name in pools(warehouse):
-        pool = warehouse.pools / name / "pool.parquet"
+        pool = warehouse.pools / name / POOL
         for path in (pool, *sorted(pool.parent.glob(EMBEDDINGS))):
             try:
                 if deep:

@@ -217,6 +217,18 @@ def test_a_config_is_refused_without_the_model_by_its_text_tower_and_by_its_dept
         check_model(str(path))
 
 
+def test_a_path_that_is_not_there_is_known_without_the_model(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    near = str(tiny_config.with_name("tinny.json"))
+    with pytest.raises(UsageError, match=f"no model config {near}.*{tiny_config.name}"):
+        check_model(near)
+    gone = str(tmp_path / "gone.safetensors")
+    with pytest.raises(UsageError, match=f"no file {gone}; expected a checkpoint of"):
+        check_model(str(tiny_config), pretrained=gone)
+    check_model(str(tiny_config), pretrained=str(tiny_config))
+
+
 RESNET = {"layers": [1, 1, 1, 1], "width": 4, "head_width": 16, "image_size": 64}
 TIMM = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "image_size": 224}
 
