@@ -38,24 +38,25 @@ class EffectsConfig(PassConfig):
     )
     method: Literal["exact", "atp"] = Field(
         default="exact",
-        description="exact: run the model with each head replaced; atp: the first order of that, "
-        "by one backward pass for each target.",
+        description="exact: run the model with each head replaced; atp: the same from gradients "
+        "at both ends of the way to the means, a backward pass for each target from each layer on.",
     )
     check: int = Field(
-        default=200,
+        default=64,
         ge=0,
         description="Pictures among these on which the other method is measured too, for atp_r, "
         "and class_only.",
     )
     layers: str = Field(default="all", description="all, last:N, A-B or A; 0-based.")
     heads: Names = Field(default=(), description="These heads alone, as L22H12,L23H6.")
-    gradient_dropout: bool = Field(
-        default=False, description="Atp as the mean over layers that pass no gradient (GradDrop)."
-    )
-    integrated_gradients: bool = Field(
+    first_order: bool = Field(
         default=False,
-        description="Atp from gradients at both ends of the way to the means: nearer to the total, "
-        "for as many passes again from each layer on.",
+        description="Atp from the gradients at the picture alone: by one backward pass for each "
+        "target, further from the total.",
+    )
+    gradient_dropout: bool = Field(
+        default=False,
+        description="Atp of first order as the mean over layers that pass no gradient (GradDrop).",
     )
     seed: int = Field(default=0, ge=0, description="Of the sample.")
     name: str | None = Field(
@@ -112,7 +113,7 @@ def run(config: EffectsConfig, *, dry_run: bool = False) -> EffectsResult:
 
 
 def say(config: EffectsConfig, done: EffectsResult) -> None:
-    """Say what was measured, and how well the first order stands for the whole."""
+    """Say what was measured, and how well gradients stand for the whole."""
     what = (
         f"{how_many(done.heads, 'head')}, {how_many(len(done.targets), 'target')}, "
         f"{how_many(done.images, 'picture')}, "

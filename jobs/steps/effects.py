@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float, Int64
 
+from jobs import console
 from jobs.commands.effects import EffectsConfig, EffectsResult
 from jobs.steps.chosen import chosen_heads
 from jobs.steps.chunks import do_missing, left_out
@@ -25,7 +26,7 @@ from jobs.steps.part_means import part_means, stored_spec
 from jobs.steps.stored_chunks import stored_chunks
 from jobs.steps.stratified import stratified
 from jobs.steps.templates import read_lines
-from jobs.workers.effects import PART, EffectsSpec, EffectsWorker
+from jobs.workers.effects import PART, EffectsSpec, EffectsWorker, Gradients
 from jobs.workers.stored_pictures import SOURCE, reject_stored
 from pipeline.heads.effects import passes
 from pipeline.heads.integrated import integrated_passes
@@ -36,6 +37,7 @@ from schemas.names import safe_name
 from schemas.results import KINDS
 from schemas.results.head_effects import HEAD_EFFECTS
 from schemas.results.image_head_effects import IMAGE_HEAD_EFFECTS
+from schemas.text import how_many
 from warehouse.files.layout import Warehouse
 from warehouse.results.claims import Claim, Now
 from warehouse.results.classifiers import read_classifier
@@ -56,6 +58,7 @@ def measure(config: EffectsConfig, *, dry_run: bool) -> EffectsResult:
     opened = open_snapshot(Warehouse(config.warehouse.absolute()), config.scan)
     asked = _asked(config, opened)
     planned = _planned(config, opened, asked)
+    _say_cheaper(config, asked, opened.record.model.n_layers)
     if dry_run:
         return planned
     now = Now.opened(opened)
@@ -133,8 +136,6 @@ def _asked(config: EffectsConfig, opened: OpenedScan) -> Asked:
             f"targets: got {given} of --classifier and --texts; give one: a classifier of the "
             "scan, or a file with a text a line"
         )
-    if config.gradient_dropout and config.integrated_gradients:
-        raise UsageError("atp: got both of --gradient-dropout and --integrated-gradients; give one")
     if config.classifier is not None:
         found = read_classifier(opened.warehouse, opened.scan, config.classifier)
         targets = tuple(found.names)
@@ -163,22 +164,45 @@ def _asked(config: EffectsConfig, opened: OpenedScan) -> Asked:
 
 def _cost(config: EffectsConfig, asked: Asked, means: int, n_layers: int) -> float:
     """Return forward passes of the whole: 2 a picture for means, then by the formulas."""
-    exact = passes(n_layers, asked.heads)
-    first = 1.0 + len(asked.targets) * (n_layers if config.gradient_dropout else 1)
-    if config.integrated_gradients:
-        first = integrated_passes(n_layers, asked.heads, len(asked.targets))
+    exact, atp = passes(n_layers, asked.heads), _atp_passes(config, asked, n_layers)
     n, both = len(asked.chosen), len(asked.checked)
-    main, other = (exact, first) if config.method == "exact" else (first, exact)
+    main, other = (exact, atp) if config.method == "exact" else (atp, exact)
     # class_only is a second run of the replaced heads
     return 2 * means + n * (1 + main) + both * (other + exact)
 
 
+def _gradients(config: EffectsConfig) -> Gradients:
+    if config.gradient_dropout:
+        return "dropout"
+    return "first order" if config.first_order else "integrated"
+
+
+def _atp_passes(config: EffectsConfig, asked: Asked, n_layers: int) -> float:
+    """Return the passes of a picture by gradients, a backward pass counted as one."""
+    match _gradients(config):
+        case "integrated":
+            return integrated_passes(n_layers, asked.heads, len(asked.targets))
+        case "first order":
+            return 1.0 + len(asked.targets)
+        case "dropout":
+            return 1.0 + len(asked.targets) * n_layers
+
+
+def _say_cheaper(config: EffectsConfig, asked: Asked, n_layers: int) -> None:
+    """Say so where many targets make gradients dearer than running the model."""
+    exact, atp = passes(n_layers, asked.heads), _atp_passes(config, asked, n_layers)
+    if config.method == "atp" and exact < atp:
+        console.note(
+            f"--method exact takes {exact:.1f} passes a picture here, atp {atp:.1f}: a backward "
+            f"pass for each of {how_many(len(asked.targets), 'target')}"
+        )
+
+
 def _claim(config: EffectsConfig, now: Now, kind: str, asked: Asked) -> Claim:
     """Return everything that decides the tables' numbers."""
-    decide = {"sample", "method", "check", "layers", "heads", "gradient_dropout", "seed"}
-    options = config.model_dump(mode="json", include=decide | {"shard_size"})
-    if config.integrated_gradients:
-        options["integrated_gradients"] = True
+    decide = {"sample", "method", "check", "layers", "heads", "seed", "shard_size"}
+    options = config.model_dump(mode="json", include=decide)
+    options["gradients"] = _gradients(config)
     given: dict[Part, Any] = {Part.OPTIONS: options}
     if config.classifier is None:
         options["texts"] = list(asked.targets)
@@ -218,8 +242,7 @@ def _effects(
                 means=means,
                 targets=targets,
                 method=config.method,
-                gradient_dropout=config.gradient_dropout,
-                integrated_gradients=config.integrated_gradients,
+                gradients=_gradients(config),
             )
         )
 

@@ -26,6 +26,7 @@ from pipeline.heads.position_means import PositionSums
 from warehouse.results.files import write_result
 
 Method = Literal["exact", "atp"]
+Gradients = Literal["integrated", "first order", "dropout"]
 PART = pa.schema(
     [
         ("what", pa.string()),
@@ -46,14 +47,14 @@ class EffectsSpec(StoredSpec):
         means: of the heads.
         targets: directions.
         method: what is measured of each picture; of those marked, both.
+        gradients: which atp is of.
     """
 
     heads: Heads
     means: PositionSums
     targets: Float[np.ndarray, "target d_joint"]
     method: Method = "exact"
-    gradient_dropout: bool = False
-    integrated_gradients: bool = False
+    gradients: Gradients = "integrated"
 
 
 class EffectsWorker(StoredWorker):
@@ -98,10 +99,10 @@ class EffectsWorker(StoredWorker):
             class_only = total if self.reads_all else self._exact(pixels, read_only=True)
         if marked or self.spec.method == "atp":
             targets = self.targets.to(self.loaded.dtype)
-            if self.spec.integrated_gradients:
+            if self.spec.gradients == "integrated":
                 atp = integrated_effects(self.tower, pixels, means, heads, targets)
             else:
-                dropout = self.spec.gradient_dropout
+                dropout = self.spec.gradients == "dropout"
                 atp = attributed_effects(
                     self.tower, pixels, means, heads, targets, gradient_dropout=dropout
                 )

@@ -48,7 +48,7 @@ def head_effects_schema() -> pa.Schema:
                 "The same, replaced at the tokens that the read-out reads alone; over the pictures "
                 "that have both total and atp.",
             ),
-            _number("atp", "Mean of the first order of total, by one backward pass."),
+            _number("atp", "Mean of what gradients say of total."),
             _number("abs_direct", "Mean of |direct|: how much of it there is in a picture."),
             _number("abs_total", "Mean of |total|."),
             _number("abs_atp", "Mean of |atp|."),

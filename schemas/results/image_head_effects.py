@@ -26,7 +26,7 @@ def image_head_effects_schema() -> pa.Schema:
             field(
                 "atp",
                 pa.float32(),
-                "First order of total; NULL where it was not measured of the picture.",
+                "What gradients say of total; NULL where they were not taken of the picture.",
                 null=True,
             ),
         ]

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from itertools import chain
+from collections.abc import Callable
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from pipeline.heads.effects import (
     class_directions,
     total_effects,
 )
+from pipeline.heads.integrated import integrated_effects
 from pipeline.heads.position_means import Layers, PositionSums, token_parts
 from pipeline.towers.models import load_model
 from schemas.errors import UnknownName, UsageError
@@ -77,8 +79,11 @@ def rows(path: Path, name: str) -> np.ndarray:
     return np.array(read_result(path)[0][name].to_pylist(), np.float64).reshape(9, -1)
 
 
-def test_the_tables_are_what_the_model_does(warehouse: Path, tiny_config: Path) -> None:
-    done = effects.run(config(warehouse))
+@pytest.mark.parametrize("gradients", [integrated_effects, attributed_effects])
+def test_the_tables_are_what_the_model_does(
+    warehouse: Path, tiny_config: Path, gradients: Callable[..., torch.Tensor]
+) -> None:
+    done = effects.run(config(warehouse, first_order=gradients is attributed_effects))
     assert done.path is not None and not done.reused and done.rejects == ()
     assert (done.heads, done.images, done.checked, done.means) == (9, N, 7, N)
     loaded, opened = load_model(str(tiny_config), "none"), open_snapshot(Warehouse(warehouse), None)
@@ -107,9 +112,8 @@ def test_the_tables_are_what_the_model_does(warehouse: Path, tiny_config: Path) 
     atp = np.array(table["atp"].to_numpy(zero_copy_only=False)).reshape(N, 9, 3)
     checked = np.isfinite(atp[:, 0, 0])
     assert checked.sum() == 7
-    first = attributed_effects(
-        loaded.tower, pixels[checked], sums, all_heads(loaded.tower), targets
-    ).numpy()
+    heads = all_heads(loaded.tower)
+    first = gradients(loaded.tower, pixels[checked], sums, heads, targets).detach().numpy()
     np.testing.assert_allclose(atp[checked], first, atol=1e-5)
     for head in range(9):
         expected = np.corrcoef(first[:, head, 1], total[checked, head, 1])[0, 1]
@@ -194,22 +198,31 @@ def test_atp_of_all_pictures_of_some_heads_for_texts(warehouse: Path, tmp_path: 
     assert table["target"].to_pylist() == ["a red bird", "a blue car"] * 2
     assert table["name"].to_pylist() == ["L0H1", "L0H1", "L2H0", "L2H0"]
     assert set(table["n_atp"].to_pylist()) == {12} and set(table["n_total"].to_pylist()) == {4}
-    again = effects.run(config(warehouse, **asked, integrated_gradients=True, sample=12, check=4))
-    assert again.path is not None and not again.reused
-    found = read_result(again.path)[0]
-    assert found["total"].equals(table["total"]) and not found["atp"].equals(table["atp"])
+    tables = [table]
+    for first_order in (True, False):
+        again = effects.run(config(warehouse, **asked, first_order=first_order, sample=12, check=4))
+        assert again.path is not None and not again.reused
+        tables.append(read_result(again.path)[0])
+    for one, other in combinations(tables, 2):
+        assert one["total"].equals(other["total"]) and not one["atp"].equals(other["atp"])
 
 
 def test_a_dry_run_writes_nothing_and_says_the_cost(warehouse: Path) -> None:
     before = sorted(warehouse.rglob("*"))
-    done = effects.run(config(warehouse), dry_run=True)
     exact = 1 + 3 * (1 + 0.6)
-    expected = 2 * N + N * (1 + exact) + 7 * ((1 + 3) + exact)
-    assert done.passes == pytest.approx(expected) and done.path is None
+    ways = {(): (1 + 3) * (1 + 2), ("first_order",): 1 + 3, ("gradient_dropout",): 1 + 3 * 3}
+    for flags, atp in ways.items():
+        done = effects.run(config(warehouse, **dict.fromkeys(flags, True)), dry_run=True)
+        expected = 2 * N + N * (1 + exact) + 7 * (atp + exact)
+        assert done.passes == pytest.approx(expected) and done.path is None
     assert sorted(warehouse.rglob("*")) == before
     asked = ["effects", "--warehouse", str(warehouse), "--classifier", "abc", "--dry-run"]
     said = CliRunner().invoke(program(asked), asked)
     assert said.exit_code == 0 and "forward passes" in said.output
+    assert "--method exact takes" not in said.output
+    said = CliRunner().invoke(program(asked), [*asked, "--method", "atp"])
+    assert said.exit_code == 0
+    assert "--method exact takes 5.8 passes a picture here, atp 12.0" in said.output
 
 
 def test_refusals(warehouse: Path, tmp_path: Path) -> None:
@@ -217,8 +230,6 @@ def test_refusals(warehouse: Path, tmp_path: Path) -> None:
         effects.run(config(warehouse, classifier=None))
     with pytest.raises(UnknownName, match="nope"):
         effects.run(config(warehouse, classifier="nope"))
-    with pytest.raises(UsageError, match="both of --gradient-dropout and --integrated-gradients"):
-        effects.run(config(warehouse, gradient_dropout=True, integrated_gradients=True))
     with pytest.raises(UsageError, match="no head L9H9"):
         effects.run(config(warehouse, heads="L9H9"))
 
