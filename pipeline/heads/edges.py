@@ -81,6 +81,7 @@ class Edges:
         self.writes = [block.transform() for block in tower.blocks]
         self.biases = [block.biases() for block in tower.blocks]
         self.pairs: dict[tuple[int, int], Tensor] = {}
+        self.read_biases: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}
         self.downs: dict[int, Tensor] = {}
         plain = all(block.inner is None and block.post is None for block in tower.blocks)
         self.has_second = tower.readout.single or (tower.readout.early and plain)
@@ -104,13 +105,22 @@ class Edges:
     def _here(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.tower.device, self.dtype)
 
-    def bias(self, layer: int, written: Written) -> Float[Tensor, "image token d_model"]:
-        """Return what a layer's attention adds at each token whatever its heads say."""
-        fixed, scaled = self.biases[layer]
-        found = self._here(fixed).expand_as(written.update).clone()
-        if scaled is not None and written.bias is not None:
-            found += written.bias.to(self.dtype)[..., None] * self._here(scaled)
-        return found
+    def _bias(
+        self, below: int, layer: int
+    ) -> tuple[Float[Tensor, "n_heads d_head"], Float[Tensor, "n_heads d_head"] | None]:
+        """Return what a layer's heads read of an earlier attention's biases, made once.
+
+        Of what is the same at each token, and of what is times the token's scale.
+        """
+        if (below, layer) not in self.read_biases:
+            matrix = self.reads[layer][0]
+            fixed, scaled = (None if b is None else b @ matrix for b in self.biases[below])
+            assert fixed is not None
+            self.read_biases[below, layer] = (
+                self._here(fixed),
+                None if scaled is None else self._here(scaled),
+            )
+        return self.read_biases[below, layer]
 
     def parts(
         self,
@@ -119,7 +129,7 @@ class Edges:
         a: Float[Tensor, "image n_heads token"],
         init: Float[Tensor, "image token d_model"],
         heads: list[Tensor],
-        added: list[tuple[Tensor, Tensor]],
+        added: list[tuple[Tensor | None, Tensor]],
     ) -> Float[Tensor, "image n_heads source d_head"]:
         """Return what a layer's heads are made of, in the order of `sources`.
 
@@ -129,7 +139,7 @@ class Edges:
             a: attention over tokens.
             init: tokens that enter the first block.
             heads: o of each earlier layer, times its token's scale.
-            added: attention biases and MLP of each earlier layer.
+            added: of each earlier layer the tokens' scales of its attention's bias, and the MLP.
         """
         matrix, const = (self._here(t) for t in self.reads[layer])
 
@@ -137,10 +147,14 @@ class Edges:
             return torch.einsum("bhi,bid,hdk->bhk", w, x, matrix)[:, :, None]
 
         found = [const * a.sum(dim=-1)[..., None, None], through(init)]
-        for below, (o, (bias, mlp)) in enumerate(zip(heads, added, strict=True)):
+        for below, (o, (scale, mlp)) in enumerate(zip(heads, added, strict=True)):
             weighed = torch.einsum("bgi,bhik->bghk", w, o)
             found.append(torch.einsum("bghk,hkgj->bghj", weighed, self._pair(below, layer)))
-            found += [through(bias), through(mlp)]
+            fixed, scaled = self._bias(below, layer)
+            bias = w.sum(dim=-1)[..., None] * fixed
+            if scaled is not None and scale is not None:
+                bias = bias + torch.einsum("bgi,bi->bg", w, scale)[..., None] * scaled
+            found += [bias[:, :, None], through(mlp)]
         return torch.cat(found, dim=2)
 
     def second_order(
@@ -177,7 +191,7 @@ class EdgeWalk:
         """Take the maps, and who is shown the heads of each layer."""
         self.edges, self.on = edges, on
         self.heads: list[Tensor] = []
-        self.added: list[tuple[Tensor, Tensor]] = []
+        self.added: list[tuple[Tensor | None, Tensor]] = []
         self.second: Float[Tensor, "image source d_joint"] | None = None
 
     @torch.inference_mode()
@@ -203,8 +217,9 @@ class EdgeWalk:
                 more[:, : self.second.shape[1]] += self.second
             self.second = more
         self.heads.append(_scaled(o, step.written).to(edges.dtype))
-        added = (edges.bias(step.layer, step.written), step.mlp.to(edges.dtype))
-        self.added.append(added)
+        scale = step.written.bias
+        scale = None if scale is None else scale.to(edges.dtype)
+        self.added.append((scale, step.mlp.to(edges.dtype)))
 
 
 def _scaled(
