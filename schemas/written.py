@@ -14,6 +14,8 @@ POOL = "pool.parquet"
 RUNS = "runs"
 VERSIONS = "atlas"
 DATABASE = "atlas.duckdb"
+# Of a copy that was pushed.
+POINTER = "atlas.json"
 
 SEGMENT = "segment.json"
 SCORES_FILE = "scores.parquet"
@@ -22,16 +24,19 @@ EXAMPLES = "examples.png"
 PARTS = "parts"
 
 LEFT_OUT = "left-out.html"
-DRAWN = "pictures"
+DRAWN = "drawn"
 ASSETS = "static"
+
+# Below a folder of the first name, one that holds the file: it is the program's with all in it.
+FOLDERS = ((SCANS, SCAN_RECORD), (POOLS, POOL))
 
 
 @dataclass(frozen=True)
 class Output:
-    """One kind of folder that the program writes.
+    """What the program writes side by side into a folder.
 
     Attributes:
-        marks: paths below it, `*` for any one name; a folder with one of them is such a folder.
+        marks: paths below the folder, `*` for any one name, by any of which it is known.
         parts: names in it of what the program writes; anything else there is the person's.
     """
 
@@ -41,9 +46,10 @@ class Output:
 
 OUTPUTS = (
     Output(
-        (f"{SCANS}/*/{SCAN_RECORD}", f"{POOLS}/*/{POOL}", DATABASE),
-        frozenset({SCANS, POOLS, RUNS, SEGMENTATION, VERSIONS, DATABASE}),
+        (DATABASE, f"{SCANS}/*/{SCAN_RECORD}"),
+        frozenset({RUNS, SEGMENTATION, VERSIONS, DATABASE}),
     ),
+    Output((POINTER,), frozenset({POINTER, DATABASE, VERSIONS, SCANS})),
     Output((SEGMENT,), frozenset({SEGMENT, SCORES_FILE, SCORES_CSV, EXAMPLES, PARTS})),
     Output((LEFT_OUT,), frozenset({LEFT_OUT, DRAWN, ASSETS})),
 )

@@ -4,7 +4,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from pipeline.sources.paths import (
     version_of,
 )
 from pipeline.sources.remote import filesystem
-from pipeline.sources.written import holder_of, written_among, written_in
+from pipeline.sources.written import holder_of, written_among, written_around, written_in
 from schemas.errors import SourceError, near_path
 
 WEB = ("http://", "https://")
@@ -112,11 +112,12 @@ def tree_of(source: str) -> Tree:
     """
     tree = Tree()
     if is_pattern(source):
-        found, tree.named = _not_written(_matches(source), tree), True
+        found, tree.named = _matches(source, tree), True
     elif is_folder(source):
         local = as_local(source)
         if local is None:
-            found = _not_written(_walk_remote(source, tree), tree)
+            every = list(_walk_remote(source, tree))
+            found = _without(written_among(file.name for file in every), every, tree)
         else:
             found = _walk(local, tree)
     elif exists(source):
@@ -204,19 +205,17 @@ def _walk_remote(source: str, tree: Tree) -> Iterator[Found]:
             yield Found(name, fs.unstrip_protocol(path), remote_version(info))
 
 
-def _not_written(files: Iterator[Found], tree: Tree) -> Iterator[Found]:
+def _without(written: set[str], files: Iterable[Found], tree: Tree) -> Iterator[Found]:
     """Yield the files but those that the program wrote."""
-    every = list(files)
-    written = written_among(file.name for file in every)
-    for file in every:
-        holder = holder_of(file.name, written)
+    for file in files:
+        holder = holder_of(file.name, written) if written else None
         if holder is None:
             yield file
         else:
             tree.written.add(holder)
 
 
-def _matches(pattern: str) -> Iterator[Found]:
+def _matches(pattern: str, tree: Tree) -> Iterator[Found]:
     """Yield the files that a pattern names, under their path below its last plain folder."""
     local = as_local(pattern)
     whole = pattern if local is None else local
@@ -226,9 +225,16 @@ def _matches(pattern: str) -> Iterator[Found]:
     prefix = filesystem(base)[1].rstrip("/") + "/" if local is None else base
     # the same file may match twice
     paths = dict.fromkeys(path for one in expand_braces(whole) for path in _glob(one, pattern))
-    for path in paths:
-        uri = to_uri(path) if local is not None else filesystem(base)[0].unstrip_protocol(path)
-        yield Found(printable(path.removeprefix(prefix)), uri, version_of(uri))
+    names = [path.removeprefix(prefix) for path in paths]
+    written = written_among(names) if local is None else written_around(prefix, names)
+    uris = (
+        to_uri(path) if local is not None else filesystem(base)[0].unstrip_protocol(path)
+        for path in paths
+    )
+    every = (
+        Found(printable(name), uri, version_of(uri)) for name, uri in zip(names, uris, strict=True)
+    )
+    yield from _without(written, every, tree)
 
 
 def _glob(one: str, pattern: str) -> list[str]:

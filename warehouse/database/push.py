@@ -16,12 +16,11 @@ import fsspec
 from schemas.addresses import text_without_credentials, without_credentials
 from schemas.errors import StoreError, UsageError
 from schemas.files import IMAGES
+from schemas.written import DATABASE, POINTER, SCANS, VERSIONS
 from warehouse.files.layout import Warehouse
 from warehouse.store import snapshots
 from warehouse.store.shards import load_manifest
 
-POINTER: Final = "atlas.json"
-DATABASE: Final = "atlas.duckdb"
 AT_A_TIME: Final = 8
 
 
@@ -84,11 +83,11 @@ def _files(warehouse: Warehouse, shown: dict[str, int]) -> dict[str, Path]:
         scan = warehouse.scan(name)
         frames = scan.frame_table(scan.load_record().frames_sha256)
         if frames.is_file():
-            found[f"scans/{name}/{frames.name}"] = frames
+            found[f"{SCANS}/{name}/{frames.name}"] = frames
         for live in snapshots.load(scan, number).shards:
             for file in load_manifest(scan, live.shard).files if live.rows else ():
                 if file == IMAGES or file.endswith("/contributions.parquet"):
-                    found[f"scans/{name}/shards/{live.shard}/{file}"] = (
+                    found[f"{SCANS}/{name}/shards/{live.shard}/{file}"] = (
                         scan.shard(live.shard) / file
                     )
     return found
@@ -116,7 +115,7 @@ def _send(
     if POINTER in there and json.loads(system.cat_file(f"{root}/{POINTER}")) == pointer:
         return len(missing), size
     # by its number for readers that stay with it; by its plain name for those that ask anew
-    size += one(f"atlas/{database.name}", database) + one(DATABASE, database)
+    size += one(f"{VERSIONS}/{database.name}", database) + one(DATABASE, database)
     system.pipe_file(f"{root}/{POINTER}", json.dumps(pointer).encode())
     return len(missing) + 2, size
 

@@ -16,6 +16,7 @@ from schemas.written import (
     EXAMPLES,
     LEFT_OUT,
     PARTS,
+    POINTER,
     POOL,
     POOLS,
     SCAN_RECORD,
@@ -63,6 +64,15 @@ def write(folder: Path, files: dict[str, bytes | pa.Table]) -> None:
             pq.write_table(content, path)
 
 
+PASSED_OVER = {
+    "a scan": {f"{SCANS}/one", SEGMENTATION},
+    "a pool": {f"{POOLS}/world"},
+    "a published version": {DATABASE, VERSIONS},
+    "scores of maps": {SEGMENT, SCORES_FILE, SCORES_CSV, EXAMPLES, PARTS},
+    "exported pages": {LEFT_OUT, DRAWN, ASSETS},
+}
+
+
 @pytest.mark.parametrize("below", ["", "w/", "deep/er/[w]*/"])
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_pictures_around_what_was_written_are_all_and_only_those(tmp_path, below, output):
@@ -71,19 +81,23 @@ def test_pictures_around_what_was_written_are_all_and_only_those(tmp_path, below
     write(tmp_path / below, OUTPUTS[output])
     assert read_all(tmp_path) == before == PICTURES
     listing = list_members(str(tmp_path))
-    written = sorted({below + name.partition("/")[0] for name in OUTPUTS[output]})
+    written = sorted(below + part for part in PASSED_OVER[output])
     assert f"passed over what HeadAtlas wrote: {', '.join(written)}" in listing.said
     assert not listing.passed_over
 
 
-def test_folders_that_are_merely_called_so_are_pictures_folders(tmp_path):
-    files = {
-        f"{part}/x/{i}.jpg": PNG
-        for i, part in enumerate((SCANS, POOLS, "runs", VERSIONS, PARTS, DRAWN, "shards"))
-    }
+def test_a_persons_folders_of_the_same_names_are_listed(tmp_path):
+    """Also beside what the program wrote into them."""
+    parts = (SCANS, POOLS, "runs", VERSIONS, PARTS, DRAWN, "shards", SEGMENTATION)
+    files = {f"{part}/x/{i}.jpg": PNG for i, part in enumerate(parts)}
     write_folder(tmp_path, files)
     assert read_all(tmp_path) == files
     assert list_members(str(tmp_path)).said == []
+    below = {name: data for name, data in files.items() if name.startswith((SCANS, POOLS))}
+    write_folder(tmp_path / "data", below)
+    write(tmp_path / "data", OUTPUTS["a scan"] | OUTPUTS["a pool"])
+    assert read_all(tmp_path / "data") == below
+    assert list(read_all(tmp_path / "data" / SCANS)) == ["x/0.jpg"]
 
 
 def test_parquet_with_pictures_beside_a_warehouse(tmp_path):
@@ -103,17 +117,17 @@ def test_a_pushed_warehouse_beside_remote_pictures(memory):
     for name, data in PICTURES.items():
         fs.pipe(f"/box/{name}", data)
     before = read_all(memory)
-    fs.pipe(f"/box/w/{DATABASE}", b"x")
-    fs.pipe(f"/box/w/{SCANS}/one/heads/heads.parquet", b"x")
+    for name in (POINTER, DATABASE, f"{VERSIONS}/1.duckdb", f"{SCANS}/one/shards/a/images.parquet"):
+        fs.pipe(f"/box/w/{name}", b"x")
     assert read_all(memory) == before == PICTURES
     assert list_members(memory).said == [
-        "passed over what HeadAtlas wrote: w/atlas.duckdb, w/scans"
+        "passed over what HeadAtlas wrote: w/atlas, w/atlas.duckdb, w/atlas.json, w/scans"
     ]
 
 
 def test_nothing_but_what_was_written(tmp_path):
     write(tmp_path, OUTPUTS["a scan"])
     with pytest.raises(
-        SourceError, match="it holds scans, segmentation alone, which HeadAtlas wrote"
+        SourceError, match="it holds scans/one, segmentation alone, which HeadAtlas wrote"
     ):
         list_members(str(tmp_path))

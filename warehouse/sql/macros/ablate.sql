@@ -16,7 +16,8 @@ asked AS MATERIALIZED (
 ),
 
 classes AS MATERIALIZED (
-    SELECT c.class, c.class_name, list_inner_product(c.head_means, a.mask) AS mean
+    SELECT c.scan_id, c.classifier, c.class, c.class_name,
+        list_inner_product(c.head_means, a.mask) AS mean
     FROM classifiers AS c
     JOIN given AS g ON g.scan = c.scan_id AND g.classifier = c.classifier
     CROSS JOIN asked AS a
@@ -26,8 +27,8 @@ ablated AS (
     SELECT p.image_id, p.class, p.logit, p.truth,
         p.logit - list_inner_product(p.heads, a.mask) + c.mean AS left_logit
     FROM logit_parts AS p
-    JOIN classes AS c ON c.class = p.class
-    JOIN given AS g ON g.scan = p.scan_id AND g.classifier = p.classifier
+    JOIN classes AS c
+        ON c.scan_id = p.scan_id AND c.classifier = p.classifier AND c.class = p.class
     CROSS JOIN asked AS a
 ),
 
@@ -44,9 +45,8 @@ answer AS (
         a.class_name AS after, p.before = p.truth AS correct_before,
         p.after = p.truth AS correct_after, p.logit_before, p.logit_after, i.scan_id
     FROM predicted AS p
-    CROSS JOIN given AS g
-    JOIN image_index AS i ON i.scan_id = g.scan AND i.image_id = p.image_id
     JOIN classes AS b ON b.class = p.before
+    JOIN image_index AS i ON i.scan_id = b.scan_id AND i.image_id = p.image_id
     JOIN classes AS a ON a.class = p.after
     LEFT JOIN classes AS t ON t.class = p.truth
 ),

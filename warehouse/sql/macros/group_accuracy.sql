@@ -8,27 +8,38 @@ WITH asked(classifier, scan, text, names) AS (
         END
 ),
 
+-- What is said of each picture as it is written, so that it is read as a value once a group.
 keyed AS (
     SELECT i.image_id,
         list_transform(
             a.names,
             lambda c: CASE
-                WHEN c = 'label' THEN plain_value(i.label) ELSE metadata_value(i.metadata, c)
+                WHEN c = 'label' THEN to_json(i.label)
+                ELSE json_extract(i.metadata, '/' || replace(replace(c, '~', '~0'), '/', '~1'))
             END
-        ) AS members
+        ) AS said
     FROM images AS i
-    JOIN asked AS a ON a.scan = i.scan_id
-    -- the same again, for the files of the other scans
+    CROSS JOIN asked AS a
     WHERE i.scan_id = scan
 ),
 
-grouped AS MATERIALIZED (
-    SELECT k.members, count(*) AS n, avg(a.correct_before::INTEGER) AS before,
-        avg(a.correct_after::INTEGER) AS after
+counted AS (
+    SELECT k.said, count(*) AS n, sum(a.correct_before::INTEGER) AS before,
+        sum(a.correct_after::INTEGER) AS after
     FROM ablate(classifier, heads, scan := scan) AS a
     JOIN keyed AS k ON k.image_id = a.image_id
     WHERE a.truth IS NOT NULL
-    GROUP BY k.members
+    GROUP BY k.said
+),
+
+grouped AS MATERIALIZED (
+    SELECT
+        list_transform(
+            c.said, lambda s: metadata_value('{"said": ' || s || '}', 'said')
+        ) AS members,
+        sum(c.n)::BIGINT AS n, sum(c.before) / sum(c.n) AS before, sum(c.after) / sum(c.n) AS after
+    FROM counted AS c
+    GROUP BY ALL
 ),
 
 worst AS (
@@ -44,6 +55,10 @@ unknown AS (
         SELECT unnest(a.names) AS name, generate_subscripts(a.names, 1) AS position FROM asked AS a
     ) AS b
     WHERE NOT EXISTS (SELECT 1 FROM grouped AS g WHERE g.members[b.position] IS NOT NULL)
+),
+
+known AS (
+    SELECT json_keys(i.metadata) AS names FROM images AS i WHERE i.scan_id = scan LIMIT 1
 ),
 
 answer AS (
@@ -71,10 +86,7 @@ complaint AS (
                 || (SELECT u.name FROM unknown AS u) || '''; there is label, '
                 || (
                     SELECT array_to_string(f.names, ', ') || near_name(u.name, f.names)
-                    FROM (
-                        SELECT json_keys(i.metadata) AS names FROM images AS i
-                        WHERE i.scan_id = a.scan LIMIT 1
-                    ) AS f
+                    FROM known AS f
                     CROSS JOIN unknown AS u
                 )
         END
