@@ -13,6 +13,7 @@ from pydantic import Field
 from jobs import console
 from jobs.steps.ablated import Ablated, group_rows, open_scene, total_row, worst_row
 from jobs.steps.accuracies import SHOWN, show_ablated
+from jobs.steps.early import check_stored
 from jobs.steps.pass_options import PassConfig
 from jobs.steps.sweep import SweepRow, plot, sweep
 from jobs.steps.whatif import Head, Key, ablate_sets, means_over, random_sets
@@ -214,6 +215,7 @@ def run(config: AblateConfig) -> AblateResult | SweepResult | TotalResult:
     """
     _require_mode(config)
     if config.total:
+        check_stored(config.warehouse, config.scan, config.classifier, config.group_by)
         console.loading("the model")
         from jobs.steps.total_ablation import ablate_total
 

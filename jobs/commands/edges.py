@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.early import check_stored
 from jobs.steps.pass_options import PassConfig
 from schemas.text import how_many
 
@@ -57,6 +58,7 @@ def run(config: EdgesConfig) -> EdgesResult:
         UnsupportedModel: the model pools by attention, or its heads are no sum of earlier parts.
         RunFailed: some chunks failed for good; the others are kept.
     """
+    check_stored(config.warehouse, config.scan)
     console.loading("the model")
     from jobs.steps.edges import measure
 

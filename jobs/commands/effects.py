@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.early import check_stored
 from jobs.steps.pass_options import PassConfig
 from schemas.config import Names
 from schemas.text import how_many
@@ -106,6 +107,7 @@ def run(config: EffectsConfig, *, dry_run: bool = False) -> EffectsResult:
         UnknownName: no such scan or classifier.
         RunFailed: some chunks failed for good; the others are kept.
     """
+    check_stored(config.warehouse, config.scan, config.classifier)
     console.loading("the model")
     from jobs.steps.effects import measure
 

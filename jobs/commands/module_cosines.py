@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.early import check_stored
 from jobs.steps.pass_options import PassConfig
 from schemas.text import how_many
 
@@ -60,6 +61,7 @@ def run(config: ModuleCosinesConfig) -> ModuleCosinesResult:
         UsageError: fewer than two classes, no labelled picture, or no such kind of figure.
         RunFailed: some chunks failed for good; the others are kept.
     """
+    check_stored(config.warehouse, config.scan, config.classifier)
     console.loading("the model")
     from jobs.steps.module_cosines import measure
 

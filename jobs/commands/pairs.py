@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from jobs import console
+from jobs.steps.early import check_stored
 from schemas.config import Config
 from schemas.text import how_many
 
@@ -62,6 +63,7 @@ def run(config: PairsConfig) -> PairsResult:
         UnsupportedModel: the texts are not encoded by open_clip's own text transformer.
         UsageError: no picture has a text, or the template has no `{}`.
     """
+    check_stored(config.warehouse, config.scan, columns=[config.column])
     console.loading("the model")
     from jobs.steps.pairs import measure
 

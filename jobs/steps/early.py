@@ -1,14 +1,19 @@
-"""What can be said of a model before it is loaded: loading one takes seconds, its name none."""
+"""What can be said before a model is loaded, which takes seconds: of its name, and of others'."""
 
 import ast
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs import console
 from pipeline.towers.configs import check_config
 from schemas.errors import UnknownName, UsageError, near_path
 from schemas.names import NO_WEIGHTS, parse_layers
+from warehouse.files.layout import Warehouse
+from warehouse.results.classifiers import read_classifier
+from warehouse.store.columns import require_columns
+from warehouse.store.opened import open_snapshot
 
 # Names that open_clip looks up elsewhere.
 SCHEMES = ("local-dir:", "hf-hub:")
@@ -58,6 +63,23 @@ def weights_given(model: str, pretrained: str | None) -> str:
     if pretrained == NO_WEIGHTS:
         console.warn(f"random weights: what is measured of {model} means nothing")
     return pretrained
+
+
+def check_stored(
+    warehouse: Path,
+    scan: str | None,
+    classifier: str | None = None,
+    columns: Sequence[str] = (),
+) -> None:
+    """Refuse a name of what is stored that is not there.
+
+    Raises:
+        UnknownName: no such scan, classifier or column.
+    """
+    opened = open_snapshot(Warehouse(warehouse.absolute()), scan)
+    if classifier is not None:
+        read_classifier(opened.warehouse, opened.scan, classifier)
+    require_columns(opened.scan, opened.shards, columns)
 
 
 def _config_file(model: str) -> Path | None:

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from jobs.command import commands
+from jobs.commands import zeroshot
+from jobs.commands.zeroshot import ZeroShotConfig
 
 ROOT = Path(__file__).parents[2]
 # Runs each command in one process, up to where it first asks for torch or Ray.
@@ -68,13 +70,44 @@ WITHOUT = {
 }  # fmt: skip
 
 
+UNKNOWN = {
+    "ablate": "--total --classifier c --heads L1H1 --group-by nowhere",
+    "edges": "--scan nowhere",
+    "effects": "--classifier nowhere",
+    "module-cosines": "--classifier nowhere",
+    "pairs": "nowhere",
+}
+"""Of commands that measure stored pictures again, options with a name that is not there."""
+
+
+def up_to_torch(given: list[list[str]]) -> list[tuple[str, list[str]]]:
+    """Return, of each command line, how it ended, or for what it first asked; and its lines."""
+    done = subprocess.run(
+        [sys.executable, "-c", UP_TO_TORCH, json.dumps(given)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=120, check=True,
+    )  # fmt: skip
+    ended = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    return [(end, lines) for end, lines in ended]
+
+
 @pytest.fixture(scope="module")
-def said(
-    published: Path, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[str, list[str]]]:
-    """Return, of each command, what it first asked for, and the lines that it had written."""
+def classified(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a copy of that warehouse, w, that has a classifier, c."""
     folder = tmp_path_factory.mktemp("first")
     shutil.copytree(published, folder / "w")
+    zeroshot.run(
+        ZeroShotConfig(
+            warehouse=folder / "w", classes="a=bird,b=car", templates="none", classifier="c"
+        )
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(classified: Path, tiny_config: Path) -> dict[str, tuple[str, list[str]]]:
+    """Return, of each command, what it first asked for, and the lines that it had written."""
+    folder = classified
     for name in ("pictures", "data/images", "data/masks"):
         (folder / name).mkdir(parents=True)
         Image.new("L", (32, 32)).save(folder / name / "a.png")
@@ -96,13 +129,7 @@ def said(
         words = [*command.split(), *options.format(**paths).split()]
         words += [] if command in ("models", "refresh") else ["--warehouse", str(folder / "w")]
         given.append(words)
-    done = subprocess.run(
-        [sys.executable, "-c", UP_TO_TORCH, json.dumps(given)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=120, check=True,
-    )  # fmt: skip
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    return {name: (asked, text) for name, (asked, text) in zip(OF_A_MODEL, lines, strict=True)}
+    return dict(zip(OF_A_MODEL, up_to_torch(given), strict=True))
 
 
 @pytest.mark.parametrize("command", OF_A_MODEL)
@@ -112,6 +139,16 @@ def test_a_command_says_what_it_is_at_before_it_imports_torch(
     asked, lines = said[command]
     assert asked in ("torch", "ray"), (asked, lines)
     assert any(json.loads(line)["event"] in ("note", "progress") for line in lines), lines
+
+
+def test_a_name_that_is_not_there_is_said_before_torch_is_imported(classified: Path) -> None:
+    given = [
+        [name, *options.split(), "--warehouse", str(classified / "w")]
+        for name, options in UNKNOWN.items()
+    ]
+    for name, (ended, lines) in zip(UNKNOWN, up_to_torch(given), strict=True):
+        assert ended == "2", (name, ended, lines)
+        assert "nowhere" in json.loads(lines[-1])["text"], (name, lines)
 
 
 def test_of_every_command_it_is_known_whether_it_loads_a_model() -> None:
