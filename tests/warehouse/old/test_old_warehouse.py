@@ -32,7 +32,10 @@ PICTURES = 14
 def old(tmp_path: Path) -> Path:
     """Unpack it: pictures, model.json, model.safetensors and warehouse, elsewhere than made."""
     with tarfile.open(Path(__file__).parent / "published.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            # Python 3.11 has it from its fourth release on
+            archive.extraction_filter = tarfile.data_filter
+        archive.extractall(tmp_path)
     return tmp_path
 
 
