@@ -41,7 +41,14 @@ from warehouse.results.classifiers import Classifier, read_classifier
 from warehouse.results.files import read_provenance, read_result, write_result
 from warehouse.results.registry import result_path
 from warehouse.results.roles import heads_of_role
-from warehouse.store.columns import column, condition, require_columns, truth
+from warehouse.store.columns import (
+    column,
+    condition,
+    require_columns,
+    require_value,
+    truth,
+    values_there,
+)
 from warehouse.store.opened import OpenedScan, open_snapshot
 
 NOTHING, RANDOM, JOINT = "nothing", "random", "joint"
@@ -137,6 +144,7 @@ def _asked(config: AblateConfig, opened: OpenedScan) -> _Asked:
         counts &= _has(images, keep)
     places = np.flatnonzero(counts)
     if not len(places):
+        require_value(opened.scan, opened.shards, keep)
         where = f" with {config.where}" if config.where else ""
         raise UsageError(
             f"no picture of scan {opened.name!r}{where} has in column "
@@ -147,8 +155,9 @@ def _asked(config: AblateConfig, opened: OpenedScan) -> _Asked:
         groups = [str(key) for key in _keys(config, classifier, images, places)]
         places = places[stratified(groups, config.sample, config.seed)]
     over = np.arange(len(images)) if mean_of is None else np.flatnonzero(_has(images, mean_of))
-    if not len(over):
-        raise UsageError(f"no picture of scan {opened.name!r} has {config.means}")
+    if mean_of is not None and not len(over):
+        there = values_there(opened.scan, opened.shards, *mean_of)
+        raise UsageError(f"no picture of scan {opened.name!r} has {config.means}; {there}")
     return _Asked(cases, classifier, images, places, own[places], over)
 
 

@@ -18,7 +18,7 @@ from schemas.errors import UnknownName, UsageError
 from schemas.names import head_name
 from warehouse.files.layout import ScanDir
 from warehouse.results.classifiers import Classifier
-from warehouse.store.columns import READ, column, truth
+from warehouse.store.columns import READ, column, require_value, truth, values_there
 from warehouse.store.means import Means
 from warehouse.store.reading import matrix, read_head, read_images, read_layer
 
@@ -182,7 +182,8 @@ def means_over(scene: Scene, keep: tuple[str, str]) -> Means:
             parts = [part for b in layers for part in b.vectors[:, rows].sum(1, np.float64)]
             total = [old + part for old, part in zip(total, parts, strict=True)]
     if not n:
-        raise UsageError(f"no picture of scan {scene.scan.name!r} has {name}={value}")
+        there = values_there(scene.scan, scene.shards, name, value)
+        raise UsageError(f"no picture of scan {scene.scan.name!r} has {name}={value}; {there}")
     return Means(n, scene.means.layers, scene.means.heads, tuple(sums / n for sums in total))
 
 
@@ -193,6 +194,7 @@ def require_counted(scene: Scene, tally: Tally) -> None:
         UsageError: none was, with what the labels are and ought to be.
     """
     if not tally.n:
+        require_value(scene.scan, scene.shards, scene.keep)
         where = f" with {scene.keep[0]}={scene.keep[1]}" if scene.keep else ""
         raise UsageError(
             f"no picture of scan {scene.scan.name!r}{where} has in column "

@@ -221,7 +221,11 @@ def test_refusals(warehouse: Path) -> None:
         ({"mlps": "7"}, "layers '7': this model has layers 0 to 2"),
         ({"heads": "L0H0", "sweep": True}, "--sweep says nothing with --total"),
         ({"heads": "L0H0", "total": False, "mlps": "all"}, "--mlps says nothing without --total"),
-        ({"heads": "L0H0", "where": "colour=zebra"}, "no picture of scan 's' with colour=zebra"),
+        (
+            {"heads": "L0H0", "where": "colour=zebra"},
+            r"no picture of scan 's' with colour=zebra; colour is \w+ \(\d+\), ",
+        ),
+        ({"heads": "L0H0", "means": "colour=rde"}, r"has colour=rde; colour is .*did you mean red"),
     ):
         with pytest.raises(UsageError, match=words):
             total(warehouse, **options)

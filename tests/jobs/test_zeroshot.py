@@ -234,7 +234,7 @@ def test_means_are_of_the_select_pictures_alone(birds: Planted) -> None:
     [
         ({"attribute": "colour"}, UnknownName, "place"),
         ({"attribute": "label"}, UsageError, "is the target"),
-        ({"select": "split=7"}, UsageError, "has split=7"),
+        ({"select": "split=7"}, UsageError, r"has split=7; split is \d \(\d+\), "),
         ({"attribute": "split"}, UsageError, "is '1' in all"),
         ({"role": "place"}, UnknownName, "none yet"),
         ({"classifier": ""}, UsageError, "give --classifier NAME .* or --classes"),

@@ -15,6 +15,7 @@ SQL reads the same by the macros `plain_value` and `metadata_value`.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Int
 
-from schemas.errors import UnknownName, UsageError
+from schemas.errors import UnknownName, UsageError, near
 from warehouse.files.layout import ScanDir
 from warehouse.store.reading import read_images
 
@@ -113,6 +114,33 @@ def require_columns(scan: ScanDir, shards: Sequence[str], names: Sequence[str]) 
     if missing:
         name = min(missing)
         raise UnknownName.among(f"column of scan {scan.name!r} called", name, {LABEL, *seen})
+
+
+def require_value(scan: ScanDir, shards: Sequence[str], kept: tuple[str, str] | None) -> None:
+    """Check that some picture has a column's value, where one is asked for.
+
+    Raises:
+        UsageError: none has; the message lists the values that there are.
+    """
+    if kept is None:
+        return
+    name, value = kept
+    if not any(value in column(read_images(scan, [shard], READ), name) for shard in shards):
+        there = values_there(scan, shards, name, value)
+        raise UsageError(f"no picture of scan {scan.name!r} with {name}={value}; {there}")
+
+
+def values_there(scan: ScanDir, shards: Sequence[str], name: str, value: str) -> str:
+    """Say which values a column has, the most frequent first, for a message that one is not."""
+    counts = Counter(
+        found
+        for shard in shards
+        for found in column(read_images(scan, [shard], READ), name)
+        if found is not None
+    )
+    listed = ", ".join(f"{found} ({n:,})" for found, n in counts.most_common(8))
+    more = f", ... ({len(counts):,} in all)" if len(counts) > 8 else ""
+    return f"{name} is {listed or 'nowhere set'}{more}{near(value, counts)}"
 
 
 def truth(rows: pa.Table, name: str, labels: Sequence[str]) -> Int[np.ndarray, " image"]:
