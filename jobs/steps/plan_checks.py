@@ -16,6 +16,7 @@ from pipeline.sources import Listing
 from schemas.errors import UnknownName, UsageError
 from schemas.members import Member
 from schemas.results.textspan import TEXTSPAN
+from schemas.written import SCANS
 from warehouse.files.layout import ScanDir, Warehouse
 from warehouse.results.files import list_results
 from warehouse.store.columns import LABEL, parse
@@ -62,7 +63,7 @@ def _check_bases(
     spans: Sequence[TextSpanConfig],
     tests: Sequence[RolesConfig],
 ) -> None:
-    nowhere = ScanDir(warehouse.root / "scans" / (asked.scan or ""))
+    nowhere = ScanDir(warehouse.root / SCANS / (asked.scan or ""))
     planned = {basis_path(nowhere, span).stem for span in spans}
     for test in tests:
         if test.basis is None:

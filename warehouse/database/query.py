@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import duckdb
 
 from schemas.errors import StoreError, UsageError
+from schemas.written import SCANS
 from warehouse.database.sqltext import literal, render
 from warehouse.database.statements import require_reading, split
 from warehouse.files.layout import Warehouse
@@ -78,7 +79,7 @@ def connect_restricted(warehouse: Warehouse) -> duckdb.DuckDBPyConnection:
 
     con = _opened(warehouse, attached)
     root = warehouse.root.resolve()
-    linked = {str(scan.resolve()) for scan in (root / "scans").glob("*") if scan.is_symlink()}
+    linked = {str(scan.resolve()) for scan in (root / SCANS).glob("*") if scan.is_symlink()}
     spill = str(Path(tempfile.gettempdir()) / "headatlas-spill")
     for setting in (
         render("SET temp_directory = :spill", spill=spill),
