@@ -44,5 +44,5 @@ def run() -> list[Row]:
         rng.integers(0, PROPERTIES, TEXTS),
     )
     seconds = (time.perf_counter() - started) * HEADS / TURNED
-    note = f"{TURNED} heads timed, scaled to {HEADS}; {TEXTS} texts, 128 rotations each"
+    note = f"{TURNED} heads timed, scaled to {HEADS}; {TEXTS} texts, up to 128 rotations each"
     return [*rows, Row("Roles: turned null", seconds, "s", None, note)]

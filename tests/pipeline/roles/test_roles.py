@@ -6,8 +6,9 @@ from scipy.stats import beta, chi2, false_discovery_control, kstest
 
 from pipeline.heads.attributes import cumulant_tail, encode_columns, explained, group_sums
 from pipeline.heads.textspan import textspan
+from pipeline.roles import rotation_null
 from pipeline.roles.enrichment import enrichment, tail
-from pipeline.roles.rotation_null import _beta_tail, _turns, turned
+from pipeline.roles.rotation_null import Turned, _beta_tail, _turns, turned
 from tests.pipeline.heads.test_textspan import algorithm_1
 
 
@@ -141,6 +142,35 @@ def test_turned_null_stops_where_the_texts_span_few_directions() -> None:
     np.testing.assert_allclose(basis.cumulative[:, -1], 0.25)
     found = turned(sigma, q, texts, basis.picks, basis.explained, codes)
     np.testing.assert_allclose(found.expected.sum(axis=1), 0.25, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_more_draws_go_to_heads_that_they_could_decide(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    sigma, q, texts, codes = head_case(rng, 30)
+    for head in range(10):
+        along = texts[head] @ q[head]
+        sigma[head] += np.outer(along, along) * 10.0 ** (head - 4)
+    basis = textspan(sigma, q, texts, 8)
+
+    def asked() -> Turned:
+        return turned(sigma, q, texts, basis.picks, basis.explained, codes)
+
+    staged = asked()
+    monkeypatch.setattr(rotation_null, "_AT_FIRST", 128)
+    every = asked()
+    monkeypatch.setattr(rotation_null, "_AT_FIRST", 32)
+    monkeypatch.setattr(rotation_null, "_undecided", lambda observed, null: False)
+    few = asked()
+    as_every = (staged.p_value == every.p_value).all(axis=1)
+    as_few = (staged.p_value == few.p_value).all(axis=1)
+    assert (as_every | as_few).all() and as_every.any() and as_few.any()
+    # whoever could be called, by many draws or by few, has had all of them or is certain
+    for p_value in (every.p_value, few.p_value):
+        called = (p_value < 1e-3) & (staged.share > 0)
+        assert (as_every[:, None] | (staged.p_value < 1e-8))[called].all()
 
 
 def test_the_turned_tail_is_that_of_a_beta_distribution_of_the_same_moments() -> None:
