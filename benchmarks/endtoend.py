@@ -8,13 +8,15 @@ import torch
 
 from benchmarks.rows import Row
 from demo.world import materialise
+from jobs.ray.here import Here
+from jobs.ray.tasks import Work
 from jobs.workers.scan import AHEAD, ScanWorker, WorkerSpec
 from pipeline.heads.frames import head_frames
 from pipeline.pictures.loader import Clock, batches
 from pipeline.sources import list_members
 from pipeline.sources.reader import Reader
 from pipeline.towers.models import load_model
-from schemas.manifest import ScanRecord
+from schemas.manifest import ScanRecord, ShardManifest
 from schemas.members import Member
 from warehouse.files.layout import Warehouse, probe_write
 from warehouse.store.plan import Live, plan_refresh
@@ -90,9 +92,12 @@ def _scan(members: tuple[Member, ...], root: Path) -> float:
     scan.frames.write_bytes(frames.to_bytes())
     scan.save_record(record)
     spec = WorkerSpec(root, "bench", probe_write(root), str(CONFIG), "none", BATCH)
-    worker = ScanWorker(spec, THREADS)
+    worker, stored = ScanWorker(spec, THREADS), list[ShardManifest]()
     plan = plan_refresh(Live(), members, shard_size=1024, fingerprint=record.fingerprint())
     started = time.perf_counter()
-    for task in plan.scans:
-        worker(task)
-    return time.perf_counter() - started
+    work = Work(lambda cpus: worker, plan.scans, stored.append, lambda done: None)
+    failures = Here().run(work)
+    seconds = time.perf_counter() - started
+    if failures or sum(manifest.rows for manifest in stored) != len(members):
+        raise RuntimeError(f"not all was stored: {failures}")
+    return seconds

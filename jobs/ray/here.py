@@ -1,11 +1,13 @@
 """The same worker in this process: no Ray is started, or even imported."""
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from jobs.ray.cores import cores
-from jobs.ray.tasks import Failure, R, T, Work, Worker, reason_of
+from jobs.ray.tasks import Failure, R, T, Work, Worker, ended, reason_of
 from schemas.text import how_many
 
 POLL_SECONDS = 0.5
@@ -27,14 +29,27 @@ class Here:
         """Do all tasks, one after another, as `Pool` says."""
         worker = work.make(self.cpus)
         failures: list[Failure[T]] = []
-        with _telling(worker, work.advanced):
+        resting: deque[tuple[T, Future[R]]] = deque()
+
+        def take() -> None:
+            task, rest = resting.popleft()
+            try:
+                work.finished(rest.result())
+            except Exception as error:  # noqa: BLE001  as a worker elsewhere would say it
+                failures.append(Failure(task, reason_of(error)))
+
+        with _telling(worker, work.advanced), ThreadPoolExecutor(1) as beside:
             for task in work.tasks:
                 try:
-                    result = worker(task)
-                except Exception as error:  # noqa: BLE001  as a worker elsewhere would say it
+                    found = worker(task)
+                except Exception as error:  # noqa: BLE001
                     failures.append(Failure(task, reason_of(error)))
                 else:
-                    work.finished(result)
+                    resting.append((task, beside.submit(ended, found)))
+                while len(resting) > 1:
+                    take()
+            while resting:
+                take()
         return failures
 
 

@@ -1,8 +1,9 @@
 """A pool of Ray actors, one task a shard: given only to an actor that lives and has answered.
 
 Actors never restart by themselves and Ray never tries a task again: a lost process, whatever took
-it, is known here, its tasks go to those who live, and only the task that it was at is blamed. One
-that has cost its worker's life several times is cut in parts, until the picture is alone.
+it, is known here, its tasks go to those who live, and only the task that it was at is blamed; one
+that it held besides is tried alone. One that has cost its worker's life several times is cut in
+parts, until the picture is alone.
 """
 
 import contextlib
@@ -17,12 +18,11 @@ from ray.exceptions import RayError, RayTaskError
 from jobs import console
 from jobs.ray.cluster import Session
 from jobs.ray.nodes import Node, Place, Share, described, gpus_each, places, require_room, usual
-from jobs.ray.seats import Job, Scout, Seat, said, take_seat
+from jobs.ray.seats import IN_FLIGHT, Job, Scout, Seat, said, take_seat
 from jobs.ray.tasks import Failure, R, T, Work, out_of_memory, reason_of
 from schemas.errors import RunFailed
 from schemas.text import how_many
 
-IN_FLIGHT = 2
 POLL_SECONDS = 0.5
 LOOK_SECONDS = 2.0
 SCOUT_SECONDS = 60.0
@@ -285,7 +285,9 @@ class _Run(Generic[T, R]):
             except RayError:
                 pass
             if blamed:
-                self.waiting.appendleft(job)
+                # it may have begun, so that it was this one
+                job.near = True
+                self.suspects.append(job)
             else:
                 blamed = True
                 self._blame(job, seat.place.node, why)

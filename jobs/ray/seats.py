@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.ray.cores import cores
 from jobs.ray.nodes import Place
-from jobs.ray.tasks import R, T, Worker
+from jobs.ray.tasks import R, T, Worker, ended
+
+# Tasks that a worker holds: while one is stored the next is at work.
+IN_FLIGHT = 2
 
 
 class Actor(Generic[T, R]):
@@ -21,6 +25,7 @@ class Actor(Generic[T, R]):
     def __init__(self, folder: str) -> None:
         """Work in the driver's folder, where it is here too."""
         self._worker: Worker[T, R] | None = None
+        self._turn = threading.Lock()
         with contextlib.suppress(OSError):
             os.chdir(folder)
 
@@ -29,9 +34,11 @@ class Actor(Generic[T, R]):
         self._worker = make(min(cpus, cores()))
 
     def run(self, task: T) -> R:
-        """Do one task."""
+        """Do one task; what its worker leaves of it, beside the next one."""
         assert self._worker is not None
-        return self._worker(task)
+        with self._turn:
+            found = self._worker(task)
+        return ended(found)
 
     def status(self) -> int:
         """Say how far the worker is; also while it works."""
@@ -47,17 +54,26 @@ class Scout:
 
 @dataclass(eq=False)
 class Job(Generic[T]):
-    """A task, and the processes that it has cost."""
+    """A task, and the processes that it has cost.
+
+    Attributes:
+        task: what is to be done.
+        part: it was cut from one that cost several.
+        near: it was held by a process that was lost at another one.
+        losses: processes that it has cost.
+        nodes: where.
+    """
 
     task: T
     part: bool = False
+    near: bool = False
     losses: int = 0
     nodes: set[str] = field(default_factory=set)
 
     @property
     def suspect(self) -> bool:
         """Whether it may have cost a process."""
-        return self.part or self.losses > 0
+        return self.part or self.near or self.losses > 0
 
 
 @dataclass(eq=False)
@@ -80,7 +96,7 @@ def take_seat(place: Place, make: Callable[[int], Worker[T, R]]) -> Seat[T]:
         "num_gpus": place.share.gpus,
         "max_restarts": 0,
         "max_task_retries": 0,
-        "concurrency_groups": {"work": 1, "status": 1},
+        "concurrency_groups": {"work": IN_FLIGHT, "status": 1},
         "scheduling_strategy": NodeAffinitySchedulingStrategy(place.node.id, soft=False),
     }
     hosted: Any = ray.remote(**options)(Actor)

@@ -17,13 +17,26 @@ FATAL = (UsageError, DecompositionError, StoreError)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+@dataclass(frozen=True)
+class Rest(Generic[R_co]):
+    """What is left of a task when its worker is free for the next one: storing it.
+
+    Attributes:
+        do: does that, in another thread than the worker's, and returns the task's result.
+    """
+
+    do: Callable[[], R_co]
+
+
 class Worker(Protocol[T_contra, R_co]):
-    """A callable that does one task, and says how far it is within it."""
+    """A callable that does one task after another, and says how far it is."""
 
-    done: int
+    @property
+    def done(self) -> int:
+        """Units done of the tasks that have no result yet."""
 
-    def __call__(self, task: T_contra) -> R_co:
-        """Do one task."""
+    def __call__(self, task: T_contra) -> R_co | Rest[R_co]:
+        """Do one task, or all of it but what can be done beside the next."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,11 @@ class Pool(Protocol):
         Raises:
             HeadAtlasError: one that would meet every task alike.
         """
+
+
+def ended(found: R | Rest[R]) -> R:
+    """Return a task's result, once what is left of it is done."""
+    return found.do() if isinstance(found, Rest) else found
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from jobs.ray.tasks import Rest
 from pipeline.heads import moments as mo
 from pipeline.heads.decompose import Decomposer, Decomposition
 from pipeline.heads.stored_frames import Frames, load_frames
@@ -85,12 +87,25 @@ class ScanWorker:
         self.watches = watches(tower, self.record.stored, self.record.layers)
         self.frames_q = frames.narrow()
         self.checked = False
-        self.done = 0
+        self._done: dict[str, int] = {}
 
-    def __call__(self, task: ScanTask) -> ShardManifest:
-        """Scan the task's pictures and store them as one shard."""
-        started = time.perf_counter()
-        clock, self.done = Clock(), 0
+    @property
+    def done(self) -> int:
+        """Pictures of the shards that are at work or being stored."""
+        return sum(list(self._done.values()))
+
+    def __call__(self, task: ScanTask) -> Rest[ShardManifest]:
+        """Scan the task's pictures; what is left is to store them as one shard."""
+        self._done[task.shard] = 0
+        try:
+            payload, timing = self._scanned(task)
+        except BaseException:
+            del self._done[task.shard]
+            raise
+        return Rest(partial(self._store, task, payload, timing))
+
+    def _scanned(self, task: ScanTask) -> tuple[ShardPayload, Timing]:
+        started, clock = time.perf_counter(), Clock()
         rows = _Rows(self.record, len(task.members))
         ids = {member.key: i for member, i in zip(task.members, task.image_ids, strict=True)}
         model_seconds = 0.0
@@ -113,21 +128,25 @@ class ScanWorker:
                     kept = rows.add(batch, [ids[m.key] for m in batch.members], found)
                     self._watched(batch.pixels, found, kept, rows)
                     model_seconds += time.perf_counter() - since
-                self.done += len(batch.members) + len(batch.rejects)
+                self._done[task.shard] += len(batch.members) + len(batch.rejects)
         payload = rows.payload(self.frames_q, self.decomposer)
         wall = time.perf_counter() - started
-        manifest = write_shard(
-            self.scan,
-            task.shard,
-            payload,
-            fingerprint=self.record.fingerprint(),
-            members_sha256=task.members_sha256,
-            base_snapshot=task.base_snapshot,
-            device=device_name(self.model.device),
-            timing=Timing(read=clock.read, decode=clock.decode, model=model_seconds, wall=wall),
-        )
-        self.done = 0
-        return manifest
+        return payload, Timing(read=clock.read, decode=clock.decode, model=model_seconds, wall=wall)
+
+    def _store(self, task: ScanTask, payload: ShardPayload, timing: Timing) -> ShardManifest:
+        try:
+            return write_shard(
+                self.scan,
+                task.shard,
+                payload,
+                fingerprint=self.record.fingerprint(),
+                members_sha256=task.members_sha256,
+                base_snapshot=task.base_snapshot,
+                device=device_name(self.model.device),
+                timing=timing,
+            )
+        finally:
+            del self._done[task.shard]
 
     def _run(self, pixels: Tensor) -> Decomposition:
         inputs = pixels.to(device=self.model.device, dtype=self.model.dtype)

@@ -53,7 +53,9 @@ class RolesConfig(Config):
     level: float = Field(default=0.05, gt=0, lt=1, description="False discovery rate of roles.")
     permutations: int = Field(default=10_000, ge=100, description="Of the texts' properties.")
     turns: int = Field(
-        default=128, ge=0, description="Random rotations of each head at most; 0: labels alone are tested."
+        default=128,
+        ge=0,
+        description="Random rotations of each head at most; 0: labels alone are tested.",
     )
     attributes: bool = Field(
         default=True, description="Also what labels and metadata explain of each head."

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from jobs.ray.cluster import Session
 from jobs.ray.cores import cores
 from jobs.ray.here import Here
 from jobs.ray.pool import RayPool
-from jobs.ray.tasks import Cut, Failure, Work
+from jobs.ray.tasks import Cut, Failure, Pool, Rest, Work
 from schemas.errors import DecompositionError, RunFailed, StoreError
 
 # the tests are no package that workers can import
@@ -79,6 +80,27 @@ class Slow:
 
     def __call__(self, task: float) -> float:
         time.sleep(task)
+        return task
+
+
+class Storing:
+    """A worker that leaves the end of a task for later; that of a low one waits for the next."""
+
+    LAST = 5
+
+    def __init__(self, cpus: int) -> None:
+        self.done = 0
+        self.begun = [threading.Event() for _ in range(self.LAST + 2)]
+
+    def __call__(self, task: int) -> int | Rest[int]:
+        self.begun[task].set()
+        return task if task == 1 else Rest(partial(self.store, task))
+
+    def store(self, task: int) -> int:
+        if task < self.LAST and not self.begun[task + 1].wait(20):
+            raise TimeoutError("the next task has not begun")
+        if task == 2:
+            raise ValueError("two is not stored")
         return task
 
 
@@ -203,6 +225,22 @@ def test_this_process_does_the_same(tmp_path: Path) -> None:
     )
     assert found == [0, 2, 4, 8, 10, 12]
     assert [(f.task, f.reason) for f in failures] == [(3, "ValueError: three is too many")]
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_a_task_is_stored_while_the_next_is_at_work(here: bool) -> None:
+    found: list[int] = []
+    pool: Pool = Here() if here else one_worker(6)
+    failures = pool.run(
+        Work(
+            Storing,
+            list(range(Storing.LAST + 1)),
+            finished=found.append,
+            advanced=lambda done: None,
+        )
+    )
+    assert sorted(found) == [0, 1, 3, 4, 5]
+    assert [(f.task, f.reason) for f in failures] == [(2, "ValueError: two is not stored")]
 
 
 @pytest.mark.parametrize(("told", "most"), [("1", 1), ("1,4", 1), ("0", None), ("many", None)])
