@@ -4,10 +4,13 @@ To start Python with torch and open_clip takes seconds of a core, and the tests 
 to kill, to interrupt, or to run from elsewhere. `Program` is `subprocess.Popen` for
 `[sys.executable, "-c" or "-m", ...]`: a process with its own folder, environment, streams and exit
 status. None of our packages is loaded before the fork, nor Ray: a copy of ours, or a changed one,
-is what runs.
+is what runs. It ends as Python does, its threads, atexit and streams seen to, but for the
+libraries, which are not taken apart: that takes seconds too.
 """
 
 import atexit
+import contextlib
+import gc
 import importlib
 import io
 import json
@@ -245,17 +248,47 @@ def _become(request: Mapping[str, Any]) -> None:
     sys.path[:] = [first, *paths, *(p for p in sys.path if p != ours)]
     what, *words = request["words"]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
-    if request["how"] == "-m":
-        sys.argv = ["-m", *words]
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = ["-c", *words]
-        exec(compile(what, "<string>", "exec"), vars(main))
+    try:
+        if request["how"] == "-m":
+            sys.argv = ["-m", *words]
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = ["-c", *words]
+            exec(compile(what, "<string>", "exec"), vars(main))
+        _STATUS.append(0)
+    except SystemExit as end:
+        _STATUS.append(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
+    except Exception:
+        _STATUS.append(1)
+        raise
+
+
+_STATUS: list[int] = []
+
+
+def _leave() -> None:
+    """End, as the last of atexit; what Ctrl-C or a closed stream ended is left to Python."""
+    if _STATUS:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_STATUS[0])
+    gc.unfreeze()
+
+
+def _load() -> None:
+    """Load the libraries, where no program's collection of garbage looks through them."""
+    gc.disable()
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    atexit.register(_leave)
+    _load()
     found = _serve(socket.socket(fileno=int(sys.argv[1])))
     if found is None:
         # without DuckDB's word on what it has not freed
