@@ -1,5 +1,6 @@
 """Shared fixtures; shapes in signatures are checked in every test by jaxtyping and beartype."""
 
+import gc
 import importlib
 import os
 import sys
@@ -26,16 +27,32 @@ sys.dont_write_bytecode = False
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-# what a checked module imports is looked for among modules compiled with checks, and so compiled
-# anew: the large libraries are here before
-importlib.import_module("open_clip")
-
 # where there are shapes: what has none pays for the checks all the same
 _SHAPED = ["pipeline", "warehouse.store", "warehouse.results", "demo.world"]
-_hook = install_import_hook(_SHAPED, "beartype.beartype")
 
 if TYPE_CHECKING:
     from jobs.commands.scan import ScanConfig
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Prepare a process that runs tests, not one that only shares them out to others.
+
+    It is the first hook, called before a conftest.py further down is imported.
+    """
+    given = pluginmanager.get_plugin("pytestconfig").known_args_namespace
+    if BESIDE_OTHERS or not getattr(given, "numprocesses", None):
+        # what is imported stays: no looking for garbage in it, now or later
+        gc.disable()
+        # what a checked module imports is looked for among modules compiled with checks, and so
+        # compiled anew: the large libraries are here before
+        importlib.import_module("open_clip")
+        install_import_hook(_SHAPED, "beartype.beartype")
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage again, in what tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
