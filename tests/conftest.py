@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,18 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Prepare a process that runs tests, not one that only shares them out to others.
+    """Prepare a process that runs tests; one that shares them out has what all fork programs from.
 
     It is the first hook, called before a conftest.py further down is imported.
     """
-    given = pluginmanager.get_plugin("pytestconfig").known_args_namespace
-    if BESIDE_OTHERS or not getattr(given, "numprocesses", None):
+    config = pluginmanager.get_plugin("pytestconfig")
+    if not BESIDE_OTHERS and getattr(config.known_args_namespace, "numprocesses", None):
+        from tests import warm
+
+        folder = tempfile.TemporaryDirectory(prefix="warm-")
+        config.add_cleanup(folder.cleanup)
+        warm.share(Path(folder.name))
+    else:
         # what is imported stays: no looking for garbage in it, now or later
         gc.disable()
         # what a checked module imports is looked for among modules compiled with checks, and so

@@ -180,61 +180,108 @@ def run(
 
 
 _SERVERS: list[socket.socket] = []
+_ADDRESS = "TESTS_WARM_SOCKET"
+
+
+def share(folder: Path) -> None:
+    """Start the process that forks, for this process and all that it starts.
+
+    Args:
+        folder: for the socket by which they reach it.
+    """
+    address = str(folder / "socket")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen()
+    os.environ[_ADDRESS] = address
+    _SERVERS.append(_started(listener))
+    listener.close()
 
 
 def _server() -> socket.socket:
-    """Return the connection to the process that forks, started at its first use."""
+    """Return the connection to the process that forks: the one that is shared, or one's own."""
     if not _SERVERS:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-        theirs.close()
-        _SERVERS.append(ours)
-
-        def end() -> None:
-            ours.close()
-            process.wait()
-
-        atexit.register(end)
+        if _ADDRESS in os.environ:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            connection.connect(os.environ[_ADDRESS])
+            atexit.register(connection.close)
+        else:
+            connection = _started()
+        _SERVERS.append(connection)
     return _SERVERS[0]
 
 
-def _serve(connection: socket.socket) -> dict[str, Any] | None:
-    """Fork a program for each request: return it in the child, and None when no more will come."""
+def _started(*listening: socket.socket) -> socket.socket:
+    """Start the process that forks, until this one ends; return the connection to it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    given = [each.fileno() for each in (theirs, *listening)]
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__)), *map(str, given)],
+        pass_fds=given,
+        stdin=subprocess.DEVNULL,
+    )
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def _serve(owner: socket.socket, *listening: socket.socket) -> dict[str, Any] | None:
+    """Fork a program for each request: return it in the child, and None when the owner ends."""
+    connections = [owner]
     running: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        ready, _, _ = select.select([connection, *running], [], [])
+        ready, _, _ = select.select([*listening, *connections, *running], [], [])
         for descriptor in ready:
             if descriptor in running:
                 pid, told = running.pop(descriptor)
                 os.close(descriptor)
                 _, status = os.waitpid(pid, 0)
-                told.send(str(os.waitstatus_to_exitcode(status)).encode())
+                _tell(told, os.waitstatus_to_exitcode(status))
                 told.close()
-        if connection not in ready:
-            continue
-        said, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 4)
-        if not said:
-            return None
-        pid = os.fork()
-        if pid == 0:
-            connection.close()
-            for descriptor, (_, told) in running.items():
+        connections += [listener.accept()[0] for listener in listening if listener in ready]
+        for connection in [c for c in connections if c in ready]:
+            said, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, 4)
+            if not said and connection is owner:
+                return None
+            if not said:
+                connections.remove(connection)
+                connection.close()
+                continue
+            pid = os.fork()
+            if pid == 0:
+                _close([*listening, *connections], running)
+                for number in range(3):
+                    os.dup2(descriptors[number], number)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                return dict(json.loads(said))
+            told = socket.socket(fileno=descriptors[3])
+            for descriptor in descriptors[:3]:
                 os.close(descriptor)
-                told.close()
-            for number in range(3):
-                os.dup2(descriptors[number], number)
-            for descriptor in descriptors:
-                os.close(descriptor)
-            return dict(json.loads(said))
-        told = socket.socket(fileno=descriptors[3])
-        for descriptor in descriptors[:3]:
-            os.close(descriptor)
-        told.send(str(pid).encode())
-        running[os.pidfd_open(pid)] = pid, told
+            _tell(told, pid)
+            running[os.pidfd_open(pid)] = pid, told
+
+
+def _tell(program: socket.socket, number: int) -> None:
+    """Send a number to whoever started a program, if it is still there."""
+    with contextlib.suppress(ConnectionError):
+        program.send(str(number).encode())
+
+
+def _close(
+    sockets: Sequence[socket.socket], running: Mapping[int, tuple[int, socket.socket]]
+) -> None:
+    """Close, in a program, what is the server's."""
+    for each in sockets:
+        each.close()
+    for descriptor, (_, told) in running.items():
+        os.close(descriptor)
+        told.close()
 
 
 def _become(request: Mapping[str, Any]) -> None:
@@ -289,7 +336,7 @@ def _load() -> None:
 if __name__ == "__main__":
     atexit.register(_leave)
     _load()
-    found = _serve(socket.socket(fileno=int(sys.argv[1])))
+    found = _serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))
     if found is None:
         # without DuckDB's word on what it has not freed
         os._exit(0)

@@ -15,6 +15,7 @@ import pytest
 from jobs import cli
 from jobs.commands import scan
 from schemas.errors import UsageError
+from tests import warm
 from tests.conftest import scan_config
 from tests.jobs.ray.nodes import HEADATLAS, ROOT, program, said
 from tests.jobs.ray.test_cluster import arguments, wait_for
@@ -40,7 +41,7 @@ def test_a_local_run_listens_on_loopback_alone_and_imports_nothing_beside_the_pi
     """Every address that any process of a local run listens on is this machine's own."""
     command = arguments(Path("pictures/metadata.csv"), tiny_config, Path("w"), "--workers", "1")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
+    process = warm.Program(
         [sys.executable, "-m", "headatlas", *command],
         cwd=beside,
         env=environment,
