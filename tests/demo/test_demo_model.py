@@ -1,8 +1,6 @@
 """The small CLIP: how it is trained, and the checkpoint that ships."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -31,6 +29,7 @@ from demo.words import collect
 from demo.zeroshot import classifier
 from pipeline.towers.models import load_model
 from schemas.errors import UsageError
+from tests import warm
 
 CPU = torch.device("cpu")
 TINY = Plan(
@@ -227,7 +226,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
         whole = Places(tiny_config, tmp_path / "whole", tmp_path / "whole.safetensors")
         killed = Places(tiny_config, tmp_path / "killed", tmp_path / "killed.safetensors")
         train(TINY, whole, device=CPU, processes=1, report=_quiet)
-        child = subprocess.Popen(
+        child = warm.Program(
             [sys.executable, "-c", _SCRIPT, str(tiny_config), str(killed.work)],
             cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
@@ -237,7 +236,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_undisturbed_one(
         for line in child.stdout:
             if line.split()[0] == "train" and int(line.split()[1]) >= 6:
                 break
-        os.kill(child.pid, signal.SIGKILL)
+        child.kill()
         child.wait()
         child.stdout.close()
         started = torch.load(killed.saved, weights_only=True)["step"]
