@@ -1,13 +1,12 @@
 """The same worker in this process: no Ray is started, or even imported."""
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from jobs.ray.cores import cores
-from jobs.ray.tasks import Failure, R, T, Work, Worker, ended, reason_of
+from jobs.ray.tasks import Failure, R, Rest, T, Work, Worker, ended, reason_of
 from schemas.text import how_many
 
 POLL_SECONDS = 0.5
@@ -29,10 +28,10 @@ class Here:
         """Do all tasks, one after another, as `Pool` says."""
         worker = work.make(self.cpus)
         failures: list[Failure[T]] = []
-        resting: deque[tuple[T, Future[R]]] = deque()
+        resting: list[tuple[T, Future[R]]] = []
 
         def take() -> None:
-            task, rest = resting.popleft()
+            task, rest = resting.pop()
             try:
                 work.finished(rest.result())
             except Exception as error:  # noqa: BLE001  as a worker elsewhere would say it
@@ -44,9 +43,11 @@ class Here:
                     found = worker(task)
                 except Exception as error:  # noqa: BLE001
                     failures.append(Failure(task, reason_of(error)))
-                else:
-                    resting.append((task, beside.submit(ended, found)))
-                while len(resting) > 1:
+                    continue
+                while resting:
+                    take()
+                resting.append((task, beside.submit(ended, found)))
+                if not isinstance(found, Rest):
                     take()
             while resting:
                 take()

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Int
 
 from pipeline.heads.span import Rotated, span
 from pipeline.heads.textspan import PerHead, in_threads
@@ -99,14 +99,17 @@ def turned(
         spectra = (spectrum / spectrum.sum())[orders]
 
         def null(some: slice) -> Float[np.ndarray, "draw property"]:
-            removed, chosen = _spanned(directions[some], spectra[some], r, steps)
+            heads = Rotated(directions[some], spectra[some], r)
+            chosen, removed = span(heads, min(steps, len(r)))
             return _by_property(removed, chosen, codes, n_properties)
 
         few = -(-min(_AT_FIRST, draws) // orders.shape[1])
         found = null(slice(few))[:draws]
-        if len(found) < draws and _undecided(observed, found):
+        p_value = _beta_tail(observed, found)
+        if len(found) < draws and _undecided(observed, p_value, found):
             found = np.concatenate([found, null(slice(few, None))])[:draws]
-        return found.mean(axis=0), _beta_tail(observed, found)
+            p_value = _beta_tail(observed, found)
+        return found.mean(axis=0), p_value
 
     found = in_threads(one, covariance, frames_q, share)
     expected, p_value = np.zeros_like(share), np.ones_like(share)
@@ -130,23 +133,13 @@ def _turns(
     return directions, rng.permuted(orders, axis=2)
 
 
-def _spanned(
-    directions: Float[np.ndarray, "a d d"],
-    spectra: Float[np.ndarray, "a b d"],
-    r: Float32[np.ndarray, "d text"],
-    steps: int,
-) -> tuple[Float[np.ndarray, "draw rank"], Int[np.ndarray, "draw rank"]]:
-    """Return what the picks of each turned head remove, and the picks."""
-    picks, removed = span(Rotated(directions, spectra, r), min(steps, len(r)))
-    return removed, picks
-
-
 def _undecided(
-    observed: Float[np.ndarray, " property"], null: Float[np.ndarray, "draw property"]
+    observed: Float[np.ndarray, " property"],
+    p_value: Float[np.ndarray, " property"],
+    null: Float[np.ndarray, "draw property"],
 ) -> bool:
     """Whether more draws could change what is called of a head."""
     least, most = _UNDECIDED
-    p_value = _beta_tail(observed, null)
     open_still = (p_value > least) & (p_value < most) | ~_fitted(null)
     return bool((open_still & (observed > 0)).any())
 

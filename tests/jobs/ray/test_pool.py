@@ -227,6 +227,20 @@ def test_this_process_does_the_same(tmp_path: Path) -> None:
     assert [(f.task, f.reason) for f in failures] == [(3, "ValueError: three is too many")]
 
 
+def test_this_process_hands_over_what_is_done_before_the_next_task(tmp_path: Path) -> None:
+    found: list[int] = []
+    with pytest.raises(DecompositionError):
+        Here().run(
+            Work(
+                partial(Doubler, tmp_path),
+                [1, 2, 99],
+                finished=found.append,
+                advanced=lambda done: None,
+            )
+        )
+    assert found == [2, 4]
+
+
 @pytest.mark.parametrize("here", [True, False])
 def test_a_task_is_stored_while_the_next_is_at_work(here: bool) -> None:
     found: list[int] = []
